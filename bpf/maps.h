@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_MAPS_H
+#define SHUNT_BPF_MAPS_H
+
+#include <linux/bpf.h>
+
+#include "shunt/abi.h"
+#include "shunt/compat.h"
+
+/*
+ * Every map, a block each. Sizes here are the smallest that make sense; the loader sets
+ * them before the load from the agent's options (user/datapath/loader.c), except where a
+ * pinned map of the same ABI is adopted, which keeps its size.
+ *
+ * Array maps are mmapable: the agent changes single words of them by one aligned store,
+ * and ends flows by the same compare-and-swap code as the programs (shunt/flowtab.h).
+ */
+#define SHUNT_ARRAY(name_, value_, entries_)                                                       \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                                  \
+		__uint(map_flags, BPF_F_MMAPABLE);                                                 \
+		__uint(max_entries, entries_);                                                     \
+		__type(key, __u32);                                                                \
+		__type(value, value_);                                                             \
+	} name_ SEC(".maps")
+
+#define SHUNT_PERCPU_ARRAY(name_, value_, entries_)                                                \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                           \
+		__uint(max_entries, entries_);                                                     \
+		__type(key, __u32);                                                                \
+		__type(value, value_);                                                             \
+	} name_ SEC(".maps")
+
+/*
+ * shunt_settings - generation, secrets, time-outs
+ *
+ * Key:    0
+ * Value:  struct shunt_settings
+ * Writer: agent, user/datapath/: whole at load, single words afterwards
+ * Reader: every program, once per packet
+ * Miss:   cannot happen (array)
+ * Size:   1
+ */
+SHUNT_ARRAY(shunt_settings, struct shunt_settings, 1);
+
+/*
+ * shunt_frontends - what stands at this address and port?
+ *
+ * Key:    struct shunt_frontend_key
+ * Value:  struct shunt_frontend: service by slot, and whether a backend stands there
+ * Writer: agent, user/datapath/install.c: an element is replaced as a whole
+ * Reader: bpf/lookup.h, one lookup per packet at ingress
+ * Miss:   SHUNT_R_NO_SERVICE: passed
+ * Size:   frontends + backends; --max-frontends
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct shunt_frontend_key);
+	__type(value, struct shunt_frontend);
+} shunt_frontends SEC(".maps");
+
+/*
+ * shunt_services - how to treat new flows to a service port
+ *
+ * Key:    service index, 1..
+ * Value:  struct shunt_service, two slots
+ * Writer: agent, install.c: the idle slot, then the generation
+ * Reader: bpf/lookup.h, new flows only
+ * Miss:   SHUNT_R_BAD_CONFIG: passed
+ * Size:   --max-services
+ */
+SHUNT_ARRAY(shunt_services, struct shunt_service, 1024);
+
+/*
+ * shunt_service_names - for people: namespace, name and port of a service index
+ *
+ * Key, Size: as shunt_services
+ * Value:  struct shunt_service_name
+ * Writer: agent, install.c, before the index is used
+ * Reader: user space only
+ */
+SHUNT_ARRAY(shunt_service_names, struct shunt_service_name, 1024);
+
+/*
+ * shunt_rules - selector -> split
+ *
+ * Key:    rule index, 1..; a service's rules are contiguous
+ * Value:  struct shunt_rule; split[slot] is switched by one aligned store
+ * Writer: agent, install.c
+ * Reader: bpf/lookup.h, new flows only
+ * Miss:   SHUNT_R_BAD_CONFIG: passed
+ * Size:   --max-services
+ */
+SHUNT_ARRAY(shunt_rules, struct shunt_rule, 1024);
+
+/*
+ * shunt_splits - variants and weights, immutable while a rule points at it
+ *
+ * Key:    split index, 1..
+ * Value:  struct shunt_split
+ * Writer: agent, install.c: written aside; a freed record is reused after a grace period
+ * Reader: bpf/variant.h, new flows only
+ * Miss:   SHUNT_R_BAD_CONFIG: passed
+ * Size:   2 x --max-services: each rule may change all at once
+ */
+SHUNT_ARRAY(shunt_splits, struct shunt_split, 2048);
+
+/*
+ * shunt_rings - the Maglev tables, one after the other
+ *
+ * Key:    ring position / 4
+ * Value:  struct shunt_ring_word, four u16: which member of the variant
+ * Writer: agent, install.c: a range is written before a split names it
+ * Reader: bpf/backend.h, new flows only
+ * Miss:   SHUNT_R_BAD_CONFIG: passed
+ * Size:   --max-ring-entries / 4
+ */
+SHUNT_ARRAY(shunt_rings, struct shunt_ring_word, 65536);
+
+/*
+ * shunt_members - which backend is a variant's n-th member?
+ *
+ * Key:    shunt_split_variant.member_first + ring entry
+ * Value:  backend index
+ * Writer, Reader, Miss: as shunt_rings
+ * Size:   4 x --max-backends: old and new ranges live side by side
+ */
+SHUNT_ARRAY(shunt_members, __u32, 4096);
+
+/*
+ * shunt_variants - drain state of a variant
+ *
+ * Key:    variant index, 1..
+ * Value:  struct shunt_variant
+ * Writer: agent, install.c
+ * Reader: bpf/affinity.h, new flows with session affinity
+ * Miss:   the session does not count
+ * Size:   --max-variants
+ */
+SHUNT_ARRAY(shunt_variants, struct shunt_variant, 2048);
+
+/*
+ * shunt_variant_names - for people: namespace, service and name of a variant index
+ *
+ * Key, Size: as shunt_variants
+ * Value:  struct shunt_variant_name
+ * Writer: agent, install.c, before the index is used
+ * Reader: user space only; a new agent learns the indices from here
+ */
+SHUNT_ARRAY(shunt_variant_names, struct shunt_variant_name, 2048);
+
+/*
+ * shunt_overlay - what the kernel itself decided about a variant
+ *
+ * Key, Size: as shunt_variants
+ * Value:  struct shunt_overlay
+ * Writer: the programs (guards); the agent only clears it by an operator's word
+ * Reader: bpf/variant.h, new flows only
+ * Miss:   nothing decided
+ */
+SHUNT_ARRAY(shunt_overlay, struct shunt_overlay, 2048);
+
+/*
+ * shunt_backends - address and state of a backend
+ *
+ * Key:    backend index, 1..
+ * Value:  struct shunt_backend; address and port never change while the index lives
+ * Writer: agent, install.c; flags and deadline by single stores
+ * Reader: bpf/backend.h for new flows; bpf/conntrack.h when an entry's time is refreshed
+ * Miss:   SHUNT_R_BAD_CONFIG: passed
+ * Size:   --max-backends
+ */
+SHUNT_ARRAY(shunt_backends, struct shunt_backend, 4096);
+
+/*
+ * shunt_backend_active - connections in being, by backend
+ *
+ * Key, Size: as shunt_backends
+ * Value:  struct shunt_active
+ * Writer: shunt/flowtab.h: up when a flow is made, down when it ends; atomic
+ * Reader: agent
+ */
+SHUNT_ARRAY(shunt_backend_active, struct shunt_active, 4096);
+
+/*
+ * shunt_backend_counters - traffic by backend
+ *
+ * Key, Size: as shunt_backends
+ * Value:  struct shunt_counters, per CPU
+ * Writer: bpf/action.h, per packet; agent, when it retires an index
+ * Reader: agent
+ */
+SHUNT_PERCPU_ARRAY(shunt_backend_counters, struct shunt_counters, 4096);
+
+/*
+ * shunt_variant_counters - rejects by variant, and the totals of its retired backends
+ *
+ * Key, Size: as shunt_variants
+ * Value:  struct shunt_counters, per CPU
+ * Writer: bpf/action.h, per rejected flow; agent, when it retires a backend
+ * Reader: agent
+ */
+SHUNT_PERCPU_ARRAY(shunt_variant_counters, struct shunt_counters, 2048);
+
+/*
+ * shunt_reasons - how often each verdict reason was given
+ *
+ * Key:    enum shunt_reason
+ * Value:  packets, per CPU
+ * Writer: bpf/action.h, per packet
+ * Reader: agent
+ */
+SHUNT_PERCPU_ARRAY(shunt_reasons, __u64, SHUNT_R_MAX);
+
+/*
+ * shunt_flow_sets - tags of the flow table: one line tells if and where a flow is
+ *
+ * Key:    table hash of the client's tuple & shunt_settings.flow_set_mask
+ * Value:  struct shunt_flow_set
+ * Writer: shunt/flowtab.h, by compare-and-swap
+ * Reader: shunt/flowtab.h
+ * Size:   --max-flows / SHUNT_FLOW_WAYS, a power of two
+ */
+SHUNT_ARRAY(shunt_flow_sets, struct shunt_flow_set, 64);
+
+/*
+ * shunt_flows - the flows
+ *
+ * Key:    set * SHUNT_FLOW_WAYS + way
+ * Value:  struct shunt_flow
+ * Writer: shunt/flowtab.h
+ * Reader: shunt/flowtab.h, agent
+ * Size:   --max-flows, a power of two
+ */
+SHUNT_ARRAY(shunt_flows, struct shunt_flow, 1024);
+
+/*
+ * shunt_reply_sets - which flow does an answer belong to?
+ *
+ * Key:    table hash of the answer's tuple & shunt_settings.reply_set_mask
+ * Value:  struct shunt_reply_set
+ * Writer: shunt/flowtab.h, by compare-and-swap
+ * Reader: shunt/flowtab.h
+ * Size:   --max-flows / 4: at most half full
+ */
+SHUNT_ARRAY(shunt_reply_sets, struct shunt_reply_set, 256);
+
+/*
+ * shunt_sessions - which variant and backend a client keeps (affinity session)
+ *
+ * Key:    struct shunt_session_key
+ * Value:  struct shunt_session
+ * Writer: bpf/affinity.h, new flows only
+ * Reader: bpf/affinity.h, agent
+ * Miss:   a new client: the choice decides
+ * Size:   --max-sessions; the least recently used client is forgotten first
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct shunt_session_key);
+	__type(value, struct shunt_session);
+} shunt_sessions SEC(".maps");
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_ABI_H
+#define SHUNT_ABI_H
+
+#include <linux/types.h>
+
+#include "reasons.h"
+
+/*
+ * The map ABI: every key, value and limit that both the BPF programs and user space see.
+ *
+ * Fixed widths, padding named and zero, sizes asserted. Any change of a layout or of a
+ * meaning raises SHUNT_ABI_VERSION; maps and links of one version are pinned below
+ * v<SHUNT_ABI_VERSION>/, and an agent of another version carries what it finds there over
+ * field by field, by the BTF names (user/datapath/carry.c). So names are part of the ABI.
+ *
+ * Integers are host order; a name that ends in _be is network order. Times are jiffies
+ * of the running kernel in the low 32 bits of jiffies64, compared by signed difference.
+ *
+ * Two-slot words. Everything that a change of several services must switch at once stands
+ * twice, as x[2]. A packet reads shunt_settings.generation once and uses slot
+ * (generation & 1). The agent fills the idle slots, then stores generation + 1: one aligned
+ * store switches all of them. A change of a single rule stores both slots directly.
+ */
+#ifdef SHUNT_ABI_NEXT
+/* A test build with another layout: the upgrade test goes to it and back under load. */
+#define SHUNT_ABI_VERSION 2
+#else
+#define SHUNT_ABI_VERSION 1
+#endif
+
+#define SHUNT_MAX_VARIANTS   16	     /* of one service */
+#define SHUNT_MAX_WEIGHT     1000000 /* Gateway API's bound */
+#define SHUNT_MAX_RING	     65521   /* the largest Maglev table: entries are u16 */
+#define SHUNT_FLOW_WAYS	     16	     /* flows in one set, 4-byte tags: one cache line */
+#define SHUNT_HALF_OPEN_WAYS 4	     /* of them half-open: what a SYN flood can take */
+#define SHUNT_REPLY_WAYS     8	     /* reply keys in one set of 8-byte words: one line */
+#define SHUNT_NAME_LEN	     64	     /* a DNS label and its NUL */
+
+enum shunt_slot_index { SHUNT_V4 = 0, SHUNT_V6 = 1, SHUNT_N_FAMILIES = 2 };
+
+/*
+ * One transport tuple as it is on the wire, addresses in network order. An IPv4 address is
+ * in word 3, the other words are zero, so that the low word alone decides for IPv4.
+ */
+struct shunt_addr {
+	__be32 word_be[4];
+};
+
+/* ---- settings ------------------------------------------------------------------ */
+
+enum shunt_settings_flags {
+	SHUNT_S_DRAIN = 1 << 0, /* detaching: no new flows, they go to the cluster's proxy */
+	SHUNT_S_HOLD = 1 << 1,	/* ABI handover: new flows are dropped, the sender retries */
+};
+
+/* Idle times after which an entry may go; index of shunt_settings.timeout_jiffies. */
+enum shunt_timeout {
+	SHUNT_T_HALF_OPEN,   /* TCP, the client has not acknowledged the backend's SYN-ACK */
+	SHUNT_T_ESTABLISHED, /* TCP */
+	SHUNT_T_CLOSING,     /* TCP, one side has sent FIN */
+	SHUNT_T_CLOSED,	     /* TCP, both FINs or a RST: lingers for late retransmissions */
+	SHUNT_T_UDP_NEW,     /* UDP, no answer seen yet */
+	SHUNT_T_UDP,	     /* UDP, answered */
+	SHUNT_N_TIMEOUTS
+};
+
+struct shunt_settings {
+	__u32 abi_version;
+	__u32 generation;	 /* switched by one store; its low bit selects the slots */
+	__u32 flags;		 /* enum shunt_settings_flags */
+	__u32 seen_grain_jiffies; /* how stale shunt_flow.seen_jiffies may be: a store saved */
+	__u64 choice_key[2];	 /* SipHash key of the variant and backend choice; secret */
+	__u64 table_key;	 /* of the table hash; secret */
+	__u32 flow_set_mask;	 /* number of sets - 1, a power of two less one */
+	__u32 reply_set_mask;
+	__u32 timeout_jiffies[SHUNT_N_TIMEOUTS];
+	__u16 nat_port_first;	 /* host order; source ports for colliding flows */
+	__u16 nat_port_count;
+	__u32 reserved;
+};
+_Static_assert(sizeof(struct shunt_settings) == 80, "settings are 80 bytes");
+
+/* ---- what clients address ------------------------------------------------------- */
+
+struct shunt_frontend_key {
+	struct shunt_addr addr;
+	__be16 port_be;
+	__u8 proto; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct shunt_frontend_key) == 20, "no padding in the key");
+
+/*
+ * What stands at an address and port: a frontend of a service, a known backend (so that
+ * direct connections to it leave a marker), or both.
+ */
+struct shunt_frontend {
+	__u32 service[2]; /* by slot; 0: not a frontend in this generation */
+	__u32 is_backend; /* 1: some variant has a backend here */
+};
+
+enum shunt_service_flags {
+	SHUNT_SVC_OWNED = 1 << 0,    /* nobody else serves its frontends */
+	SHUNT_SVC_RELEASED = 1 << 1, /* its entries live on, new flows are passed */
+};
+
+enum shunt_affinity {
+	SHUNT_AFFINITY_CONNECTION, /* key: the whole tuple */
+	SHUNT_AFFINITY_HASH,	   /* key: the client's address or prefix; follows the weights */
+	SHUNT_AFFINITY_SESSION,	   /* the client keeps variant and backend until a timeout */
+};
+
+/* A service port. Index 0 is never used. 64 bytes: one line, all that a new flow needs. */
+struct shunt_service_slot {
+	__u32 rule_first; /* index in shunt_rules */
+	__u32 rule_count; /* now always 1: the default rule */
+	__u32 flags;	  /* enum shunt_service_flags */
+	__u32 affinity;	  /* enum shunt_affinity */
+	__u32 session_jiffies;
+	__u8 prefix_len[SHUNT_N_FAMILIES]; /* of the client's address in the key: 1..32, 1..128 */
+	__u16 reserved;
+};
+
+struct shunt_service {
+	struct shunt_service_slot slot[2];
+	__u64 seed; /* hash of its name: separates the choices of services */
+	__u64 reserved;
+};
+_Static_assert(sizeof(struct shunt_service) == 64, "a service is one cache line");
+
+/* For people: what a service or variant index means. Names are empty where unused. */
+struct shunt_service_name {
+	char namespace_[SHUNT_NAME_LEN];
+	char name[SHUNT_NAME_LEN];
+	__be16 port_be;
+	__u8 proto;
+	__u8 reserved[5];
+};
+
+struct shunt_variant_name {
+	char namespace_[SHUNT_NAME_LEN];
+	char service[SHUNT_NAME_LEN];
+	char variant[SHUNT_NAME_LEN];
+};
+
+/* selector -> split. The last rule of a list matches everything. */
+struct shunt_rule {
+	__u32 split[2];	 /* by slot: index in shunt_splits; 0 rejects */
+	__u32 selector;	 /* now always 0: matches everything */
+	__u32 reserved;
+};
+
+/* ---- the split: immutable once a rule points at it -------------------------------- */
+
+struct shunt_split_variant {
+	__u32 variant;	/* index in shunt_variants */
+	__u32 weight;	/* 0..SHUNT_MAX_WEIGHT */
+	__u64 seed;	/* hash of the variant's name */
+	__u32 ring_first[SHUNT_N_FAMILIES];  /* in u16 entries of shunt_rings */
+	__u32 ring_size[SHUNT_N_FAMILIES];   /* 0: no usable backend of this family */
+	__u32 member_first[SHUNT_N_FAMILIES]; /* ring entry + member_first: shunt_members */
+};
+_Static_assert(sizeof(struct shunt_split_variant) == 40, "no padding");
+
+struct shunt_split {
+	__u32 service;	  /* index in shunt_services */
+	__u32 n_variants; /* 0..SHUNT_MAX_VARIANTS, sorted by name */
+	__u64 threshold;  /* two variants: hash32 below it chooses the first; 0..2^32 */
+	struct shunt_split_variant variant[SHUNT_MAX_VARIANTS];
+};
+_Static_assert(sizeof(struct shunt_split) == 656, "no padding");
+
+/* Four u16 ring entries: an array map would round a u16 up to 8 bytes. */
+struct shunt_ring_word {
+	__u16 member[4];
+};
+
+/* ---- variants and backends -------------------------------------------------------- */
+
+enum shunt_variant_flags {
+	SHUNT_VAR_DRAINED = 1 << 0, /* weight 0: sessions end at the deadline */
+};
+
+struct shunt_variant {
+	__u32 service;	      /* a service it belongs to, for people */
+	__u32 flags;	      /* enum shunt_variant_flags */
+	__u32 drain_jiffies;  /* with SHUNT_VAR_DRAINED: sessions end then */
+	__u32 reserved;
+};
+
+/*
+ * What the kernel itself decided about a variant; installs never touch it. All zero: it has
+ * decided nothing. Written by the guards of policy.h.
+ */
+struct shunt_overlay {
+	__u32 tripped; /* 1: weight counts as 0 */
+	__u32 reserved;
+};
+
+enum shunt_backend_flags {
+	SHUNT_BE_TERMINATING = 1 << 0, /* gets no new connection, not by a session either */
+	SHUNT_BE_REMOVED = 1 << 1,     /* its flows are reset at the deadline */
+};
+
+/* Index 0 is never used. */
+struct shunt_backend {
+	struct shunt_addr addr;
+	__be16 port_be;
+	__u8 proto;
+	__u8 family;	      /* enum shunt_slot_index */
+	__u32 flags;	      /* enum shunt_backend_flags */
+	__u32 variant;
+	__u32 drain_jiffies; /* with SHUNT_BE_REMOVED: flows are reset then */
+};
+_Static_assert(sizeof(struct shunt_backend) == 32, "no padding");
+
+/* Per CPU; by backend index and, for what no backend can take, by variant index. */
+struct shunt_counters {
+	__u64 connections; /* flows made */
+	__u64 packets_in;  /* client to backend; super-packets count as their segments */
+	__u64 bytes_in;	   /* of IP packets, headers included */
+	__u64 packets_out; /* backend to client */
+	__u64 bytes_out;
+	__u64 rejects; /* new flows answered with RST or ICMP, and flows reset */
+};
+
+/* Shared, changed once per connection. */
+struct shunt_active {
+	__u32 connections;
+	__u32 reserved;
+};
+
+/* ---- flows ------------------------------------------------------------------------ */
+
+/*
+ * The flow table (include/shunt/flowtab.h says how it works):
+ *   shunt_flow_sets[s].tag[w]  ->  shunt_flows[s * SHUNT_FLOW_WAYS + w], found by the
+ *                                  client's tuple (client -> frontend)
+ *   shunt_reply_sets[s].way[w] ->  a flow, found by the answer's tuple (backend -> source)
+ */
+struct shunt_flow_set {
+	__u32 tag[SHUNT_FLOW_WAYS]; /* 0: free; bit 0: half-open; bit 1: always set */
+};
+_Static_assert(sizeof(struct shunt_flow_set) == 64, "a set is one cache line");
+
+struct shunt_reply_set {
+	__u64 way[SHUNT_REPLY_WAYS]; /* 0: free; tag << 32 | (flow index + 1) */
+};
+_Static_assert(sizeof(struct shunt_reply_set) == 64, "a set is one cache line");
+
+enum shunt_flow_state {
+	SHUNT_F_FREE,	     /* or being made: readers take it for a miss */
+	SHUNT_F_SYN,	     /* TCP: SYN seen */
+	SHUNT_F_SYN_ACK,     /* TCP: the backend has answered */
+	SHUNT_F_ESTABLISHED, /* TCP: the client acknowledged the backend's sequence */
+	SHUNT_F_FIN_CLIENT,  /* TCP: the client sent FIN */
+	SHUNT_F_FIN_BACKEND, /* TCP: the backend sent FIN */
+	SHUNT_F_CLOSED,	     /* TCP: both sent FIN, or one sent RST; no longer counted */
+	SHUNT_F_UDP_NEW,     /* UDP: not answered yet */
+	SHUNT_F_UDP,	     /* UDP: answered */
+	SHUNT_N_FLOW_STATES
+};
+
+enum shunt_flow_flags {
+	SHUNT_FLOW_DIRECT = 1 << 0,	/* client to backend without a service: a marker */
+	SHUNT_FLOW_GATE_BOUND = 1 << 1, /* its tuple is also the rewritten one of another
+					 * flow: only packets of its own gate are its own */
+	SHUNT_FLOW_SOURCE_NAT = 1 << 2, /* source differs from the client */
+};
+
+/* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */
+#define SHUNT_LIFE_STATE(life) ((life) & 0xff)
+#define SHUNT_LIFE_GEN(life)   ((life) & ~0xffu)
+
+/*
+ * One flow, both directions. The first line is all that an IPv4 packet reads; the upper
+ * words of IPv6 addresses are in the second. Address names: _lo_be is word 3, _hi_be are
+ * words 0 to 2 of struct shunt_addr.
+ */
+struct shunt_flow {
+	__u32 life;	    /* generation << 8 | state; changed by compare-and-swap only */
+	__u32 seen_jiffies; /* last packet, at most seen_grain_jiffies stale */
+	__be32 client_lo_be;
+	__be32 frontend_lo_be;
+	__be16 client_port_be;
+	__be16 frontend_port_be;
+	__u8 proto;
+	__u8 family; /* enum shunt_slot_index */
+	__u16 flags; /* enum shunt_flow_flags */
+	__be32 backend_lo_be;
+	__be32 source_lo_be; /* NAT source: what the backend sees as its client */
+	__be16 backend_port_be;
+	__be16 source_port_be;
+	__u32 backend; /* index in shunt_backends; 0 for a direct flow */
+	__u32 variant;
+	__u32 service;
+	__u32 rule;
+	__u32 gate_ifindex; /* where its first packet came in */
+	__u32 reply_way;    /* where its reply key stands: set * SHUNT_REPLY_WAYS + way + 1 */
+	__u32 backend_isn;  /* of the SYN-ACK, host order */
+
+#ifdef SHUNT_ABI_NEXT
+	__u32 next_extra; /* moves all that follows */
+#endif
+	__be32 client_hi_be[3];
+	__be32 frontend_hi_be[3];
+	__be32 backend_hi_be[3];
+	__be32 source_hi_be[3];
+	__u32 created_jiffies;
+	__u32 split; /* the record that chose; for people, it may be reused since */
+#ifdef SHUNT_ABI_NEXT
+	__u32 reserved[1];
+#else
+	__u32 reserved[2];
+#endif
+};
+_Static_assert(sizeof(struct shunt_flow) == 128, "a flow is two cache lines");
+
+/* ---- sessions ----------------------------------------------------------------------- */
+
+struct shunt_session_key {
+	struct shunt_addr client; /* masked to the prefix */
+	__u32 service;
+};
+
+struct shunt_session {
+	__u32 variant;
+	__u32 backend;
+	__u32 seen_jiffies; /* of the last new connection */
+	__u32 reserved;
+};
+
+#endif

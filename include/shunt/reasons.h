@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_REASONS_H
+#define SHUNT_REASONS_H
+
+/*
+ * Why a packet was forwarded, restored, passed, rejected or dropped.
+ *
+ * X(NAME, ACTION, text): NAME becomes SHUNT_R_NAME, ACTION one of enum shunt_action,
+ * text is what people read in `shunt status`, in metrics and in the documentation.
+ * The number is the position: append only. A retired reason keeps its line.
+ *
+ * FORWARD  translated towards the backend, goes on through the stack
+ * RESTORE  an answer, translated back towards the client
+ * PASS     left untouched, goes on through the stack
+ * REJECT   answered with a TCP RST or an ICMP port unreachable
+ * DROP     discarded; the sender's retransmission is expected
+ */
+#define SHUNT_REASONS(X)                                                                           \
+	X(FORWARDED, FORWARD, "translated to a backend")                                           \
+	X(RESTORED, RESTORE, "answer translated back to the frontend")                             \
+	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                   \
+	X(TRUNCATED, PASS, "headers cut short")                                                    \
+	X(FRAGMENT, PASS, "IP fragment, carries no ports")                                         \
+	X(IPV4_OPTIONS, PASS, "IPv4 header with options")                                          \
+	X(L4_PROTO, PASS, "neither TCP nor UDP directly behind the IP header")                     \
+	X(NO_SERVICE, PASS, "destination is not a frontend")                                       \
+	X(NO_REPLY, PASS, "not the answer of a known flow")                                        \
+	X(RELEASED, PASS, "service released: new connections go to the cluster's proxy")           \
+	X(DRAINING, PASS, "node is detaching: new connections go to the cluster's proxy")          \
+	X(MIDSTREAM_SHARED, PASS, "mid-stream, no entry, shared frontend: the cluster's proxy has it") \
+	X(MIDSTREAM_OWNED, REJECT, "mid-stream, no entry, owned frontend")                         \
+	X(DIRECT, PASS, "direct connection to a known backend")                                    \
+	X(ALREADY, PASS, "translated at an earlier gate")                                          \
+	X(NO_WEIGHT, REJECT, "all variants have weight 0")                                         \
+	X(NO_BACKEND, REJECT, "the chosen variant has no usable backend")                          \
+	X(BACKEND_GONE, REJECT, "backend was removed and its drain deadline is over")              \
+	X(TABLE_FULL, REJECT, "no room in the flow table")                                         \
+	X(NO_PORT, REJECT, "no free source port for a colliding flow")                             \
+	X(HELD, DROP, "new flow during an ABI handover: the sender retries")                       \
+	X(BAD_CONFIG, PASS, "a map lacks a record that another one names")                         \
+	X(REWRITE, DROP, "the packet could not be rewritten")
+
+enum shunt_action {
+	SHUNT_A_PASS,
+	SHUNT_A_FORWARD,
+	SHUNT_A_RESTORE,
+	SHUNT_A_REJECT,
+	SHUNT_A_DROP,
+};
+
+enum shunt_reason {
+#define SHUNT_REASON_ENUM(name, action, text) SHUNT_R_##name,
+	SHUNT_REASONS(SHUNT_REASON_ENUM)
+#undef SHUNT_REASON_ENUM
+		SHUNT_R_MAX
+};
+
+#endif

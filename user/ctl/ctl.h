@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_CTL_CTL_H
+#define SHUNT_CTL_CTL_H
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+/*
+ * The control protocol between `shunt` and `shuntd` over a unix stream socket: one JSON
+ * object a line, compact, both ways. A connection may carry several requests, one after
+ * the other.
+ *
+ *   request   {"command":"weight","args":{...}}
+ *   answer    {"ok":true,"result":...}
+ *             {"ok":false,"code":"REFUSED","error":"one clear sentence"}
+ *
+ * `events` with {"follow":true} answers with one {"ok":true,"result":{event}} line per
+ * event until the peer closes.
+ *
+ * A request line is at most SHUNT_CTL_MAX_REQUEST bytes, an answer at most
+ * SHUNT_CTL_MAX_ANSWER; longer ones end the connection. docs/control-protocol.md lists
+ * commands and arguments.
+ */
+#define SHUNT_CTL_MAX_REQUEST (1 << 20)
+#define SHUNT_CTL_MAX_ANSWER  (256 << 20)
+
+/* Codes of a refused request, and the exit codes of the CLI that they become. */
+#define SHUNT_CTL_CODES(X)                                                                         \
+	X(USAGE, 2, "the request is malformed")                                                    \
+	X(NOT_FOUND, 3, "no such service, variant or backend")                                     \
+	X(REFUSED, 4, "a guard refused the change; --force overrides where the text says so")      \
+	X(UNAVAILABLE, 5, "the agent does not answer")                                             \
+	X(KERNEL, 6, "the kernel refused: rights, bpffs, or a missing feature")                    \
+	X(PERMISSION, 7, "the peer may not do this")                                               \
+	X(INTERNAL, 8, "an error inside the agent")
+
+/**
+ * shunt_ctl_call - send one request, wait for one answer
+ * @socket_path: of the agent
+ * @command:     name
+ * @args:        borrowed; may be NULL
+ * @timeout_ms:  for the whole exchange
+ * @ret_result:  new reference to "result"; written on 0 only
+ * @ret_exit:    exit code for the CLI; written always
+ * @err:         the agent's sentence or our own
+ *
+ * Return: 0 or -errno.
+ */
+int shunt_ctl_call(const char *socket_path, const char *command, json_t *args, int timeout_ms,
+		   json_t **ret_result, int *ret_exit, struct shunt_err *err);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_DATAPATH_DATAPATH_H
+#define SHUNT_DATAPATH_DATAPATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "compile/ids.h"
+#include "shunt/abi.h"
+
+/*
+ * The maps and programs of one installation: created, or adopted from the pins below
+ * <bpffs>/v<SHUNT_ABI_VERSION>/. Array maps are mapped into memory, so that reading a
+ * counter or switching a split is a load or a store.
+ */
+
+enum shunt_tc_mode { SHUNT_TC_AUTO, SHUNT_TC_TCX, SHUNT_TC_CLSACT };
+enum shunt_hook { SHUNT_HOOK_TC, SHUNT_HOOK_XDP };
+
+struct shunt_dp_sizes { /* entries; rounded up to powers of two */
+	uint32_t flows;		/* default 262144 */
+	uint32_t frontends;	/* default 65536: frontends and backends together */
+	uint32_t services;	/* default 4096 */
+	uint32_t variants;	/* default 8192 */
+	uint32_t backends;	/* default 32768 */
+	uint32_t ring_entries;	/* default 8388608 u16 = 16 MiB */
+	uint32_t sessions;	/* default 65536 */
+};
+
+struct shunt_dp_opts {
+	const char *bpffs;	/* default /sys/fs/bpf/shunt */
+	const char *state_dir;	/* holds "secret" (0600); created if missing */
+	struct shunt_dp_sizes sizes;
+	uint32_t timeout_ms[SHUNT_N_TIMEOUTS]; /* 0: the default */
+	uint16_t nat_port_first, nat_port_last; /* default 61000..65535 */
+	enum shunt_tc_mode tc_mode;
+};
+
+/* One mmaped array map. */
+struct shunt_dp_array {
+	int fd;
+	uint32_t n;	      /* entries */
+	uint32_t stride;      /* bytes between entries */
+	void *base;
+};
+
+/* The array maps by name; the order is that of SHUNT_DP_ARRAYS. */
+#define SHUNT_DP_ARRAYS(X)                                                                         \
+	X(settings)                                                                                \
+	X(services)                                                                                \
+	X(service_names)                                                                           \
+	X(rules)                                                                                   \
+	X(splits)                                                                                  \
+	X(rings)                                                                                   \
+	X(members)                                                                                 \
+	X(variants)                                                                                \
+	X(variant_names)                                                                           \
+	X(overlay)                                                                                 \
+	X(backends)                                                                                \
+	X(backend_active)                                                                          \
+	X(flow_sets)                                                                               \
+	X(flows)                                                                                   \
+	X(reply_sets)
+
+/* What everyone above the loader works with. Borrowed from a struct shunt_dp. */
+struct shunt_dp_maps {
+#define SHUNT_DP_ARRAY_FIELD(name) struct shunt_dp_array name;
+	SHUNT_DP_ARRAYS(SHUNT_DP_ARRAY_FIELD)
+#undef SHUNT_DP_ARRAY_FIELD
+	int frontends_fd;
+	int sessions_fd;
+	int backend_counters_fd; /* per CPU */
+	int variant_counters_fd; /* per CPU */
+	int reasons_fd;		 /* per CPU */
+};
+
+/* Entry @index of a mapped array, typed. The caller has checked the bound. */
+#define SHUNT_DP_AT(array, type, index)                                                            \
+	((type *)((char *)(array).base + (size_t)(array).stride * (index)))
+
+struct shunt_dp;
+
+/**
+ * shunt_dp_open - load the programs and create or adopt the maps
+ * @opts: borrowed
+ * @ret_dp: written on 0 only; closed with shunt_dp_close()
+ * @err: which right, mount or feature is missing and what to do
+ *
+ * Programs already attached by an earlier agent of the same ABI are replaced in place.
+ * Another ABI's flows and counters are carried over (datapath/carry.h).
+ *
+ * Return: 0; -EBUSY: another agent holds these pins; -EPERM; -ENOENT: no bpffs; -errno.
+ */
+int shunt_dp_open(const struct shunt_dp_opts *opts, struct shunt_dp **ret_dp,
+		  struct shunt_err *err);
+
+/* Closes descriptors; what is pinned goes on working. NULL is fine. */
+void shunt_dp_close(struct shunt_dp *dp);
+
+/* Opens the pinned maps of a running installation read-write without programs: for the CLI. */
+int shunt_dp_open_maps(const char *bpffs, bool writable, struct shunt_dp **ret_dp,
+		       struct shunt_err *err);
+
+const struct shunt_dp_maps *shunt_dp_maps(const struct shunt_dp *dp);
+
+/* Return: was anything adopted from an earlier agent? */
+bool shunt_dp_adopted(const struct shunt_dp *dp);
+
+/* Jiffies as the programs read them, low 32 bits; and how many make a second. */
+uint32_t shunt_dp_jiffies(const struct shunt_dp *dp);
+uint32_t shunt_dp_hz(const struct shunt_dp *dp);
+
+/**
+ * shunt_dp_grace - wait until no packet in flight can still use what it read before
+ *
+ * Return: 0 or -errno. Costs some 16 ms here.
+ */
+int shunt_dp_grace(struct shunt_dp *dp);
+
+/* ---- gates: user/datapath/attach.c -------------------------------------------------- */
+
+struct shunt_gate {
+	uint32_t ifindex;
+	char ifname[16];
+	enum shunt_hook hook;
+	enum shunt_tc_mode tc_mode; /* what is in use: TCX or CLSACT */
+	bool xdp_native;
+};
+
+/**
+ * shunt_dp_attach - make an interface a gate, or adopt or repair one
+ *
+ * Ingress splits (XDP or tc), egress restores (always tc). Idempotent: what is attached is
+ * replaced in place, first position included. Return: 0 or -errno with @err.
+ */
+int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname,
+		    enum shunt_hook hook, struct shunt_gate *ret_gate, struct shunt_err *err);
+
+/* Removes hooks and pins of a gate; of a vanished interface only the pins. */
+int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex);
+
+/* Detaches every gate and unpins everything of this ABI. The explicit way out. */
+int shunt_dp_remove(const char *bpffs, struct shunt_err *err);
+
+#endif
