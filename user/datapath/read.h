@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_DATAPATH_READ_H
+#define SHUNT_DATAPATH_READ_H
+
+#include "datapath/datapath.h"
+
+/* Sums over CPUs. A backend's own counters; a variant's include its retired backends. */
+int shunt_read_backend(const struct shunt_dp_maps *maps, uint32_t backend,
+		       struct shunt_counters *ret_counters);
+int shunt_read_variant(const struct shunt_dp_maps *maps, uint32_t variant,
+		       struct shunt_counters *ret_counters); /* without its live backends */
+uint32_t shunt_read_active(const struct shunt_dp_maps *maps, uint32_t backend);
+int shunt_read_reasons(const struct shunt_dp_maps *maps, uint64_t ret_reasons[SHUNT_R_MAX]);
+
+/* "translated to a backend" and "FORWARDED"; "?" out of range. */
+const char *shunt_reason_text(unsigned reason);
+const char *shunt_reason_name(unsigned reason);
+
+/* Entries of the flow table by state, index enum shunt_flow_state. */
+int shunt_read_flow_states(const struct shunt_dp_maps *maps, uint64_t ret_states[SHUNT_N_FLOW_STATES]);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_SOURCE_OBJECT_H
+#define SHUNT_SOURCE_OBJECT_H
+
+#include <jansson.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/*
+ * A Kubernetes object as it came from a source, YAML file or API server alike: a JSON tree,
+ * and for files the position of each value, so that an error can name line and column.
+ */
+struct shunt_positions; /* of one YAML document; opaque */
+
+struct shunt_object {
+	json_t *json;			   /* owned reference */
+	struct shunt_positions *positions; /* owned; NULL when from the API server */
+	const char *api_version;	   /* these four borrow from json; "" if absent */
+	const char *kind;
+	const char *namespace_;		   /* "default" if absent */
+	const char *name;
+	char *file;			   /* owned; "" when from the API server */
+	unsigned line;			   /* of the document's first line */
+};
+
+struct shunt_objects {
+	struct shunt_object **items; /* owned, sorted: apiVersion, kind, namespace, name */
+	size_t n;
+};
+
+void shunt_objects_free(struct shunt_objects *objects); /* contents; NULL is fine */
+
+/**
+ * shunt_object_err - fill @err about one value of an object
+ * @object: borrowed
+ * @value:  the offending node, or the nearest one that exists; NULL: the whole object
+ * @field:  its path, "spec.rules[0].backendRefs[1].weight"
+ *
+ * Return: @code.
+ */
+int shunt_object_err(struct shunt_err *err, int code, const struct shunt_object *object,
+		     const json_t *value, const char *field, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
+
+#endif
