@@ -35,6 +35,26 @@
 	X(PERMISSION, 7, "the peer may not do this")                                               \
 	X(INTERNAL, 8, "an error inside the agent")
 
+enum shunt_ctl_code {
+#define SHUNT_CTL_CODE_ENUM(name, exit_code, text) SHUNT_CTL_##name = exit_code,
+	SHUNT_CTL_CODES(SHUNT_CTL_CODE_ENUM)
+#undef SHUNT_CTL_CODE_ENUM
+};
+
+/* Exit codes of the CLI besides these: 0 done, 1 findings (`check`, `doctor`, `explain`). */
+#define SHUNT_EXIT_FINDINGS 1
+
+#define SHUNT_CTL_SOCKET "/run/shunt/shunt.sock"
+
+/* "REFUSED"; "INTERNAL" for a number that is none. */
+const char *shunt_ctl_code_name(enum shunt_ctl_code code);
+
+/* The code of a name, or 0. */
+int shunt_ctl_code_parse(const char *name);
+
+/* "a guard refused the change; ..."; "" for a number that is none. */
+const char *shunt_ctl_code_text(int code);
+
 /**
  * shunt_ctl_call - send one request, wait for one answer
  * @socket_path: of the agent
@@ -49,5 +69,17 @@
  */
 int shunt_ctl_call(const char *socket_path, const char *command, json_t *args, int timeout_ms,
 		   json_t **ret_result, int *ret_exit, struct shunt_err *err);
+
+/**
+ * shunt_ctl_follow - send one request, hand over every answer until the agent closes
+ * @each: called with "result", borrowed; returns 0 to go on, another value to stop
+ *
+ * Waits for as long as the agent lives. Arguments and errors as shunt_ctl_call().
+ *
+ * Return: what @each returned, or -errno; -ECONNRESET: the agent went away.
+ */
+int shunt_ctl_follow(const char *socket_path, const char *command, json_t *args,
+		     int (*each)(void *ctx, json_t *result), void *ctx, int *ret_exit,
+		     struct shunt_err *err);
 
 #endif
