@@ -230,7 +230,7 @@ static SHUNT_INLINE __u32 shunt_variant_part(__u64 hash)
 	return hash >> 32;
 }
 
-/* A score of weighted rendezvous: lower wins. The product of @weight and another score fits. */
+/* The score of a variant in the rendezvous, of its name alone: lower is better. */
 static SHUNT_INLINE __u64 shunt_rendezvous(__u64 hash, __u64 seed)
 {
 	return shunt_neg_ln(shunt_mix64((hash >> 32) ^ seed) >> 32);
@@ -248,6 +248,52 @@ static SHUNT_INLINE int shunt_beats(__u64 score, __u32 weight, __u64 best_score,
 	if (!best_weight)
 		return 1;
 	return score * best_weight < best_score * weight;
+}
+
+/**
+ * shunt_pick_variant - which variant gets a new flow
+ * @split:   variants sorted by name
+ * @tripped: bit i: the kernel has taken variant i out (overlay); its weight counts as 0
+ * @hash:    of the affinity key
+ *
+ * Up to two variants: an exact threshold. More: weighted rendezvous, in integers.
+ *
+ * Return: index of the variant, or -1 when every weight is 0.
+ */
+static SHUNT_INLINE int shunt_pick_variant(const struct shunt_split *split, __u32 tripped,
+					   __u64 hash)
+{
+	__u64 best_score = 0;
+	__u32 best_weight = 0;
+	int best = -1;
+
+	if (split->n_variants <= 2) {
+		__u32 first = tripped & 1 ? 0 : split->variant[0].weight;
+		__u32 second = tripped & 2 ? 0 : split->variant[1].weight;
+
+		if (!first && !second)
+			return -1;
+		if (!first || !second)
+			return first ? 0 : 1;
+		return shunt_variant_part(hash) < split->threshold ? 0 : 1;
+	}
+
+	/* Unrolled: without CAP_PERFMON the verifier refuses a variable index here. */
+#pragma GCC unroll 16
+	for (int i = 0; i < SHUNT_MAX_VARIANTS; i++) {
+		__u32 weight = tripped >> i & 1 ? 0 : split->variant[i].weight;
+		__u64 score;
+
+		if ((__u32)i >= split->n_variants || !weight)
+			continue;
+		score = shunt_rendezvous(hash, split->variant[i].seed);
+		if (shunt_beats(score, weight, best_score, best_weight)) {
+			best_score = score;
+			best_weight = weight;
+			best = i;
+		}
+	}
+	return best;
 }
 
 /* ---- stage 2: the backend ------------------------------------------------------------------ */

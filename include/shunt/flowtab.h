@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_FLOWTAB_H
+#define SHUNT_FLOWTAB_H
+
+#include <linux/in.h>
+
+#include "choose.h"
+
+/*
+ * The flow table: one code for the BPF programs and for the agent, which maps the same
+ * memory. Lookups take two cache lines, no helper call and no lock.
+ *
+ * A flow's place is found by hash of the client's tuple: a set of 16 ways whose 4-byte tags
+ * fill one line; way w of set s is shunt_flows[s * 16 + w]. Answers find it through a second
+ * index, sets of 8 words {tag, flow index}. Nothing is ever moved.
+ *
+ * Concurrency (any CPU may run any of this at any time, so may the agent):
+ *  - A way belongs to whoever turned its tag from 0 by compare-and-swap. The owner fills the
+ *    record while its life says FREE, so that readers take it for a miss, then publishes it
+ *    by a locked store of life (generation + 1, state).
+ *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
+ *    earlier tenant of the record fails on the generation. Who moves a record out of a
+ *    counted state gives the count back, hence exactly once: shunt_ft_end().
+ *  - A reader copies what it needs and looks at life again: another generation means that the
+ *    record was reused meanwhile, and is a miss. This relies on loads not being reordered
+ *    with loads (x86-64, or an arm64 kernel with in-order dependent loads from one line; a
+ *    removed way is also unreachable by its tag before it is filled anew).
+ *  - Reply keys are unique: after inserting its word, an owner scans the set again; of two
+ *    equal keys that were inserted at once, at least one sees the other and gives way.
+ *
+ * The includer says where the memory is, by defining struct shunt_ft and these functions
+ * before the include; each returns NULL when the index is out of range:
+ *	struct shunt_flow_set  *shunt_ft_set(const struct shunt_ft *t, __u32 index);
+ *	struct shunt_flow      *shunt_ft_flow(const struct shunt_ft *t, __u32 index);
+ *	struct shunt_reply_set *shunt_ft_reply_set(const struct shunt_ft *t, __u32 index);
+ *	struct shunt_active    *shunt_ft_active(const struct shunt_ft *t, __u32 backend);
+ *	const struct shunt_settings *shunt_ft_settings(const struct shunt_ft *t);
+ */
+
+#define SHUNT_FT_HALF_OPEN 1u
+#define SHUNT_FT_NO_WAY	   0xffffffffu
+
+/* The tag of a client's tuple: never 0, bit 0 clear. */
+static SHUNT_INLINE __u32 shunt_ft_tag(__u64 hash)
+{
+	return ((__u32)(hash >> 32) & ~3u) | 2;
+}
+
+static SHUNT_INLINE __u32 shunt_ft_set_index(const struct shunt_ft *t, __u64 hash)
+{
+	return (__u32)hash & shunt_ft_settings(t)->flow_set_mask;
+}
+
+/* ---- state ------------------------------------------------------------------------------- */
+
+static SHUNT_INLINE int shunt_ft_is_half_open(__u32 state)
+{
+	return state == SHUNT_F_SYN || state == SHUNT_F_SYN_ACK || state == SHUNT_F_UDP_NEW;
+}
+
+/* Does a flow in @state count as an active connection of its backend? */
+static SHUNT_INLINE int shunt_ft_is_counted(__u32 state)
+{
+	return state != SHUNT_F_FREE && state != SHUNT_F_CLOSED;
+}
+
+static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32 state)
+{
+	switch (state) {
+	case SHUNT_F_ESTABLISHED:
+		return s->timeout_jiffies[SHUNT_T_ESTABLISHED];
+	case SHUNT_F_FIN_CLIENT:
+	case SHUNT_F_FIN_BACKEND:
+		return s->timeout_jiffies[SHUNT_T_CLOSING];
+	case SHUNT_F_CLOSED:
+		return s->timeout_jiffies[SHUNT_T_CLOSED];
+	case SHUNT_F_UDP_NEW:
+		return s->timeout_jiffies[SHUNT_T_UDP_NEW];
+	case SHUNT_F_UDP:
+		return s->timeout_jiffies[SHUNT_T_UDP];
+	default:
+		return s->timeout_jiffies[SHUNT_T_HALF_OPEN];
+	}
+}
+
+static SHUNT_INLINE int shunt_ft_is_expired(const struct shunt_settings *s,
+					    const struct shunt_flow *flow, __u32 state, __u32 now)
+{
+	/* Signed: seen may be ahead of @now by what another CPU stored meanwhile. */
+	return (__s32)(now - SHUNT_READ_ONCE(flow->seen_jiffies)) >=
+	       (__s32)shunt_ft_timeout(s, state);
+}
+
+/**
+ * shunt_ft_end - change a flow's state and give back its count if it stops counting
+ * @life: as read before; the change fails if it differs now
+ *
+ * The only way out of a counted state.
+ *
+ * Return: 1 if this call made the change.
+ */
+static SHUNT_INLINE int shunt_ft_end(const struct shunt_ft *t, struct shunt_flow *flow, __u32 life,
+				     __u32 state)
+{
+	struct shunt_active *active;
+	__u32 backend = flow->backend;
+
+	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) != life)
+		return 0;
+	if (shunt_ft_is_counted(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_counted(state) && backend) {
+		active = shunt_ft_active(t, backend);
+		if (active)
+			shunt_fetch_add(&active->connections, -1);
+	}
+	return 1;
+}
+
+/* ---- tags: a variable index into a map value is refused without CAP_PERFMON --------------- */
+
+static SHUNT_INLINE __u32 shunt_ft_tag_swap(struct shunt_flow_set *set, __u32 way, __u32 old,
+					    __u32 new_)
+{
+	switch (way) {
+#define SHUNT_FT_CASE(w)                                                                           \
+	case w:                                                                                    \
+		return shunt_cmpxchg(&set->tag[w], old, new_);
+		SHUNT_FT_CASE(0)
+		SHUNT_FT_CASE(1)
+		SHUNT_FT_CASE(2)
+		SHUNT_FT_CASE(3)
+		SHUNT_FT_CASE(4)
+		SHUNT_FT_CASE(5)
+		SHUNT_FT_CASE(6)
+		SHUNT_FT_CASE(7)
+		SHUNT_FT_CASE(8)
+		SHUNT_FT_CASE(9)
+		SHUNT_FT_CASE(10)
+		SHUNT_FT_CASE(11)
+		SHUNT_FT_CASE(12)
+		SHUNT_FT_CASE(13)
+		SHUNT_FT_CASE(14)
+		SHUNT_FT_CASE(15)
+#undef SHUNT_FT_CASE
+	}
+	return ~old;
+}
+
+static SHUNT_INLINE __u32 shunt_ft_tag_at(const struct shunt_flow_set *set, __u32 way)
+{
+	__u32 tag = 0;
+
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (w == way)
+			tag = SHUNT_READ_ONCE(set->tag[w]);
+	return tag;
+}
+
+static SHUNT_INLINE int shunt_ft_reply_swap(struct shunt_reply_set *set, __u32 way, __u64 old,
+					    __u64 new_)
+{
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++)
+		if (w == way)
+			return shunt_cmpxchg(&set->way[w], old, new_) == old;
+	return 0;
+}
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+static SHUNT_INLINE int shunt_ft_hi_equal(const __be32 hi_be[3], const struct shunt_addr *addr)
+{
+	return hi_be[0] == addr->word_be[0] && hi_be[1] == addr->word_be[1] &&
+	       hi_be[2] == addr->word_be[2];
+}
+
+/* Is @tuple what @flow's client sends? */
+static SHUNT_INLINE int shunt_ft_is_client(const struct shunt_flow *flow,
+					   const struct shunt_tuple *tuple)
+{
+	if (flow->client_lo_be != tuple->src.word_be[3] ||
+	    flow->frontend_lo_be != tuple->dst.word_be[3] ||
+	    flow->client_port_be != tuple->sport_be || flow->frontend_port_be != tuple->dport_be ||
+	    flow->proto != tuple->proto || flow->family != tuple->family)
+		return 0;
+	return tuple->family == SHUNT_V4 || (shunt_ft_hi_equal(flow->client_hi_be, &tuple->src) &&
+					     shunt_ft_hi_equal(flow->frontend_hi_be, &tuple->dst));
+}
+
+/* Is (src -> dst) what @flow's backend answers? */
+static SHUNT_INLINE int shunt_ft_is_reply(const struct shunt_flow *flow,
+					  const struct shunt_addr *src,
+					  const struct shunt_addr *dst, __be16 sport_be,
+					  __be16 dport_be, __u8 proto, __u8 family)
+{
+	if (flow->backend_lo_be != src->word_be[3] || flow->source_lo_be != dst->word_be[3] ||
+	    flow->backend_port_be != sport_be || flow->source_port_be != dport_be ||
+	    flow->proto != proto || flow->family != family)
+		return 0;
+	return family == SHUNT_V4 || (shunt_ft_hi_equal(flow->backend_hi_be, src) &&
+				      shunt_ft_hi_equal(flow->source_hi_be, dst));
+}
+
+/* ---- lookup -------------------------------------------------------------------------------- */
+
+/* Return: the first way from @from whose tag is @tag, half-open or not, or SHUNT_FT_NO_WAY. */
+static SHUNT_INLINE __u32 shunt_ft_match(const struct shunt_flow_set *set, __u32 tag, __u32 from)
+{
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (w >= from && (SHUNT_READ_ONCE(set->tag[w]) ^ tag) <= SHUNT_FT_HALF_OPEN)
+			return w;
+	return SHUNT_FT_NO_WAY;
+}
+
+/**
+ * shunt_ft_find - the flow of a client's packet
+ * @hash:      shunt_table_hash() of @tuple
+ * @ret_index: of the flow
+ * @ret_life:  as it was when the key was compared; check again after copying what you need
+ *
+ * Return: the live flow, or NULL. Two ways of one set with equal 30-bit tags are tried, which
+ * leaves one set in 10^15 unlucky; then the second flow is a miss.
+ */
+static SHUNT_INLINE struct shunt_flow *shunt_ft_find(const struct shunt_ft *t,
+						     const struct shunt_tuple *tuple, __u64 hash,
+						     __u32 *ret_index, __u32 *ret_life)
+{
+	__u32 set_index = shunt_ft_set_index(t, hash), way = 0;
+	const struct shunt_flow_set *set = shunt_ft_set(t, set_index);
+	__u32 tag = shunt_ft_tag(hash);
+
+	if (!set)
+		return NULL;
+	for (int attempt = 0; attempt < 2; attempt++) {
+		struct shunt_flow *flow;
+		__u32 life;
+
+		way = shunt_ft_match(set, tag, way);
+		if (way == SHUNT_FT_NO_WAY)
+			return NULL;
+		flow = shunt_ft_flow(t, set_index * SHUNT_FLOW_WAYS + way);
+		if (!flow)
+			return NULL;
+		life = SHUNT_READ_ONCE(flow->life);
+		if (SHUNT_LIFE_STATE(life) != SHUNT_F_FREE && shunt_ft_is_client(flow, tuple)) {
+			*ret_index = set_index * SHUNT_FLOW_WAYS + way;
+			*ret_life = life;
+			return flow;
+		}
+		way++;
+	}
+	return NULL;
+}
+
+static SHUNT_INLINE __u32 shunt_ft_reply_tag(__u64 hash)
+{
+	return hash >> 32;
+}
+
+/**
+ * shunt_ft_find_reply - the flow that an answer (src -> dst) belongs to
+ * @hash: shunt_table_hash() of the answer's tuple
+ *
+ * Return: the live flow, or NULL.
+ */
+static SHUNT_INLINE struct shunt_flow *
+shunt_ft_find_reply(const struct shunt_ft *t, const struct shunt_addr *src,
+		    const struct shunt_addr *dst, __be16 sport_be, __be16 dport_be, __u8 proto,
+		    __u8 family, __u64 hash, __u32 *ret_index, __u32 *ret_life)
+{
+	const struct shunt_reply_set *set =
+		shunt_ft_reply_set(t, (__u32)hash & shunt_ft_settings(t)->reply_set_mask);
+	__u32 tag = shunt_ft_reply_tag(hash);
+
+	if (!set)
+		return NULL;
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
+		__u64 word = SHUNT_READ_ONCE(set->way[w]);
+		struct shunt_flow *flow;
+		__u32 life;
+
+		if (word >> 32 != tag || !(__u32)word)
+			continue;
+		flow = shunt_ft_flow(t, (__u32)word - 1);
+		if (!flow)
+			continue;
+		life = SHUNT_READ_ONCE(flow->life);
+		if (SHUNT_LIFE_STATE(life) != SHUNT_F_FREE &&
+		    shunt_ft_is_reply(flow, src, dst, sport_be, dport_be, proto, family)) {
+			*ret_index = (__u32)word - 1;
+			*ret_life = life;
+			return flow;
+		}
+	}
+	return NULL;
+}
+
+/* ---- removal ------------------------------------------------------------------------------- */
+
+/**
+ * shunt_ft_remove - take a flow out of the table
+ * @index: of the flow
+ * @life:  as read; nothing happens if it differs now
+ *
+ * Order: nobody finds it (life FREE), its reply key goes, then its way is free for others.
+ *
+ * Return: 1 if this call removed it.
+ */
+static SHUNT_INLINE int shunt_ft_remove(const struct shunt_ft *t, struct shunt_flow *flow,
+					__u32 index, __u32 life)
+{
+	__u32 way = index & (SHUNT_FLOW_WAYS - 1), reply_way = flow->reply_way;
+	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+	struct shunt_reply_set *reply_set;
+	__u32 tag;
+
+	if (!set || !shunt_ft_end(t, flow, life, SHUNT_F_FREE))
+		return 0;
+	if (reply_way) {
+		reply_way--;
+		reply_set = shunt_ft_reply_set(t, reply_way / SHUNT_REPLY_WAYS);
+#pragma GCC unroll 8
+		for (__u32 w = 0; reply_set && w < SHUNT_REPLY_WAYS; w++) {
+			__u64 word = SHUNT_READ_ONCE(reply_set->way[w]);
+
+			if (w == (reply_way & (SHUNT_REPLY_WAYS - 1)) && (__u32)word == index + 1)
+				shunt_cmpxchg(&reply_set->way[w], word, 0);
+		}
+	}
+	/* The half-open bit may go between the read and the swap, by a late promotion. */
+	tag = shunt_ft_tag_at(set, way);
+	if (shunt_ft_tag_swap(set, way, tag, 0) != tag)
+		shunt_ft_tag_swap(set, way, tag & ~SHUNT_FT_HALF_OPEN, 0);
+	return 1;
+}
+
+/* Removes the flow at @index if it is idle beyond its time. Return: 1 if removed. */
+static SHUNT_INLINE int shunt_ft_expire(const struct shunt_ft *t, __u32 index, __u32 now)
+{
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 life;
+
+	if (!flow)
+		return 0;
+	life = SHUNT_READ_ONCE(flow->life);
+	if (SHUNT_LIFE_STATE(life) == SHUNT_F_FREE ||
+	    !shunt_ft_is_expired(shunt_ft_settings(t), flow, SHUNT_LIFE_STATE(life), now))
+		return 0;
+	return shunt_ft_remove(t, flow, index, life);
+}
+
+/* ---- making a flow -------------------------------------------------------------------------- */
+
+/**
+ * shunt_ft_claim - get a way for a new flow
+ * @hash: of the client's tuple
+ * @now:  jiffies
+ *
+ * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, one of
+ * them makes room, so a flood of SYNs only displaces its like. In a full set closed, expired
+ * and half-open flows make room, in this order; established ones never do.
+ *
+ * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
+ */
+static SHUNT_INLINE __u32 shunt_ft_claim(const struct shunt_ft *t, __u64 hash, __u32 now)
+{
+	__u32 set_index = shunt_ft_set_index(t, hash), base = set_index * SHUNT_FLOW_WAYS;
+	struct shunt_flow_set *set = shunt_ft_set(t, set_index);
+	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN;
+	__u32 half_open = 0, victim = SHUNT_FT_NO_WAY, free_way = SHUNT_FT_NO_WAY;
+	__u32 turn = (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1);
+
+	if (!set)
+		return SHUNT_FT_NO_WAY;
+
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
+		__u32 other = SHUNT_READ_ONCE(set->tag[w]);
+
+		if (!other) {
+			free_way = w;
+		} else if (other & SHUNT_FT_HALF_OPEN) {
+			half_open++;
+			/* Any of them, not always the same. */
+			if (victim == SHUNT_FT_NO_WAY || w == turn || victim < turn)
+				victim = w;
+		}
+	}
+	if (half_open >= SHUNT_HALF_OPEN_WAYS || free_way == SHUNT_FT_NO_WAY) {
+		/* Closed and expired first: it costs a look at each, but only here. */
+		for (__u32 w = 0; free_way == SHUNT_FT_NO_WAY && w < SHUNT_FLOW_WAYS; w++) {
+			struct shunt_flow *flow = shunt_ft_flow(t, base + w);
+			__u32 life = flow ? SHUNT_READ_ONCE(flow->life) : 0;
+			__u32 state = SHUNT_LIFE_STATE(life);
+
+			if (state != SHUNT_F_FREE &&
+			    (state == SHUNT_F_CLOSED ||
+			     shunt_ft_is_expired(shunt_ft_settings(t), flow, state, now)) &&
+			    shunt_ft_remove(t, flow, base + w, life))
+				free_way = w;
+		}
+		if (half_open >= SHUNT_HALF_OPEN_WAYS ||
+		    (free_way == SHUNT_FT_NO_WAY && victim != SHUNT_FT_NO_WAY)) {
+			struct shunt_flow *flow = shunt_ft_flow(t, base + victim);
+			__u32 life = flow ? SHUNT_READ_ONCE(flow->life) : 0;
+
+			if (flow && shunt_ft_is_half_open(SHUNT_LIFE_STATE(life)) &&
+			    shunt_ft_remove(t, flow, base + victim, life))
+				free_way = victim;
+		}
+	}
+	if (free_way == SHUNT_FT_NO_WAY)
+		return SHUNT_FT_NO_WAY;
+	if (!shunt_ft_tag_swap(set, free_way, 0, tag))
+		return base + free_way;
+
+	/* Another CPU took it: any other free way will do, from the top. */
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (!SHUNT_READ_ONCE(set->tag[w]) && !shunt_cmpxchg(&set->tag[w], 0, tag))
+			return base + w;
+	return SHUNT_FT_NO_WAY;
+}
+
+/* Gives a claimed way back that was never published. */
+static SHUNT_INLINE void shunt_ft_unclaim(const struct shunt_ft *t, __u32 index, __u64 hash)
+{
+	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+
+	if (set)
+		shunt_ft_tag_swap(set, index & (SHUNT_FLOW_WAYS - 1),
+				  shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN, 0);
+}
+
+/**
+ * shunt_ft_is_rival - does another CPU make the same flow right now?
+ * @index: of our claimed, unpublished way
+ *
+ * Of two claims with one tag the lower way wins; a live flow in a higher one with that tag
+ * is another flow or an older claim of the same: found by lookup before.
+ */
+static SHUNT_INLINE int shunt_ft_is_rival(const struct shunt_ft *t, __u32 index, __u64 hash)
+{
+	const struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+	__u32 way = index & (SHUNT_FLOW_WAYS - 1);
+
+	return set && shunt_ft_match(set, shunt_ft_tag(hash), 0) < way;
+}
+
+/**
+ * shunt_ft_add_reply - enter the reply key of a filled, unpublished flow
+ * @flow:  backend and source are set; reply_way is written on success
+ * @index: of the flow
+ * @hash:  shunt_table_hash() of the answer (backend -> source)
+ *
+ * Return: 1 done; 0 the key is taken, or its set is full: another source port may do.
+ */
+static SHUNT_INLINE int shunt_ft_add_reply(const struct shunt_ft *t, struct shunt_flow *flow,
+					   __u32 index, const struct shunt_addr *backend,
+					   const struct shunt_addr *source, __u64 hash)
+{
+	__u32 set_index = (__u32)hash & shunt_ft_settings(t)->reply_set_mask;
+	struct shunt_reply_set *set = shunt_ft_reply_set(t, set_index);
+	__u64 word = (__u64)shunt_ft_reply_tag(hash) << 32 | (index + 1);
+	__u32 mine = SHUNT_FT_NO_WAY;
+
+	if (!set)
+		return 0;
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++)
+		if (mine == SHUNT_FT_NO_WAY && !SHUNT_READ_ONCE(set->way[w]) &&
+		    !shunt_cmpxchg(&set->way[w], 0, word))
+			mine = w;
+	if (mine == SHUNT_FT_NO_WAY)
+		return 0;
+
+	/* After our word is visible: is the key there a second time? */
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
+		__u64 other = SHUNT_READ_ONCE(set->way[w]);
+		struct shunt_flow *rival;
+
+		if (w == mine || other >> 32 != word >> 32 || !(__u32)other)
+			continue;
+		rival = shunt_ft_flow(t, (__u32)other - 1);
+		/* One that is being made (life FREE) counts as equal: both may then give way. */
+		if (rival && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(rival->life)) == SHUNT_F_FREE ||
+			      shunt_ft_is_reply(rival, backend, source, flow->backend_port_be,
+						flow->source_port_be, flow->proto, flow->family))) {
+			shunt_ft_reply_swap(set, mine, word, 0);
+			return 0;
+		}
+	}
+	flow->reply_way = set_index * SHUNT_REPLY_WAYS + mine + 1;
+	return 1;
+}
+
+/* Makes a filled flow visible and counts it. @state: SHUNT_F_SYN or SHUNT_F_UDP_NEW. */
+static SHUNT_INLINE void shunt_ft_publish(const struct shunt_ft *t, struct shunt_flow *flow,
+					  __u32 state)
+{
+	__u32 life = SHUNT_READ_ONCE(flow->life);
+	struct shunt_active *active;
+
+	if (flow->backend) {
+		active = shunt_ft_active(t, flow->backend);
+		if (active)
+			shunt_fetch_add(&active->connections, 1);
+	}
+	/* Locked, so that all stores before are visible first; nobody else writes a FREE life. */
+	shunt_cmpxchg(&flow->life, life, (SHUNT_LIFE_GEN(life) + 0x100) | state);
+}
+
+/* ---- tracking ------------------------------------------------------------------------------- */
+
+/* A half-open flow has proved itself: it counts among those that no flood displaces. */
+static SHUNT_INLINE void shunt_ft_promote(const struct shunt_ft *t, struct shunt_flow *flow,
+					  __u32 index, __u32 life, __u32 state)
+{
+	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+	__u32 way = index & (SHUNT_FLOW_WAYS - 1), tag;
+
+	if (!set || !shunt_ft_end(t, flow, life, state))
+		return;
+	tag = shunt_ft_tag_at(set, way);
+	if (tag & SHUNT_FT_HALF_OPEN)
+		shunt_ft_tag_swap(set, way, tag, tag & ~SHUNT_FT_HALF_OPEN);
+}
+
+/* What of a TCP header the tracking needs. */
+struct shunt_tcp_view {
+	__u32 seq; /* host order */
+	__u32 ack;
+	__u8 syn, ack_flag, fin, rst;
+};
+
+/**
+ * shunt_ft_track_tcp - move a flow's TCP state on by one packet
+ * @from_backend: 1: an answer
+ *
+ * Established by the client's acknowledgement of the backend's SYN-ACK, so spoofed SYNs stay
+ * half-open. A RST from either side, or the second FIN, closes.
+ */
+static SHUNT_INLINE void shunt_ft_track_tcp(const struct shunt_ft *t, struct shunt_flow *flow,
+					    __u32 index, __u32 life, const struct shunt_tcp_view *tcp,
+					    int from_backend)
+{
+	__u32 state = SHUNT_LIFE_STATE(life);
+	__u32 mine = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
+	__u32 theirs = from_backend ? SHUNT_F_FIN_CLIENT : SHUNT_F_FIN_BACKEND;
+
+	if (state == SHUNT_F_CLOSED)
+		return;
+	if (tcp->rst) {
+		shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
+		return;
+	}
+	if (state == SHUNT_F_SYN && from_backend && tcp->syn && tcp->ack_flag) {
+		SHUNT_WRITE_ONCE(flow->backend_isn, tcp->seq);
+		shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
+		return;
+	}
+	if (state == SHUNT_F_SYN_ACK && !from_backend && tcp->ack_flag && !tcp->syn &&
+	    (__s32)(tcp->ack - (flow->backend_isn + 1)) >= 0) {
+		shunt_ft_promote(t, flow, index, life, tcp->fin ? mine : SHUNT_F_ESTABLISHED);
+		return;
+	}
+	if (tcp->fin && state == SHUNT_F_ESTABLISHED)
+		shunt_ft_end(t, flow, life, mine);
+	else if (tcp->fin && state == theirs)
+		shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
+}
+
+#endif
