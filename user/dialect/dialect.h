@@ -16,13 +16,14 @@ struct shunt_entrypoint {
 struct shunt_translate_opts {
 	const struct shunt_entrypoint *entrypoints;
 	size_t n_entrypoints;
-	const struct shunt_cidr *frontend_cidrs; /* external and load-balancer addresses: only here */
+	const struct shunt_cidr
+		*frontend_cidrs; /* external and load-balancer addresses: only here */
 	size_t n_frontend_cidrs;
 	const struct shunt_ip *node_addrs; /* of this node: refused as endpoints */
 	size_t n_node_addrs;
-	bool allow_node_endpoints;	/* also loopback and link-local */
-	bool allow_cross_namespace;	/* Istio and Traefik hosts of other namespaces */
-	uint32_t default_drain_s;	/* default 60 */
+	bool allow_node_endpoints;  /* also loopback and link-local */
+	bool allow_cross_namespace; /* Istio and Traefik hosts of other namespaces */
+	uint32_t default_drain_s;   /* default 60 */
 };
 
 /**

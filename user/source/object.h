@@ -3,6 +3,7 @@
 #define SHUNT_SOURCE_OBJECT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,10 +20,10 @@ struct shunt_object {
 	struct shunt_positions *positions; /* owned; NULL when from the API server */
 	const char *api_version;	   /* these four borrow from json; "" if absent */
 	const char *kind;
-	const char *namespace_;		   /* "default" if absent */
+	const char *namespace_; /* "default" if absent */
 	const char *name;
-	char *file;			   /* owned; "" when from the API server */
-	unsigned line;			   /* of the document's first line */
+	char *file;    /* owned; "" when from the API server */
+	unsigned line; /* of the document's first line */
 };
 
 struct shunt_objects {
@@ -31,6 +32,21 @@ struct shunt_objects {
 };
 
 void shunt_objects_free(struct shunt_objects *objects); /* contents; NULL is fine */
+void shunt_object_free(struct shunt_object *object);	/* NULL is fine */
+
+/* Return: a second object that shares the tree and positions of @object, or NULL: no memory. */
+struct shunt_object *shunt_object_share(const struct shunt_object *object);
+
+/* Order by apiVersion, kind, namespace, name. Return: as strcmp. */
+int shunt_object_compare(const struct shunt_object *a, const struct shunt_object *b);
+
+/* Are they versions of one object: the same API group, kind, namespace and name? */
+bool shunt_object_same(const struct shunt_object *a, const struct shunt_object *b);
+
+void shunt_objects_sort(struct shunt_objects *objects);
+
+/* Length of the group in an apiVersion: 0 for "v1". */
+size_t shunt_api_group_len(const char *api_version);
 
 /**
  * shunt_object_err - fill @err about one value of an object
