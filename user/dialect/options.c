@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dialect/options.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+
+#define DEFAULT_DRAIN_S 60
+
+void shunt_options_init(struct shunt_options *options)
+{
+	*options = (struct shunt_options){ .default_drain_s = DEFAULT_DRAIN_S };
+}
+
+void shunt_options_free(struct shunt_options *options)
+{
+	if (!options)
+		return;
+	free(options->entrypoints);
+	free(options->frontend_cidrs);
+	free(options->node_addrs);
+	shunt_options_init(options);
+}
+
+/* Appends @item of @size bytes to the array at @items. Return: 0 or -ENOMEM. */
+static int append(void *items, size_t *n, const void *item, size_t size)
+{
+	void **array = items;
+	char *grown = realloc(*array, (*n + 1) * size);
+
+	if (!grown)
+		return -ENOMEM;
+	memcpy(grown + *n * size, item, size);
+	*array = grown;
+	(*n)++;
+	return 0;
+}
+
+int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port)
+{
+	char addr[SHUNT_IP_STR_LEN];
+	const char *begin = text, *end, *colon = strrchr(text, ':');
+	struct shunt_ip ip;
+	uint64_t port;
+
+	if (!colon)
+		return -EINVAL;
+	end = colon;
+	if (*text == '[') {
+		if (end - begin < 2 || end[-1] != ']')
+			return -EINVAL;
+		begin++;
+		end--;
+	}
+	if ((size_t)(end - begin) >= sizeof(addr))
+		return -EINVAL;
+	memcpy(addr, begin, end - begin);
+	addr[end - begin] = '\0';
+
+	if (shunt_ip_parse(addr, &ip) < 0 || shunt_number_parse(colon + 1, 65535, &port) < 0 ||
+	    !port)
+		return -EINVAL;
+	/* Brackets and IPv6 belong together, or the last group could be taken for a port. */
+	if ((ip.family == SHUNT_V6) != (*text == '['))
+		return -EINVAL;
+	*ret_ip = ip;
+	*ret_port = port;
+	return 0;
+}
+
+int shunt_entrypoint_parse(const char *text, struct shunt_entrypoint *ret_entrypoint,
+			   struct shunt_err *err)
+{
+	struct shunt_entrypoint entrypoint = { 0 };
+	const char *equals = strchr(text, '=');
+
+	if (!equals || equals == text || equals - text >= (long)sizeof(entrypoint.name))
+		return shunt_err_set(err, -EINVAL, "--entrypoint %s: want NAME=ADDR:PORT", text);
+	memcpy(entrypoint.name, text, equals - text);
+	if (shunt_addr_port_parse(equals + 1, &entrypoint.ip, &entrypoint.port) < 0)
+		return shunt_err_set(err, -EINVAL,
+				     "--entrypoint %s: want NAME=ADDR:PORT, an IPv6 address in "
+				     "brackets, a port from 1 to 65535",
+				     text);
+	*ret_entrypoint = entrypoint;
+	return 0;
+}
+
+static int add_entrypoint(struct shunt_options *options, const char *value, struct shunt_err *err)
+{
+	struct shunt_entrypoint entrypoint;
+	int r = shunt_entrypoint_parse(value, &entrypoint, err);
+
+	if (r < 0)
+		return r;
+	r = append(&options->entrypoints, &options->n_entrypoints, &entrypoint, sizeof(entrypoint));
+	return r < 0 ? shunt_err_set(err, r, "out of memory") : 1;
+}
+
+static int add_cidr(struct shunt_options *options, const char *value, struct shunt_err *err)
+{
+	struct shunt_cidr cidr;
+	int r;
+
+	if (shunt_cidr_parse(value, &cidr) < 0)
+		return shunt_err_set(err, -EINVAL,
+				     "--frontend-cidr %s: want ADDRESS/LENGTH or an address",
+				     value);
+	r = append(&options->frontend_cidrs, &options->n_frontend_cidrs, &cidr, sizeof(cidr));
+	return r < 0 ? shunt_err_set(err, r, "out of memory") : 1;
+}
+
+static int set_drain(struct shunt_options *options, const char *value, struct shunt_err *err)
+{
+	uint64_t ms;
+
+	if (shunt_duration_parse(value, &ms) < 0)
+		return shunt_err_set(err, -EINVAL,
+				     "--default-drain %s: want a time such as 60s or 5m", value);
+	options->default_drain_s = (ms + 999) / 1000;
+	return 1;
+}
+
+int shunt_options_set(struct shunt_options *options, const char *name, const char *value,
+		      struct shunt_err *err)
+{
+	if (!strcmp(name, "allow-node-endpoints"))
+		return options->allow_node_endpoints = true;
+	if (!strcmp(name, "allow-cross-namespace"))
+		return options->allow_cross_namespace = true;
+	if (!strcmp(name, "entrypoint"))
+		return add_entrypoint(options, value, err);
+	if (!strcmp(name, "frontend-cidr"))
+		return add_cidr(options, value, err);
+	if (!strcmp(name, "default-drain"))
+		return set_drain(options, value, err);
+	return 0;
+}
+
+static void freeifaddrsp(struct ifaddrs **list)
+{
+	if (*list)
+		freeifaddrs(*list);
+}
+
+int shunt_options_add_node_addrs(struct shunt_options *options)
+{
+	CLEANUP(freeifaddrsp) struct ifaddrs *list = NULL;
+	struct shunt_ip ip;
+	int r;
+
+	if (getifaddrs(&list) < 0)
+		return -errno;
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
+		ip = (struct shunt_ip){ 0 };
+		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
+			ip.family = SHUNT_V4;
+			ip.addr.word_be[3] = ((const struct sockaddr_in *)(const void *)i->ifa_addr)
+						     ->sin_addr.s_addr;
+		} else if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET6) {
+			ip.family = SHUNT_V6;
+			memcpy(ip.addr.word_be,
+			       &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr,
+			       16);
+		} else {
+			continue;
+		}
+		r = append(&options->node_addrs, &options->n_node_addrs, &ip, sizeof(ip));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void shunt_options_get(const struct shunt_options *options, struct shunt_translate_opts *ret_opts)
+{
+	*ret_opts = (struct shunt_translate_opts){
+		.entrypoints = options->entrypoints,
+		.n_entrypoints = options->n_entrypoints,
+		.frontend_cidrs = options->frontend_cidrs,
+		.n_frontend_cidrs = options->n_frontend_cidrs,
+		.node_addrs = options->node_addrs,
+		.n_node_addrs = options->n_node_addrs,
+		.allow_node_endpoints = options->allow_node_endpoints,
+		.allow_cross_namespace = options->allow_cross_namespace,
+		.default_drain_s = options->default_drain_s,
+	};
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_DIALECT_OPTIONS_H
+#define SHUNT_DIALECT_OPTIONS_H
+
+#include "base/err.h"
+#include "dialect/dialect.h"
+
+/*
+ * The command line options of translation, the same for `shuntd` and `shunt check`.
+ * X(name, value, help): value NULL means a switch.
+ */
+#define SHUNT_TRANSLATE_OPTIONS(X)                                                                 \
+	X("entrypoint", "NAME=ADDR:PORT", "address of a Traefik entry point; may be repeated")     \
+	X("frontend-cidr", "CIDR",                                                                 \
+	  "external and load-balancer addresses only inside of it; may be repeated")               \
+	X("allow-node-endpoints", NULL,                                                            \
+	  "take loopback, link-local and node addresses as endpoints")                             \
+	X("allow-cross-namespace", NULL, "let a route name another namespace's hosts")             \
+	X("default-drain", "TIME", "drain deadline of removed backends and sessions (60s)")
+
+/* What the options add up to. Zeroed by shunt_options_init(), emptied by _free(). */
+struct shunt_options {
+	struct shunt_entrypoint *entrypoints;
+	size_t n_entrypoints;
+	struct shunt_cidr *frontend_cidrs;
+	size_t n_frontend_cidrs;
+	struct shunt_ip *node_addrs;
+	size_t n_node_addrs;
+	bool allow_node_endpoints;
+	bool allow_cross_namespace;
+	uint32_t default_drain_s;
+};
+
+void shunt_options_init(struct shunt_options *options);
+void shunt_options_free(struct shunt_options *options); /* contents; NULL is fine */
+
+/**
+ * shunt_options_set - take one option
+ * @name:  without dashes
+ * @value: borrowed; NULL for a switch
+ *
+ * Return: 1: taken; 0: @name is none of ours; -EINVAL with @err; -ENOMEM.
+ */
+int shunt_options_set(struct shunt_options *options, const char *name, const char *value,
+		      struct shunt_err *err);
+
+/**
+ * shunt_options_add_node_addrs - learn the addresses of this node's interfaces
+ *
+ * Return: 0 or -errno.
+ */
+int shunt_options_add_node_addrs(struct shunt_options *options);
+
+/* Fills @ret_opts, which borrows from @options. */
+void shunt_options_get(const struct shunt_options *options, struct shunt_translate_opts *ret_opts);
+
+/* Parses "10.0.0.1:80" or "[fd00::1]:80". Return: 0, or -EINVAL. */
+int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port);
+
+/* Parses NAME=ADDR:PORT. Return: 0, or -EINVAL with @err. */
+int shunt_entrypoint_parse(const char *text, struct shunt_entrypoint *ret_entrypoint,
+			   struct shunt_err *err);
+
+#endif
