@@ -7,38 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 
 #define DEFAULT_DRAIN_S 60
 
-void shunt_options_init(struct shunt_options *options)
+void shunt_dialect_options_init(struct shunt_dialect_options *options)
 {
-	*options = (struct shunt_options){ .default_drain_s = DEFAULT_DRAIN_S };
+	*options = (struct shunt_dialect_options){ .default_drain_s = DEFAULT_DRAIN_S };
 }
 
-void shunt_options_free(struct shunt_options *options)
+void shunt_dialect_options_free(struct shunt_dialect_options *options)
 {
 	if (!options)
 		return;
 	free(options->entrypoints);
 	free(options->frontend_cidrs);
 	free(options->node_addrs);
-	shunt_options_init(options);
-}
-
-/* Appends @item of @size bytes to the array at @items. Return: 0 or -ENOMEM. */
-static int append(void *items, size_t *n, const void *item, size_t size)
-{
-	void **array = items;
-	char *grown = realloc(*array, (*n + 1) * size);
-
-	if (!grown)
-		return -ENOMEM;
-	memcpy(grown + *n * size, item, size);
-	*array = grown;
-	(*n)++;
-	return 0;
+	shunt_dialect_options_init(options);
 }
 
 int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port)
@@ -91,31 +78,38 @@ int shunt_entrypoint_parse(const char *text, struct shunt_entrypoint *ret_entryp
 	return 0;
 }
 
-static int add_entrypoint(struct shunt_options *options, const char *value, struct shunt_err *err)
+static int add_entrypoint(struct shunt_dialect_options *options, const char *value,
+			  struct shunt_err *err)
 {
-	struct shunt_entrypoint entrypoint;
+	struct shunt_entrypoint entrypoint, *slot;
 	int r = shunt_entrypoint_parse(value, &entrypoint, err);
 
 	if (r < 0)
 		return r;
-	r = append(&options->entrypoints, &options->n_entrypoints, &entrypoint, sizeof(entrypoint));
-	return r < 0 ? shunt_err_set(err, r, "out of memory") : 1;
+	slot = shunt_array_add(&options->entrypoints, &options->n_entrypoints, sizeof(*slot));
+	if (!slot)
+		return shunt_err_set(err, -ENOMEM, "out of memory");
+	*slot = entrypoint;
+	return 1;
 }
 
-static int add_cidr(struct shunt_options *options, const char *value, struct shunt_err *err)
+static int add_cidr(struct shunt_dialect_options *options, const char *value, struct shunt_err *err)
 {
-	struct shunt_cidr cidr;
-	int r;
+	struct shunt_cidr cidr, *slot;
 
 	if (shunt_cidr_parse(value, &cidr) < 0)
 		return shunt_err_set(err, -EINVAL,
 				     "--frontend-cidr %s: want ADDRESS/LENGTH or an address",
 				     value);
-	r = append(&options->frontend_cidrs, &options->n_frontend_cidrs, &cidr, sizeof(cidr));
-	return r < 0 ? shunt_err_set(err, r, "out of memory") : 1;
+	slot = shunt_array_add(&options->frontend_cidrs, &options->n_frontend_cidrs, sizeof(*slot));
+	if (!slot)
+		return shunt_err_set(err, -ENOMEM, "out of memory");
+	*slot = cidr;
+	return 1;
 }
 
-static int set_drain(struct shunt_options *options, const char *value, struct shunt_err *err)
+static int set_drain(struct shunt_dialect_options *options, const char *value,
+		     struct shunt_err *err)
 {
 	uint64_t ms;
 
@@ -126,8 +120,8 @@ static int set_drain(struct shunt_options *options, const char *value, struct sh
 	return 1;
 }
 
-int shunt_options_set(struct shunt_options *options, const char *name, const char *value,
-		      struct shunt_err *err)
+int shunt_dialect_options_set(struct shunt_dialect_options *options, const char *name,
+			      const char *value, struct shunt_err *err)
 {
 	if (!strcmp(name, "allow-node-endpoints"))
 		return options->allow_node_endpoints = true;
@@ -148,11 +142,10 @@ static void freeifaddrsp(struct ifaddrs **list)
 		freeifaddrs(*list);
 }
 
-int shunt_options_add_node_addrs(struct shunt_options *options)
+int shunt_dialect_options_add_node_addrs(struct shunt_dialect_options *options)
 {
 	CLEANUP(freeifaddrsp) struct ifaddrs *list = NULL;
-	struct shunt_ip ip;
-	int r;
+	struct shunt_ip ip, *slot;
 
 	if (getifaddrs(&list) < 0)
 		return -errno;
@@ -170,14 +163,16 @@ int shunt_options_add_node_addrs(struct shunt_options *options)
 		} else {
 			continue;
 		}
-		r = append(&options->node_addrs, &options->n_node_addrs, &ip, sizeof(ip));
-		if (r < 0)
-			return r;
+		slot = shunt_array_add(&options->node_addrs, &options->n_node_addrs, sizeof(*slot));
+		if (!slot)
+			return -ENOMEM;
+		*slot = ip;
 	}
 	return 0;
 }
 
-void shunt_options_get(const struct shunt_options *options, struct shunt_translate_opts *ret_opts)
+void shunt_dialect_options_get(const struct shunt_dialect_options *options,
+			       struct shunt_translate_opts *ret_opts)
 {
 	*ret_opts = (struct shunt_translate_opts){
 		.entrypoints = options->entrypoints,

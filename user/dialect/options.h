@@ -18,8 +18,8 @@
 	X("allow-cross-namespace", NULL, "let a route name another namespace's hosts")             \
 	X("default-drain", "TIME", "drain deadline of removed backends and sessions (60s)")
 
-/* What the options add up to. Zeroed by shunt_options_init(), emptied by _free(). */
-struct shunt_options {
+/* What the options add up to. Zeroed by shunt_dialect_options_init(), emptied by _free(). */
+struct shunt_dialect_options {
 	struct shunt_entrypoint *entrypoints;
 	size_t n_entrypoints;
 	struct shunt_cidr *frontend_cidrs;
@@ -31,28 +31,29 @@ struct shunt_options {
 	uint32_t default_drain_s;
 };
 
-void shunt_options_init(struct shunt_options *options);
-void shunt_options_free(struct shunt_options *options); /* contents; NULL is fine */
+void shunt_dialect_options_init(struct shunt_dialect_options *options);
+void shunt_dialect_options_free(struct shunt_dialect_options *options); /* contents; NULL is fine */
 
 /**
- * shunt_options_set - take one option
+ * shunt_dialect_options_set - take one option
  * @name:  without dashes
  * @value: borrowed; NULL for a switch
  *
  * Return: 1: taken; 0: @name is none of ours; -EINVAL with @err; -ENOMEM.
  */
-int shunt_options_set(struct shunt_options *options, const char *name, const char *value,
-		      struct shunt_err *err);
+int shunt_dialect_options_set(struct shunt_dialect_options *options, const char *name,
+			      const char *value, struct shunt_err *err);
 
 /**
- * shunt_options_add_node_addrs - learn the addresses of this node's interfaces
+ * shunt_dialect_options_add_node_addrs - learn the addresses of this node's interfaces
  *
  * Return: 0 or -errno.
  */
-int shunt_options_add_node_addrs(struct shunt_options *options);
+int shunt_dialect_options_add_node_addrs(struct shunt_dialect_options *options);
 
 /* Fills @ret_opts, which borrows from @options. */
-void shunt_options_get(const struct shunt_options *options, struct shunt_translate_opts *ret_opts);
+void shunt_dialect_options_get(const struct shunt_dialect_options *options,
+			       struct shunt_translate_opts *ret_opts);
 
 /* Parses "10.0.0.1:80" or "[fd00::1]:80". Return: 0, or -EINVAL. */
 int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port);
