@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""shuntd and shunt in the laboratory."""
+
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+from . import k8s
+from .core import LabError, run, wait_for
+
+
+class Cli:
+    """shunt against one agent's socket."""
+
+    def __init__(self, lab, build, agent=None):
+        self.lab, self.program, self.agent = lab, os.path.join(build, "shunt"), agent
+
+    def run(self, command, *args, check=True, **options):
+        """Returns the finished process; with check a failure is a LabError with its words."""
+        where = self.agent.locations if self.agent else []
+        return run([self.program, command, *where, *map(str, args)], check=check, **options)
+
+    def json(self, command, *args):
+        return json.loads(self.run(command, *args, "-o", "json").stdout)
+
+
+class Agent:
+    """One shuntd on the node, with files of its own.
+
+    gates: as for --gate; options: more arguments
+    """
+
+    def __init__(self, cluster, build, gates=("vc*:tc",), options=(), name="agent"):
+        self.lab, self.cluster, self.host = cluster.lab, cluster, cluster.node
+        self.build, self.gates, self.options = build, list(gates), list(options)
+        self.source = self.lab.path(name, "manifests", "x")[:-2]
+        self.log = self.lab.path(name, "shuntd.log")
+        self.socket = self.lab.path(name, "shunt.sock")
+        self.state_dir = self.lab.path(name, "state")
+        self.bpffs = f"{self.lab.bpffs}/{name}"
+        self.metrics = "127.0.0.1:9100"
+        self.locations = ["--socket", self.socket, "--bpffs", self.bpffs,
+                          "--state-dir", self.state_dir]
+        self.process = None
+        self.cli = Cli(self.lab, build, self)
+
+    def command(self):
+        gates = [word for gate in self.gates for word in ("--gate", gate)]
+        return [os.path.join(self.build, "shuntd"), "--source", self.source, *gates,
+                *self.locations, "--metrics", self.metrics, *self.options]
+
+    def spawn(self):
+        """Starts it and does not wait."""
+        with open(self.log, "a") as log:
+            self.process = self.host.popen(*self.command(), stdout=log, stderr=subprocess.STDOUT)
+        return self
+
+    def start(self, timeout=10):
+        """Starts it; returns when it serves: sources read, first image installed."""
+        self.spawn()
+        wait_for(self.ready, timeout, "shuntd to be ready")
+        return self
+
+    def ready(self):
+        if self.process.poll() is not None:
+            raise LabError(f"shuntd ended with {self.process.returncode}:\n{self.log_text()}")
+        return self.http("/readyz")[0] == 200
+
+    def http(self, path):
+        """(status, body) of a request to the metrics address; (0, "") if nobody listens."""
+        with self.host.entered():
+            try:
+                with urllib.request.urlopen(f"http://{self.metrics}{path}", timeout=2) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as e:
+                return e.code, e.read().decode()
+            except OSError:
+                return 0, ""
+
+    def kill(self):
+        """As a crash does: SIGKILL."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, timeout=5):
+        self.process.terminate()
+        return self.process.wait(timeout)
+
+    def log_text(self):
+        with open(self.log) as f:
+            return f.read()
+
+    # ---- what it is to do, and what it says ------------------------------------------------
+
+    def apply(self, name, *objects):
+        """Writes one file of the source directory; does not wait."""
+        k8s.write(f"{self.source}/{name}.yaml", *objects)
+
+    def status(self):
+        return self.cli.json("status")
+
+    def service(self, name="demo", namespace="default"):
+        return next((s for s in self.status()["services"]
+                     if (s["name"], s["namespace"]) == (name, namespace)), None)
+
+    def weights(self, name="demo"):
+        found = self.service(name)
+        return {v["name"]: v["weight"] for v in found["variants"]} if found else None
+
+    def wait_weights(self, timeout=3, name="demo", **weights):
+        wait_for(lambda: self.weights(name) == weights, timeout,
+                 f"weights {weights} of {name}, there are {self.weights(name)}")
+
+    def wait_status(self, predicate, what, timeout=3):
+        """Waits until predicate(status) is true and returns its value."""
+        return wait_for(lambda: predicate(self.status()), timeout, what)
+
+    def reasons(self):
+        """Packets by verdict reason."""
+        return {r["name"]: r["packets"] for r in self.status()["reasons"]}
+
+    def backends(self, name="demo"):
+        """connections_total by backend address."""
+        return {b["address"]: b["connections_total"] for v in self.service(name)["variants"]
+                for b in v["backends"]}

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs in the pods: real nginx, and small TCP and UDP echo servers.
+
+The echo servers are sockets in the pods' namespaces, served by one asyncio thread of this
+process: they greet with "GROUP POD\n" and send back what they get.
+"""
+
+import asyncio
+import socket
+import threading
+
+from .core import LabError, wait_for
+
+CONFIG = """
+daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log;
+events {{ worker_connections 4096; }}
+http {{
+	log_format short '$remote_addr $remote_port $connection $status';
+	access_log {dir}/access.log short;
+	client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};
+	uwsgi_temp_path {dir}; scgi_temp_path {dir};
+	keepalive_requests 1000000;
+	server {{
+		listen {port} backlog=4096; listen [::]:{port} backlog=4096;
+		default_type text/plain;
+		location / {{ return 200 "{group} {name}\\n"; }}
+		location /files/ {{ access_log off; alias {files}/; }}
+	}}
+}}
+"""
+
+
+class Nginx:
+    """One nginx process; wait() returns when it serves."""
+
+    def __init__(self, lab, pod, port=8080):
+        self.pod, self.port = pod, port
+        self.directory = lab.path("nginx", pod.name, "x")[:-2]
+        config = f"{self.directory}/nginx.conf"
+        with open(config, "w") as f:
+            f.write(CONFIG.format(dir=self.directory, port=port, group=pod.group, name=pod.name,
+                                  files=lab.path("files", "x")[:-2]))
+        self.config = config
+        self.start()
+
+    def start(self):
+        with open(f"{self.directory}/stderr.log", "a") as log:
+            self.process = self.pod.host.popen("nginx", "-c", self.config, "-p", self.directory,
+                                               "-e", f"{self.directory}/error.log", stderr=log)
+
+    def wait(self):
+        wait_for(self._serves, 10, f"nginx of {self.pod.name}")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def _serves(self):
+        if self.process.poll() is not None:
+            raise LabError(f"nginx of {self.pod.name} ended; see {self.directory}/error.log")
+        with self.pod.host.socket() as sock:
+            return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def accesses(self):
+        with open(f"{self.directory}/access.log", "rb") as f:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+
+
+class Echoes:
+    """TCP and UDP echo servers of many pods."""
+
+    def __init__(self, lab):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        lab.closers.append(self._close)
+
+    def tcp(self, pod, port):
+        self._call(self._serve_tcp(pod, _bound(pod, socket.SOCK_STREAM, port)))
+
+    def udp(self, pod, port):
+        """Answers each datagram with "GROUP POD " and itself. One socket for each family."""
+        for family, any_address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            sock = pod.host.socket(family, socket.SOCK_DGRAM)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((any_address, port))
+            sock.setblocking(False)
+            self._call(self._serve_udp(pod, sock))
+
+    async def _serve_tcp(self, pod, sock):
+        greeting = f"{pod.group} {pod.name}\n".encode()
+
+        async def serve(reader, writer):
+            try:
+                writer.write(greeting)
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+
+        await asyncio.start_server(serve, sock=sock)
+
+    async def _serve_udp(self, pod, sock):
+        greeting = f"{pod.group} {pod.name} ".encode()
+
+        class Protocol(asyncio.DatagramProtocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def datagram_received(self, data, addr):
+                self.transport.sendto(greeting + data, addr)
+
+        await self._loop.create_datagram_endpoint(Protocol, sock=sock)
+
+    def _call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    def _close(self):
+        self._call(self._cancel())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _cancel(self):
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _bound(pod, kind, port):
+    sock = pod.host.socket(socket.AF_INET6, kind)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(("::", port))
+    sock.listen(1024)
+    sock.setblocking(False)
+    return sock

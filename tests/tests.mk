@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# Test targets; included by the Makefile. tests/run runs them as suites and sums them up.
+
+PYTHON		?= /usr/bin/python3
+TEST_CPPFLAGS	= -Itests/unit -Itests/bpf
+TEST_LIBS	= $(shell pkg-config --libs criterion)
+
+# One Criterion binary for each test file; whatever else lies beside them is their helpers.
+test_src	= $(wildcard tests/$(1)/test_*.c)
+helper_src	= $(filter-out $(call test_src,$(1)),$(wildcard tests/$(1)/*.c tests/$(1)/*/*.c))
+UNIT_SRC	:= $(call test_src,unit)
+BPF_TEST_SRC	:= $(call test_src,bpf)
+UNIT_HELPERS	:= $(call helper_src,unit)
+BPF_HELPERS	:= $(call helper_src,bpf)
+UNIT_BIN	:= $(UNIT_SRC:%.c=$(BUILD)/%)
+BPF_TEST_BIN	:= $(BPF_TEST_SRC:%.c=$(BUILD)/%)
+E2E_BPF		:= $(BUILD)/tests/e2e/pass.bpf.o
+
+.PHONY: deps test test-unit test-bpf test-e2e soak demo san test-bins e2e-helpers
+.PRECIOUS: $(BUILD)/tests/%.o
+
+$(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(BUILD)/tests/%.o: tests/%.c | $(SKEL)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(TEST_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(UNIT_BIN): $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objs,$(UNIT_HELPERS)) $(BUILD)/libshunt.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(TEST_LIBS) -o $@
+
+$(BPF_TEST_BIN): $(BUILD)/tests/bpf/%: $(BUILD)/tests/bpf/%.o $(call objs,$(BPF_HELPERS)) $(BUILD)/libshunt.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(TEST_LIBS) -o $@
+
+test-bins: all $(UNIT_BIN) $(BPF_TEST_BIN) $(E2E_BPF)
+e2e-helpers: $(E2E_BPF)
+
+deps: ## Install what building and testing need (root, apt)
+	$(Q)tools/install-deps
+
+test: deps ## Build and run every suite (root; minutes each and one summary line)
+	$(Q)$(PYTHON) tests/run --build $(BUILD)
+
+test-unit: deps ## Run the unit tests
+	$(Q)$(PYTHON) tests/run --build $(BUILD) unit
+
+san: deps ## Run the unit tests under ASan and UBSan
+	$(Q)$(PYTHON) tests/run --build $(BUILD) san
+
+test-bpf: deps ## Run the data path tests: BPF_PROG_TEST_RUN (root)
+	$(Q)$(PYTHON) tests/run --build $(BUILD) bpf
+
+test-e2e: deps ## Run the end-to-end tests in network namespaces (root); T=words selects
+	$(Q)$(PYTHON) tests/run --build $(BUILD) e2e $(if $(T),-- -k "$(T)")
+
+demo: deps all $(E2E_BPF) ## Show a canary release and its rollback under load (root, a minute)
+	$(Q)$(PYTHON) tools/demo --build $(BUILD)
+
+soak: deps all $(E2E_BPF) ## Run the scenarios at full length (root, some 30 minutes)
+	$(Q)$(PYTHON) tests/run --build $(BUILD) soak
