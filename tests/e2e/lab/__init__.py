@@ -9,5 +9,6 @@ behind when it was killed.
 from .agent import Agent, Cli
 from .cluster import Cluster
 from .core import Lab, LabError, sweep, wait_for
+from .world import World
 
-__all__ = ["Agent", "Cli", "Cluster", "Lab", "LabError", "sweep", "wait_for"]
+__all__ = ["Agent", "Cli", "Cluster", "Lab", "LabError", "sweep", "wait_for", "World"]
