@@ -46,4 +46,10 @@ void shunt_ids_reclaim(struct shunt_ids *ids, enum shunt_id_kind kind, uint32_t 
 /* Return: how many ids of @kind are bound. */
 uint32_t shunt_ids_used(const struct shunt_ids *ids, enum shunt_id_kind kind);
 
+/* Return: does @id belong to a key? */
+bool shunt_ids_bound(const struct shunt_ids *ids, enum shunt_id_kind kind, uint32_t id);
+
+/* Return: did a get fail since the last reclaim? Says which option an -ENOSPC is about. */
+bool shunt_ids_ran_out(const struct shunt_ids *ids, enum shunt_id_kind kind);
+
 #endif

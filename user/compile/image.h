@@ -31,7 +31,7 @@ struct shunt_image_variant {
 	uint32_t weight; /* as in force; 0 for redistributed empties */
 	uint64_t seed;
 	char name[SHUNT_NAME_LEN];
-	bool drained;
+	bool drained; /* by an operator, or its own weight is 0: sessions end at the deadline */
 	uint32_t drain_deadline_s;
 	struct shunt_image_ring ring[SHUNT_N_FAMILIES];
 };
@@ -42,7 +42,7 @@ struct shunt_image_backend {
 	uint16_t port; /* host order */
 	uint8_t proto;
 	uint32_t variant; /* id */
-	uint32_t flags;	  /* SHUNT_BE_TERMINATING or 0 */
+	uint32_t flags;	  /* SHUNT_BE_TERMINATING or 0; never on one that is in a ring */
 };
 
 /* One kernel service: one port of a model service. */
@@ -55,7 +55,8 @@ struct shunt_image_port {
 	uint64_t threshold; /* shunt_split.threshold, meaningful for two variants */
 	struct shunt_image_variant *variants; /* sorted by name */
 	size_t n_variants;
-	struct shunt_image_backend *backends; /* of this port, all variants */
+	struct shunt_image_backend *backends; /* of this port, all variants; those that get
+					       * nothing new only if they already have an id */
 	size_t n_backends;
 };
 
@@ -79,7 +80,11 @@ struct shunt_image_service {
  * Pure but for @ids: no I/O, no clock. The same model gives the same rings and thresholds
  * whatever was compiled before (ids may differ, rings refer to members by position).
  *
- * Return: 0, -ENOMEM, or -ENOSPC when an id space is full.
+ * The ids hold as long as each shunt_install() gets the image, or the install before had it.
+ *
+ * Return: 0, -ENOMEM, -ENOSPC when an id space is full (shunt_ids_ran_out() says which),
+ * -ENAMETOOLONG for a name of SHUNT_NAME_LEN or more, -E2BIG for more than
+ * SHUNT_MAX_VARIANTS variants or SHUNT_MAX_RING backends in one of them.
  */
 int shunt_compile(const struct shunt_model_service *service, struct shunt_ids *ids,
 		  struct shunt_image_service **ret_image);
