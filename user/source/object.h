@@ -3,7 +3,6 @@
 #define SHUNT_SOURCE_OBJECT_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,10 +39,16 @@ struct shunt_object *shunt_object_share(const struct shunt_object *object);
 /* Order by apiVersion, kind, namespace, name. Return: as strcmp. */
 int shunt_object_compare(const struct shunt_object *a, const struct shunt_object *b);
 
-/* Are they versions of one object: the same API group, kind, namespace and name? */
-bool shunt_object_same(const struct shunt_object *a, const struct shunt_object *b);
+/*
+ * Order by API group, kind, namespace, name: 0 for two versions of one object. Return: as
+ * strcmp.
+ */
+int shunt_object_compare_id(const struct shunt_object *a, const struct shunt_object *b);
 
 void shunt_objects_sort(struct shunt_objects *objects);
+
+/* Sorts versions of one object beside each other, by file and line. */
+void shunt_objects_sort_ids(struct shunt_objects *objects);
 
 /* Length of the group in an apiVersion: 0 for "v1". */
 size_t shunt_api_group_len(const char *api_version);

@@ -26,7 +26,10 @@
 int shunt_yaml_parse(const char *file, const char *text, size_t len,
 		     struct shunt_objects *ret_objects, struct shunt_err *err);
 
-/* Loads one file, or every *.yaml, *.yml and *.json below a directory (not hidden). */
+/*
+ * Loads one file, or every *.yaml, *.yml and *.json below a directory (not hidden). Stops at
+ * the first problem. Return: 0 or -errno, with @err filled.
+ */
 int shunt_yaml_load(const char *path, struct shunt_objects *ret_objects, struct shunt_err *err);
 
 /* ---- a directory that is watched: --source DIR ---------------------------------------- */
@@ -39,19 +42,25 @@ struct shunt_dir_problem {
 	bool is_new; /* not reported by the refresh before: worth a log line */
 };
 
+/* Reads nothing yet: call shunt_dir_refresh(). Return: 0 or -errno, with @err filled. */
 int shunt_dir_open(const char *path, struct shunt_dir **ret_dir, struct shunt_err *err);
 void shunt_dir_close(struct shunt_dir *dir);
 
-/* Return: an inotify descriptor that becomes readable when something changed; borrowed. */
+/*
+ * Return: a descriptor to poll that becomes readable when a refresh may find something: a
+ * change, the end of a waiting time, or a retry while the directory is gone; borrowed.
+ */
 int shunt_dir_fd(const struct shunt_dir *dir);
 
 /**
  * shunt_dir_refresh - read what changed since the last call
  * @ret_changed: true if the objects differ from before
  *
- * Drains the inotify descriptor. Editors' rename tricks, ConfigMap symlink swaps (..data)
- * and subdirectories are followed. A broken file keeps its last good objects; the same object
- * (kind, namespace, name) in two files is a problem of the later file.
+ * Drains the descriptor. Editors' rename tricks, ConfigMap symlink swaps (..data) and
+ * subdirectories are followed. A broken file keeps its last good objects; the same object
+ * (group, kind, namespace, name) in two files is a problem of the later file, by name. A file
+ * that is being written is read when it is closed, or a second after the last write; one
+ * that vanished is dropped after 100 ms, for it may be about to be replaced.
  *
  * Return: 0 or -errno (the directory itself is gone: objects stay, call again).
  */

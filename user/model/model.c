@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+
+static void condition_clear(struct shunt_condition *condition)
+{
+	free(condition->type);
+	free(condition->status);
+	free(condition->reason);
+	free(condition->message);
+}
+
+static void conditions_clear(struct shunt_conditions *conditions)
+{
+	for (size_t i = 0; i < conditions->n; i++)
+		condition_clear(&conditions->items[i]);
+	free(conditions->items);
+}
+
+static void ref_clear(struct shunt_object_ref *ref)
+{
+	free(ref->kind);
+	free(ref->namespace_);
+	free(ref->name);
+	free(ref->file);
+}
+
+static void service_clear(struct shunt_model_service *service)
+{
+	free(service->namespace_);
+	free(service->name);
+	for (size_t i = 0; i < service->n_ports; i++)
+		free(service->ports[i].name);
+	free(service->ports);
+	free(service->frontends);
+	for (size_t i = 0; i < service->n_variants; i++) {
+		free(service->variants[i].name);
+		free(service->variants[i].backends);
+	}
+	free(service->variants);
+	ref_clear(&service->source);
+	conditions_clear(&service->conditions);
+}
+
+void shunt_model_free(struct shunt_model *model)
+{
+	if (!model)
+		return;
+	for (size_t i = 0; i < model->n_services; i++)
+		service_clear(&model->services[i]);
+	free(model->services);
+	for (size_t i = 0; i < model->n_reports; i++) {
+		ref_clear(&model->reports[i].ref);
+		conditions_clear(&model->reports[i].conditions);
+	}
+	free(model->reports);
+	*model = (struct shunt_model){ 0 };
+}
+
+/* The place for a condition of @type: an empty one that is reused, or a new one. */
+static struct shunt_condition *condition_slot(struct shunt_conditions *conditions, const char *type)
+{
+	for (size_t i = 0; i < conditions->n; i++)
+		if (!strcmp(conditions->items[i].type, type))
+			return &conditions->items[i];
+	return shunt_array_add(&conditions->items, &conditions->n, sizeof(*conditions->items));
+}
+
+int shunt_conditions_set(struct shunt_conditions *conditions, const char *type, const char *status,
+			 const char *reason, const char *fmt, ...)
+{
+	struct shunt_condition next = { .type = strdup(type),
+					.status = strdup(status),
+					.reason = strdup(reason) };
+	struct shunt_condition *slot;
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&next.message, fmt, args);
+	va_end(args);
+	if (len < 0)
+		next.message = NULL;
+
+	slot = next.type && next.status && next.reason && next.message
+		       ? condition_slot(conditions, type)
+		       : NULL;
+	if (!slot) {
+		condition_clear(&next);
+		return -ENOMEM;
+	}
+	condition_clear(slot);
+	*slot = next;
+	return 0;
+}
+
+const struct shunt_condition *shunt_conditions_get(const struct shunt_conditions *conditions,
+						   const char *type)
+{
+	for (size_t i = 0; i < conditions->n; i++)
+		if (!strcmp(conditions->items[i].type, type))
+			return &conditions->items[i];
+	return NULL;
+}
+
+static bool has_port(const struct shunt_model_service *service, uint16_t port)
+{
+	for (size_t i = 0; i < service->n_ports; i++)
+		if (service->ports[i].port == port)
+			return true;
+	return false;
+}
+
+struct shunt_model_service *shunt_model_find(const struct shunt_model *model,
+					     const char *namespace_, const char *name,
+					     uint16_t port)
+{
+	for (size_t i = 0; i < model->n_services; i++) {
+		struct shunt_model_service *service = &model->services[i];
+
+		if (!strcmp(service->namespace_, namespace_) && !strcmp(service->name, name) &&
+		    (!port || has_port(service, port)))
+			return service;
+	}
+	return NULL;
+}
+
+struct shunt_model_variant *shunt_model_variant_find(const struct shunt_model_service *service,
+						     const char *name)
+{
+	for (size_t i = 0; i < service->n_variants; i++)
+		if (!strcmp(service->variants[i].name, name))
+			return &service->variants[i];
+	return NULL;
+}

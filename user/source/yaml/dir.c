@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "source/yaml/files.h"
+#include "source/yaml/yaml.h"
+
+/*
+ * Editors and tools replace a file in several steps: written in place, moved away and made
+ * anew, deleted and made anew. Between the steps it must not count as changed or gone, or a
+ * split would vanish for an instant. So a file that somebody writes is read when it is closed,
+ * or after WRITE_HOLD_MS without another write; one that vanished is dropped after
+ * GONE_HOLD_MS.
+ */
+#define WRITE_HOLD_MS  1000
+#define CREATE_HOLD_MS 100
+#define GONE_HOLD_MS   100
+#define RETRY_MS       1000 /* while the directory itself cannot be read */
+
+#define WATCH_MASK                                                                                 \
+	(IN_CREATE | IN_DELETE | IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO |        \
+	 IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+
+struct watched_file {
+	char *path;
+	struct stat st; /* when it was read; st_nlink 0: not read yet */
+	struct shunt_objects objects;
+	struct shunt_err problem;
+	bool has_problem;
+	bool seen;	       /* by the present walk */
+	int64_t write_hold_ms; /* not read before; 0: at once */
+	int64_t gone_hold_ms;  /* not dropped before; 0: it is there */
+};
+
+struct watch {
+	int wd;
+	char *path;
+};
+
+struct shunt_dir {
+	char *path;
+	int epoll_fd; /* what the caller polls: the two below it */
+	int inotify_fd;
+	int timer_fd; /* the next hold that ends */
+	struct watch *watches;
+	size_t n_watches;
+	struct watched_file **files; /* sorted by path */
+	size_t n_files;
+	struct shunt_objects objects; /* items are the files' */
+	struct shunt_dir_problem *problems;
+	size_t n_problems;
+
+	/* of the refresh that runs */
+	int64_t now_ms;
+	int64_t wake_ms; /* 0: no hold */
+	bool reloaded;	 /* some objects were replaced */
+	bool changed;	 /* and they differ */
+	struct shunt_err *err;
+};
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
+static void file_free(struct watched_file *file)
+{
+	free(file->path);
+	shunt_objects_free(&file->objects);
+	free(file);
+}
+
+/* Index of the first file that is not before @path. */
+static size_t file_place(const struct shunt_dir *dir, const char *path)
+{
+	size_t low = 0, high = dir->n_files;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (strcmp(dir->files[middle]->path, path) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static struct watched_file *file_find(const struct shunt_dir *dir, const char *path)
+{
+	size_t i = file_place(dir, path);
+
+	return i < dir->n_files && !strcmp(dir->files[i]->path, path) ? dir->files[i] : NULL;
+}
+
+/* Return: the entry of @path, a new one if need be; NULL: no memory. */
+static struct watched_file *file_get(struct shunt_dir *dir, const char *path)
+{
+	struct watched_file *file = file_find(dir, path);
+	size_t i = file_place(dir, path);
+
+	if (file)
+		return file;
+	file = calloc(1, sizeof(*file));
+	if (!file)
+		return NULL;
+	file->path = strdup(path);
+	if (!file->path || !shunt_array_add(&dir->files, &dir->n_files, sizeof(file))) {
+		file_free(file);
+		return NULL;
+	}
+	memmove(dir->files + i + 1, dir->files + i, (dir->n_files - 1 - i) * sizeof(file));
+	dir->files[i] = file;
+	return file;
+}
+
+/* ---- inotify ---------------------------------------------------------------------------- */
+
+static int add_watch(void *context, const char *path)
+{
+	struct shunt_dir *dir = context;
+	int wd = inotify_add_watch(dir->inotify_fd, path, WATCH_MASK);
+	struct watch *watch = NULL;
+	char *copy;
+
+	if (wd < 0)
+		return errno == ENOENT
+			       ? 0
+			       : shunt_file_err(
+					 dir->err, -errno, path,
+					 "cannot be watched: %s (fs.inotify.max_user_watches)",
+					 strerror(errno));
+	for (size_t i = 0; i < dir->n_watches; i++)
+		if (dir->watches[i].wd == wd || (!watch && dir->watches[i].wd < 0))
+			watch = &dir->watches[i];
+	if (watch && watch->wd == wd && !strcmp(watch->path, path))
+		return 0;
+
+	copy = strdup(path);
+	if (copy && !watch)
+		watch = shunt_array_add(&dir->watches, &dir->n_watches, sizeof(*watch));
+	if (!copy || !watch) {
+		free(copy);
+		return -ENOMEM;
+	}
+	free(watch->path); /* a directory that was moved keeps its watch */
+	watch->path = copy;
+	watch->wd = wd;
+	return 0;
+}
+
+static void forget_watch(struct shunt_dir *dir, int wd)
+{
+	for (size_t i = 0; i < dir->n_watches; i++)
+		if (dir->watches[i].wd == wd) {
+			free(dir->watches[i].path);
+			dir->watches[i].path = NULL;
+			dir->watches[i].wd = -1;
+		}
+}
+
+/* A link or a second name is complete at once; a new, empty file is about to be written. */
+static bool is_being_made(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st) && S_ISREG(st.st_mode) && st.st_nlink == 1;
+}
+
+static int note_event(struct shunt_dir *dir, const char *path, uint32_t mask)
+{
+	struct watched_file *file;
+
+	if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) {
+		file = file_find(dir, path);
+		if (file)
+			file->write_hold_ms = 0;
+		return 0;
+	}
+	if (!(mask & IN_MODIFY) && !(mask & IN_CREATE && is_being_made(path)))
+		return 0;
+	file = file_get(dir, path);
+	if (!file)
+		return -ENOMEM;
+	file->write_hold_ms = dir->now_ms + (mask & IN_MODIFY ? WRITE_HOLD_MS : CREATE_HOLD_MS);
+	return 0;
+}
+
+static int handle_event(struct shunt_dir *dir, const struct inotify_event *event)
+{
+	CLEANUP(freep) char *path = NULL;
+
+	if (event->mask & IN_Q_OVERFLOW) /* what we missed may have been the end of a write */
+		for (size_t i = 0; i < dir->n_files; i++)
+			dir->files[i]->write_hold_ms = 0;
+	if (event->mask & IN_IGNORED)
+		forget_watch(dir, event->wd);
+	if (!event->len || event->mask & IN_ISDIR || !shunt_files_is_manifest(event->name))
+		return 0;
+	for (size_t i = 0; i < dir->n_watches; i++)
+		if (dir->watches[i].wd == event->wd) {
+			if (asprintf(&path, "%s/%s", dir->watches[i].path, event->name) < 0) {
+				path = NULL;
+				return -ENOMEM;
+			}
+			return note_event(dir, path, event->mask);
+		}
+	return 0;
+}
+
+static int drain_events(struct shunt_dir *dir)
+{
+	char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
+	uint64_t expirations;
+	ssize_t n;
+	int r = 0;
+
+	if (read(dir->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
+		return -errno;
+	while ((n = read(dir->inotify_fd, buf, sizeof(buf))) > 0)
+		for (char *pos = buf; pos < buf + n && !r;) {
+			const struct inotify_event *event = (const void *)pos;
+
+			r = handle_event(dir, event);
+			pos += sizeof(*event) + event->len;
+		}
+	return r;
+}
+
+/* ---- files ------------------------------------------------------------------------------ */
+
+static void wake_at(struct shunt_dir *dir, int64_t when_ms)
+{
+	if (!dir->wake_ms || when_ms < dir->wake_ms)
+		dir->wake_ms = when_ms;
+}
+
+static bool same_stat(const struct stat *a, const struct stat *b)
+{
+	return a->st_nlink && a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+	       a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+static bool same_objects(const struct shunt_objects *a, const struct shunt_objects *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (a->items[i]->line != b->items[i]->line ||
+		    !json_equal(a->items[i]->json, b->items[i]->json))
+			return false;
+	return true;
+}
+
+/* Reads @file anew; when that fails, its last good objects stay. */
+static int reload(struct shunt_dir *dir, struct watched_file *file)
+{
+	struct shunt_objects objects = { 0 };
+	CLEANUP(freep) char *text = NULL;
+	size_t len;
+	int r;
+
+	r = shunt_file_read(file->path, SHUNT_YAML_MAX_BYTES, &text, &len, &file->problem);
+	if (!r)
+		r = shunt_yaml_parse(file->path, text, len, &objects, &file->problem);
+	if (r == -ENOMEM)
+		return r;
+	file->has_problem = r < 0;
+	dir->reloaded = true;
+	if (r < 0)
+		return 0;
+
+	dir->changed |= !same_objects(&file->objects, &objects);
+	shunt_objects_free(&file->objects);
+	file->objects = objects;
+	return 0;
+}
+
+static int visit_file(void *context, const char *path, const struct stat *st)
+{
+	struct shunt_dir *dir = context;
+	struct watched_file *file = file_get(dir, path);
+	int r;
+
+	if (!file)
+		return -ENOMEM;
+	file->seen = true;
+	file->gone_hold_ms = 0;
+	if (file->write_hold_ms > dir->now_ms) {
+		wake_at(dir, file->write_hold_ms);
+		return 0;
+	}
+	file->write_hold_ms = 0;
+	if (same_stat(&file->st, st))
+		return 0;
+	r = reload(dir, file);
+	if (!r)
+		file->st = *st;
+	return r;
+}
+
+/* Drops the files that the walk did not see, once that has lasted. */
+static void drop_vanished(struct shunt_dir *dir)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < dir->n_files; i++) {
+		struct watched_file *file = dir->files[i];
+
+		if (!file->seen && !file->gone_hold_ms)
+			file->gone_hold_ms = dir->now_ms + GONE_HOLD_MS;
+		if (file->seen || file->gone_hold_ms > dir->now_ms) {
+			if (!file->seen)
+				wake_at(dir, file->gone_hold_ms);
+			dir->files[kept++] = file;
+			continue;
+		}
+		dir->reloaded = true;
+		dir->changed |= file->objects.n > 0;
+		file_free(file);
+	}
+	dir->n_files = kept;
+}
+
+/* ---- what the caller sees ---------------------------------------------------------------- */
+
+static bool was_reported(const struct shunt_dir_problem *problems, size_t n,
+			 const struct shunt_err *err)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(problems[i].err.file, err->file) && problems[i].err.line == err->line &&
+		    !strcmp(problems[i].err.text, err->text))
+			return true;
+	return false;
+}
+
+struct problems {
+	struct shunt_dir_problem *items;
+	size_t n;
+};
+
+static int add_problem(const struct shunt_dir *dir, struct problems *problems,
+		       const struct shunt_err *err)
+{
+	struct shunt_dir_problem *problem;
+
+	problem = shunt_array_add(&problems->items, &problems->n, sizeof(*problem));
+	if (!problem)
+		return -ENOMEM;
+	problem->err = *err;
+	problem->is_new = !was_reported(dir->problems, dir->n_problems, err);
+	return 0;
+}
+
+/* Takes out the second of two equal objects, by file and line, with a problem each. */
+static int drop_duplicates(const struct shunt_dir *dir, struct shunt_objects *objects,
+			   struct problems *problems)
+{
+	size_t kept = 0;
+
+	shunt_objects_sort_ids(objects);
+	for (size_t i = 0; i < objects->n; i++) {
+		const struct shunt_object *first = kept ? objects->items[kept - 1] : NULL;
+		struct shunt_object *second = objects->items[i];
+		struct shunt_err err;
+
+		if (!first || !second->name[0] || shunt_object_compare_id(first, second)) {
+			objects->items[kept++] = second;
+			continue;
+		}
+		shunt_object_err(&err, -EEXIST, second, second->json, "",
+				 "%s %s/%s is already in %s line %u, which stays in force",
+				 second->kind, second->namespace_, second->name, first->file,
+				 first->line);
+		if (add_problem(dir, problems, &err) < 0)
+			return -ENOMEM;
+	}
+	objects->n = kept;
+	return 0;
+}
+
+/* Builds objects and problems anew from all files. */
+static int merge(struct shunt_dir *dir)
+{
+	struct shunt_objects objects = { 0 };
+	struct problems problems = { 0 };
+	size_t n = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < dir->n_files; i++)
+		n += dir->files[i]->objects.n;
+	objects.items = calloc(n + 1, sizeof(*objects.items));
+	if (!objects.items)
+		return -ENOMEM;
+	for (size_t i = 0; i < dir->n_files && !r; i++) {
+		const struct watched_file *file = dir->files[i];
+
+		for (size_t o = 0; o < file->objects.n; o++)
+			objects.items[objects.n++] = file->objects.items[o];
+		if (file->has_problem)
+			r = add_problem(dir, &problems, &file->problem);
+	}
+	if (!r)
+		r = drop_duplicates(dir, &objects, &problems);
+	if (r < 0) {
+		free(objects.items);
+		free(problems.items);
+		return r;
+	}
+	shunt_objects_sort(&objects);
+	free(dir->objects.items);
+	dir->objects = objects;
+	free(dir->problems);
+	dir->problems = problems.items;
+	dir->n_problems = problems.n;
+	return 0;
+}
+
+static void set_timer(const struct shunt_dir *dir)
+{
+	int64_t wait_ms = dir->wake_ms - monotonic_ms();
+	struct itimerspec when = { 0 };
+
+	if (dir->wake_ms) {
+		if (wait_ms < 1)
+			wait_ms = 1;
+		when.it_value.tv_sec = wait_ms / 1000;
+		when.it_value.tv_nsec = wait_ms % 1000 * 1000000;
+	}
+	timerfd_settime(dir->timer_fd, 0, &when, NULL);
+}
+
+int shunt_dir_refresh(struct shunt_dir *dir, bool *ret_changed, struct shunt_err *err)
+{
+	static const struct shunt_walk_ops ops = { .directory = add_watch, .file = visit_file };
+	int r;
+
+	dir->now_ms = monotonic_ms();
+	dir->wake_ms = 0;
+	dir->err = err;
+	for (size_t i = 0; i < dir->n_problems; i++)
+		dir->problems[i].is_new = false;
+	for (size_t i = 0; i < dir->n_files; i++)
+		dir->files[i]->seen = false;
+
+	r = drain_events(dir);
+	if (!r)
+		r = shunt_files_walk(dir->path, &ops, dir, err);
+	if (!r)
+		drop_vanished(dir);
+	else
+		wake_at(dir, dir->now_ms + RETRY_MS);
+	set_timer(dir);
+	if (dir->reloaded && merge(dir) < 0) {
+		dir->objects.n = 0; /* they may be freed already; the next call tries again */
+		r = -ENOMEM;
+	}
+	if (r == -ENOMEM)
+		return shunt_err_set(err, r, "not enough memory to read %s", dir->path);
+	*ret_changed = dir->changed;
+	dir->reloaded = false;
+	dir->changed = false;
+	return r;
+}
+
+int shunt_dir_open(const char *path, struct shunt_dir **ret_dir, struct shunt_err *err)
+{
+	struct shunt_dir *dir = calloc(1, sizeof(*dir));
+	struct epoll_event event = { .events = EPOLLIN };
+	struct stat st;
+	int r;
+
+	if (!dir)
+		return shunt_err_set(err, -ENOMEM, "not enough memory to watch %s", path);
+	dir->path = strdup(path);
+	dir->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	dir->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	dir->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!dir->path || dir->inotify_fd < 0 || dir->timer_fd < 0 || dir->epoll_fd < 0 ||
+	    epoll_ctl(dir->epoll_fd, EPOLL_CTL_ADD, dir->inotify_fd, &event) < 0 ||
+	    epoll_ctl(dir->epoll_fd, EPOLL_CTL_ADD, dir->timer_fd, &event) < 0)
+		r = shunt_file_err(err, dir->path ? -errno : -ENOMEM, path, "cannot be watched: %s",
+				   strerror(errno));
+	else if (stat(path, &st) < 0)
+		r = shunt_file_err(err, -errno, path, "cannot be read: %s", strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
+		r = shunt_file_err(err, -ENOTDIR, path, "is not a directory");
+	else
+		r = add_watch(dir, path);
+	if (r < 0) {
+		shunt_dir_close(dir);
+		return r;
+	}
+	*ret_dir = dir;
+	return 0;
+}
+
+void shunt_dir_close(struct shunt_dir *dir)
+{
+	if (!dir)
+		return;
+	for (size_t i = 0; i < dir->n_files; i++)
+		file_free(dir->files[i]);
+	for (size_t i = 0; i < dir->n_watches; i++)
+		free(dir->watches[i].path);
+	fd_closep(&dir->inotify_fd);
+	fd_closep(&dir->timer_fd);
+	fd_closep(&dir->epoll_fd);
+	free(dir->files);
+	free(dir->watches);
+	free(dir->objects.items);
+	free(dir->problems);
+	free(dir->path);
+	free(dir);
+}
+
+int shunt_dir_fd(const struct shunt_dir *dir)
+{
+	return dir->epoll_fd;
+}
+
+const struct shunt_objects *shunt_dir_objects(const struct shunt_dir *dir)
+{
+	return &dir->objects;
+}
+
+const struct shunt_dir_problem *shunt_dir_problems(const struct shunt_dir *dir, size_t *ret_n)
+{
+	*ret_n = dir->n_problems;
+	return dir->problems;
+}
