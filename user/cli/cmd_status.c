@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/status.h"
+
+static int run(struct cli *cli)
+{
+	json_auto_t *status = NULL;
+	const json_t *service;
+	size_t i;
+	int r;
+
+	r = cli_call(cli, "status",
+		     cli->n_args ? json_pack("{s:s}", "service", cli->args[0]) : json_object(), 0,
+		     &status);
+	if (r)
+		return r;
+	if (cli->is_json)
+		return cli_print_json(cli, status);
+
+	status_print_agent(cli, status);
+	if (!cli->n_args) {
+		status_print_overview(cli, status);
+	} else {
+		json_array_foreach (json_object_get(status, "services"), i, service)
+			status_print_service(cli, service);
+	}
+	if (cli_flag(cli, "reasons"))
+		status_print_reasons(cli, status);
+	if (!cli->n_args)
+		status_print_problems(cli, status);
+	return 0;
+}
+
+static const struct cli_flag flags[] = {
+	{ "reasons", NULL, "also how often each verdict reason was given to a packet", 0 },
+	{ 0 },
+};
+
+static const struct cli_example examples[] = {
+	{ "shunt status", "all services" },
+	{ "shunt status shop/api", "one service with its backends, override and conditions" },
+	{ "shunt status -o json | jq '.services[].variants[] | {name, share}'", "for programs" },
+	{ 0 },
+};
+
+const struct cli_command cli_status = {
+	.name = "status",
+	.args = "[SERVICE]",
+	.summary = "show services, variants, shares and problems",
+	.text = "Shows every service that is split: the weight and the share that each variant "
+		"should "
+		"have (ASKED), the share of the new connections since the last change that it got "
+		"(MEASURED), and its connections and backends. With SERVICE also its frontends, "
+		"backends, the override in force (who, when, why) and the conditions of its "
+		"object.\n\n"
+		"The JSON form is a contract: members may be added, never renamed. It is written "
+		"down "
+		"in docs/control-protocol.md.",
+	.flags = flags,
+	.examples = examples,
+	.max_args = 1,
+	.exits = CLI_EXIT_AGENT | CLI_EXIT(SHUNT_CTL_NOT_FOUND),
+	.complete = CLI_COMPLETE_SERVICE,
+	.run = run,
+};

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "cli/print.h"
+#include "cli/status.h"
+
+/* The page of one service: `shunt status SERVICE`. */
+
+static void print_label(const struct cli *cli, const char *label)
+{
+	print_text(cli, PRINT_DIM, "  %-10s  ", label);
+}
+
+static void print_frontends(const struct cli *cli, const json_t *service)
+{
+	const json_t *frontend, *frontends = json_object_get(service, "frontends");
+	size_t i;
+
+	json_array_foreach (frontends, i, frontend) {
+		const char *address = cli_str(frontend, "address");
+		bool is_v6 = strchr(address, ':') != NULL;
+
+		print_label(cli, i ? "" : "frontends");
+		print_text(cli, PRINT_PLAIN, "%s%s%s:%lld/%s", is_v6 ? "[" : "", address,
+			   is_v6 ? "]" : "", cli_int(frontend, "port"),
+			   cli_str(frontend, "protocol"));
+		fputc('\n', cli->out);
+	}
+	if (!json_array_size(frontends)) {
+		print_label(cli, "frontends");
+		print_text(cli, PRINT_WARN, "none: nothing reaches this service");
+		fputc('\n', cli->out);
+	}
+	print_label(cli, "");
+	fputs(json_is_true(json_object_get(service, "owned")) ? "owned: nobody else serves them\n"
+							      : "shared with the cluster's proxy\n",
+	      cli->out);
+}
+
+static void print_affinity(const struct cli *cli, const json_t *service)
+{
+	const char *affinity = cli_str(service, "affinity");
+
+	print_label(cli, "affinity");
+	if (!strcmp(affinity, "connection"))
+		affinity = "connection: each connection is chosen for by itself";
+	else if (!strcmp(affinity, "hash"))
+		affinity = "hash: a client's address decides and follows the weights";
+	else if (!strcmp(affinity, "session"))
+		affinity = "session: a client keeps its variant and backend";
+	print_text(cli, PRINT_PLAIN, "%s", affinity);
+	fputc('\n', cli->out);
+}
+
+static void print_source(const struct cli *cli, const json_t *service)
+{
+	const json_t *source = json_object_get(service, "source");
+	const char *file = cli_str(source, "file");
+
+	print_label(cli, "source");
+	print_text(cli, PRINT_PLAIN, "%s %s/%s", cli_str(source, "kind"),
+		   cli_str(source, "namespace"), cli_str(source, "name"));
+	if (*file)
+		print_text(cli, PRINT_PLAIN, ", %s:%lld", file, cli_int(source, "line"));
+	fputc('\n', cli->out);
+}
+
+/* "3 min ago" from an RFC 3339 stamp. @buf: 48 bytes. */
+static const char *age(const char *when, char *buf)
+{
+	char duration[SHUNT_UNIT_STR_LEN];
+	struct tm utc = { 0 };
+	double seconds;
+
+	if (!strptime(when, "%Y-%m-%dT%H:%M:%S", &utc))
+		return when;
+	seconds = difftime(time(NULL), timegm(&utc));
+	snprintf(buf, 48, "%s ago",
+		 shunt_duration_str(seconds > 0 ? (uint64_t)seconds * 1000 : 0, duration));
+	return buf;
+}
+
+static void print_override(const struct cli *cli, const json_t *service)
+{
+	const json_t *variant, *override = json_object_get(service, "override");
+	char who[64], when[48];
+	size_t i;
+
+	if (!json_is_object(override))
+		return;
+	print_label(cli, "override");
+	print_text(cli, PRINT_WARN, "%s by %s, %s", cli_str(override, "command"),
+		   cli_who(cli_int(override, "who_uid"), who),
+		   age(cli_str(override, "when"), when));
+	if (*cli_str(override, "reason"))
+		print_text(cli, PRINT_PLAIN, ": %s", cli_str(override, "reason"));
+	fputc('\n', cli->out);
+
+	print_label(cli, "");
+	fputs("the manifest asks", cli->out);
+	json_array_foreach (json_object_get(service, "variants"), i, variant)
+		print_text(cli, PRINT_PLAIN, " %s=%lld", cli_str(variant, "name"),
+			   cli_int(variant, "manifest_weight"));
+	fputc('\n', cli->out);
+}
+
+static void print_conditions(const struct cli *cli, const json_t *service)
+{
+	const json_t *condition;
+	size_t i;
+
+	json_array_foreach (json_object_get(service, "conditions"), i, condition) {
+		bool is_bad = status_condition_is_bad(condition);
+		const char *message = cli_str(condition, "message");
+
+		print_label(cli, i ? "" : "conditions");
+		print_text(cli, is_bad ? PRINT_WARN : PRINT_PLAIN, "%s=%s",
+			   cli_str(condition, "type"), cli_str(condition, "status"));
+		if (is_bad)
+			print_text(cli, PRINT_PLAIN, " %s%s%s", cli_str(condition, "reason"),
+				   *message ? ": " : "", message);
+		fputc('\n', cli->out);
+	}
+}
+
+/* The measured share with the half width of its 95 % interval, if there is enough of it. */
+static void measured_cell(struct print_grid *grid, const json_t *variant, double n)
+{
+	const json_t *measured = json_object_get(variant, "measured_share");
+	double share = json_number_value(measured);
+	char text[SHUNT_UNIT_STR_LEN];
+
+	if (!json_is_number(measured))
+		print_cell(grid, PRINT_DIM, "-");
+	else if (n < 30)
+		print_cell(grid, PRINT_PLAIN, "%s", shunt_share_str(share, text));
+	else
+		print_cell(grid, PRINT_PLAIN, "%s \u00b1 %.1f", shunt_share_str(share, text),
+			   196 * sqrt(share * (1 - share) / n));
+}
+
+static void count_cell(struct print_grid *grid, const json_t *object, const char *key)
+{
+	char text[SHUNT_UNIT_STR_LEN];
+
+	print_cell(grid, PRINT_PLAIN, "%s", shunt_count_str((uint64_t)cli_int(object, key), text));
+}
+
+static void bytes_cell(struct print_grid *grid, const json_t *object, const char *key)
+{
+	char text[SHUNT_UNIT_STR_LEN];
+
+	print_cell(grid, PRINT_PLAIN, "%s", shunt_bytes_str((uint64_t)cli_int(object, key), text));
+}
+
+static void print_variants(const struct cli *cli, const json_t *variants)
+{
+	static const struct print_column columns[] = {
+		{ "VARIANT", false }, { "WEIGHT", true }, { "ASKED", true },
+		{ "MEASURED", true }, { "ACTIVE", true }, { "TOTAL", true },
+		{ "REJECTS", true },  { "IN", true },	  { "OUT", true },
+	};
+	struct print_grid grid = PRINT_GRID(columns);
+	char text[SHUNT_UNIT_STR_LEN];
+	const json_t *variant;
+	double n = 0;
+	size_t i;
+
+	json_array_foreach (variants, i, variant)
+		n += (double)cli_int(variant, "new_connections");
+	json_array_foreach (variants, i, variant) {
+		print_cell(&grid, PRINT_PLAIN, "%s", cli_str(variant, "name"));
+		print_cell(&grid, PRINT_PLAIN, "%lld", cli_int(variant, "weight"));
+		print_cell(&grid, PRINT_BOLD, "%s",
+			   shunt_share_str(json_number_value(json_object_get(variant, "share")),
+					   text));
+		measured_cell(&grid, variant, n);
+		count_cell(&grid, variant, "connections_active");
+		count_cell(&grid, variant, "connections_total");
+		count_cell(&grid, variant, "rejects");
+		bytes_cell(&grid, variant, "bytes_in");
+		bytes_cell(&grid, variant, "bytes_out");
+	}
+	print_grid(cli, &grid, 2);
+	print_text(cli, PRINT_DIM,
+		   "  measured over %s new connections since the weights last changed",
+		   shunt_count_str((uint64_t)n, text));
+	fputs("\n\n", cli->out);
+}
+
+static void add_backend(struct print_grid *grid, const json_t *variant, const json_t *backend)
+{
+	const char *address = cli_str(backend, "address"), *state = cli_str(backend, "state");
+	bool is_v6 = strchr(address, ':') != NULL;
+
+	print_cell(grid, PRINT_PLAIN, "%s%s%s:%lld", is_v6 ? "[" : "", address, is_v6 ? "]" : "",
+		   cli_int(backend, "port"));
+	print_cell(grid, PRINT_PLAIN, "%s", cli_str(variant, "name"));
+	print_cell(grid, !strcmp(state, "ready") ? PRINT_GOOD : PRINT_WARN, "%s", state);
+	count_cell(grid, backend, "connections_active");
+	count_cell(grid, backend, "connections_total");
+}
+
+static void print_backends(const struct cli *cli, const json_t *variants)
+{
+	static const struct print_column columns[] = {
+		{ "BACKEND", false }, { "VARIANT", false }, { "STATE", false },
+		{ "ACTIVE", true },   { "TOTAL", true },
+	};
+	struct print_grid grid = PRINT_GRID(columns);
+	const json_t *variant, *backend;
+	size_t i, j;
+
+	json_array_foreach (variants, i, variant) {
+		json_array_foreach (json_object_get(variant, "backends"), j, backend)
+			add_backend(&grid, variant, backend);
+	}
+	if (grid.n_cells)
+		print_grid(cli, &grid, 2);
+	else
+		fputs("  no backends\n", cli->out);
+}
+
+void status_print_service(const struct cli *cli, const json_t *service)
+{
+	const json_t *variants = json_object_get(service, "variants");
+
+	print_text(cli, PRINT_BOLD, "%s/%s", cli_str(service, "namespace"),
+		   cli_str(service, "name"));
+	fputc('\n', cli->out);
+	print_frontends(cli, service);
+	print_affinity(cli, service);
+	print_source(cli, service);
+	print_override(cli, service);
+	print_conditions(cli, service);
+	fputc('\n', cli->out);
+	print_variants(cli, variants);
+	print_backends(cli, variants);
+}
