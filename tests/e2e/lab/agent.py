@@ -23,6 +23,13 @@ class Cli:
         where = self.agent.locations if self.agent else []
         return run([self.program, command, *where, *map(str, args)], check=check, **options)
 
+    def spawn(self, command, *args):
+        """Starts it and does not wait."""
+        process = subprocess.Popen([self.program, command, *self.agent.locations, *map(str, args)],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.lab.processes.append(process)
+        return process
+
     def json(self, command, *args):
         return json.loads(self.run(command, *args, "-o", "json").stdout)
 

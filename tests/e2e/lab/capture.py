@@ -22,13 +22,13 @@ Frame = collections.namedtuple("Frame", "data partial")
 
 
 class Capture:
-    """Collects what arrives at a device while the `with` block runs."""
+    """Collects what arrives at a device while the `with` block runs; outgoing: and leaves it."""
 
-    def __init__(self, host, device="eth0"):
+    def __init__(self, host, device="eth0", outgoing=False):
         self.frames = []
         self._sock = host.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        self._sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        self._sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, int(not outgoing))
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self._sock.bind((device, ETH_P_ALL))
         self._sock.settimeout(0.05)

@@ -152,21 +152,23 @@ class Cluster:
         text = self.node.run("nft", "list", "counter", "inet", "guard", "invalid").stdout
         return int(text.split("packets")[1].split()[0])
 
-    def proxy(self, backends, vip4=VIP4, vip6=VIP6, port=80, target=8080):
-        """An nftables DNAT at random over pods: stands in for kube-proxy; [] removes it."""
+    def proxy(self, backends, *ports):
+        """An nftables DNAT at random over pods: stands in for kube-proxy; [] removes it.
+
+        ports: (frontend port, pods' port), (80, 8080) by default
+        """
         self.node.run("nft", "delete", "table", "inet", "proxy", check=False)
         if not backends:
             return
-        def choice(family):
-            return ", ".join(f"{i} : {getattr(pod, family)}" for i, pod in enumerate(backends))
-        self.node.nft(f"""
-table inet proxy {{
-	chain prerouting {{
-		type nat hook prerouting priority dstnat; policy accept;
-		ip daddr {vip4} tcp dport {port} dnat ip to numgen random mod {len(backends)} map {{ {choice("v4")} }}:{target}
-		ip6 daddr {vip6} tcp dport {port} dnat ip6 to numgen random mod {len(backends)} map {{ {choice("v6")} }}:{target}
-	}}
-}}""")
+        rules = []
+        for family, match, vip in (("v4", "ip", VIP4), ("v6", "ip6", VIP6)):
+            pods = ", ".join(f"{i} : {getattr(pod, family)}" for i, pod in enumerate(backends))
+            rules += [f"{match} daddr {vip} tcp dport {port} dnat {match} to numgen random "
+                      f"mod {len(backends)} map {{ {pods} }}:{target}"
+                      for port, target in ports or [(80, 8080)]]
+        self.node.nft("table inet proxy {\n chain prerouting {\n"
+                      "  type nat hook prerouting priority dstnat; policy accept;\n  " +
+                      "\n  ".join(rules) + "\n }\n}\n")
 
     def accesses(self):
         """Lines of nginx's access logs by pod name: one for each request that was answered."""

@@ -13,6 +13,7 @@ import time
 from .core import setns
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
+KEEP_ALIVE = b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n"
 ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset",
           errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
           errno.ENETUNREACH: "unreachable", errno.EADDRNOTAVAIL: "no port"}
@@ -237,25 +238,34 @@ class Long:
                 sock.bind(source)
             sock.connect((address, port))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            group, pod = _line(sock).split()
+            group, pod = self._greeting(sock).split()
             self.sockets.append(sock)
             self.groups[group] += 1
             self.pods.append(pod)
 
+    def _greeting(self, sock):
+        return _line(sock)
+
+    def _ask(self, sock):
+        sock.sendall(b"ping\n")
+
+    def _check(self, sock, pod):
+        return _line(sock) == "ping"
+
     def ping(self):
-        """Sends on each and waits for the echo; returns the failures: Counter by kind."""
+        """Sends on each and waits for the answer; returns the failures: Counter by kind."""
         failures = collections.Counter()
         asked = []
-        for sock in self.sockets:
+        for sock, pod in zip(self.sockets, self.pods):
             try:
-                sock.sendall(b"ping\n")
-                asked.append(sock)
+                self._ask(sock)
+                asked.append((sock, pod))
             except OSError as e:
                 failures[name_of(e.errno)] += 1
-        for sock in asked:
+        for sock, pod in asked:
             try:
-                if _line(sock) != "ping":
-                    failures["wrong echo"] += 1
+                if not self._check(sock, pod):
+                    failures["wrong answer"] += 1
             except socket.timeout:
                 failures["timeout"] += 1
             except OSError as e:
@@ -266,6 +276,31 @@ class Long:
         for sock in self.sockets:
             sock.close()
         self.sockets.clear()
+
+
+class KeepAlive(Long):
+    """Long HTTP connections: a ping is a request, answered by the pod that had the first."""
+
+    def _greeting(self, sock):
+        sock.sendall(KEEP_ALIVE)
+        return _answer(sock)
+
+    def _ask(self, sock):
+        sock.sendall(KEEP_ALIVE)
+
+    def _check(self, sock, pod):
+        return _answer(sock).split()[1] == pod
+
+
+def _answer(sock):
+    """The body of one HTTP answer."""
+    data = b""
+    while b"\r\n\r\n" not in data or not data.endswith(b"\n"):
+        chunk = sock.recv(4096)
+        if not chunk:
+            raise ConnectionResetError(errno.ECONNRESET, "closed")
+        data += chunk
+    return data.split(b"\r\n\r\n", 1)[1].decode()
 
 
 def _line(sock):
