@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_DATAPATH_INSTALLER_H
+#define SHUNT_DATAPATH_INSTALLER_H
+
+#include "datapath/frontends.h"
+#include "datapath/install.h"
+#include "datapath/place.h"
+
+/*
+ * The inside of the installer, shared by install.c (the change), adopt.c (what the maps
+ * hold), splits.c (records aside), retire.c (what goes) and the tests.
+ *
+ * Between calls both slots of every two-slot word are equal, unless a grace period failed:
+ * then `unsettled` is set and the next call tries again first.
+ */
+
+/* Where the installer works; the grace period may be a test's. */
+struct shunt_installer_env {
+	const struct shunt_dp_maps *maps;
+	int (*grace)(void *ctx); /* as shunt_dp_grace() */
+	uint32_t (*jiffies)(void *ctx);
+	uint32_t hz;
+	void *ctx;
+};
+
+struct shunt_service_record {
+	bool live;	  /* the maps hold it */
+	bool dying;	  /* its frontends are gone; the index is free after a grace period */
+	uint32_t mark;	  /* of the last install that wanted it */
+	uint32_t touched; /* of the last install that changed it */
+	uint64_t digest;  /* of the image that the maps hold; 0: not known */
+};
+
+struct shunt_variant_record {
+	bool live;
+	uint32_t mark;
+	bool drained; /* wanted: by all model services that name it */
+	uint32_t drain_s;
+	uint32_t n_backends; /* live ones, removed ones included */
+};
+
+struct shunt_backend_record {
+	bool live;
+	uint32_t mark;
+	uint32_t flags; /* wanted */
+};
+
+struct shunt_installer {
+	struct shunt_installer_env env;
+	const struct shunt_dp_maps *maps; /* = env.maps */
+	struct shunt_ids *ids;
+	struct shunt_service_record *services; /* these three by id */
+	struct shunt_variant_record *variants;
+	struct shunt_backend_record *backends;
+	struct shunt_frontends frontends;
+	struct shunt_place splits;
+	struct shunt_place rings; /* in words of four entries */
+	struct shunt_place members;
+	uint32_t mark;	/* of the running or last install */
+	bool installed; /* at least once: only then is it known what is not wanted */
+	bool unsettled;
+	uint32_t next_set; /* where the next sweep of the flow table begins */
+};
+
+int shunt_installer_create(const struct shunt_installer_env *env,
+			   struct shunt_installer **ret_installer, struct shunt_err *err);
+
+/* Learns what the maps hold. Return: 0, or -errno with @err. */
+int shunt_installer_adopt(struct shunt_installer *installer, struct shunt_err *err);
+
+static inline struct shunt_settings *installer_settings(const struct shunt_installer *installer)
+{
+	return SHUNT_DP_AT(installer->maps->settings, struct shunt_settings, 0);
+}
+
+/* The slot that packets read now. */
+static inline uint32_t installer_slot(const struct shunt_installer *installer)
+{
+	return installer_settings(installer)->generation & 1;
+}
+
+/* One grace period, after which retired ranges are free. Return: 0 or -errno. */
+int shunt_installer_grace(struct shunt_installer *installer);
+
+/* Return: the live service that stands at @fe for packets now, or 0. */
+uint32_t shunt_installer_service_at(const struct shunt_installer *installer,
+				    const struct shunt_fe *fe);
+
+/*
+ * Makes the idle slots what the active ones are; elements of shunt_frontends that stand for
+ * nothing go. Nobody may be reading the idle slots. Return: 0 or -errno.
+ */
+int shunt_installer_sync(struct shunt_installer *installer);
+
+/* After a flip: a grace period, then the idle slots become what the active ones are. */
+int shunt_installer_settle(struct shunt_installer *installer);
+
+/* Takes a backend into, or out of, the counts of its variant and address. -ENOMEM or 0. */
+int shunt_installer_count_backend(struct shunt_installer *installer, uint32_t id, int change);
+
+/* retire.c: gives back what nobody refers to. Return: 0 or -errno. */
+int shunt_installer_retire(struct shunt_installer *installer);
+
+/* ---- splits.c ---------------------------------------------------------------------------- */
+
+/**
+ * shunt_split_prepare - the split record of @port, written aside
+ * @old:     record in use by the same service, 0: none; parts that are the same are shared
+ * @ret_new: = @old when nothing differs
+ *
+ * Return: 0; -ENOSPC with @err; -errno.
+ */
+int shunt_split_prepare(struct shunt_installer *installer, const struct shunt_image_port *port,
+			uint32_t old, uint32_t *ret_new, struct shunt_err *err);
+
+/* Frees @split, which no packet has seen, but for what it shares with @old. */
+void shunt_split_abandon(struct shunt_installer *installer, uint32_t split, uint32_t old);
+
+/* Retires @split but for what it shares with @successor (0: nothing). */
+void shunt_split_retire(struct shunt_installer *installer, uint32_t split, uint32_t successor);
+
+/* Takes the ranges of a split that the maps use out of the free ones. 0 or -errno. */
+int shunt_split_adopt(struct shunt_installer *installer, uint32_t split);
+
+#endif

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/want.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "shunt/compat.h"
+
+/*
+ * The deadline of a backend whose variant was gone when this agent started, so that no
+ * manifest tells it any more: the default of the manifests.
+ */
+#define UNKNOWN_DRAIN_S 60
+
+/* Twice the largest deadline must stay below the 2^31 that signed differences can tell. */
+static uint32_t deadline(const struct shunt_installer *installer, uint32_t drain_s)
+{
+	uint64_t jiffies = (uint64_t)drain_s * installer->env.hz;
+
+	if (jiffies > 1u << 30)
+		jiffies = 1u << 30;
+	return installer->env.jiffies(installer->env.ctx) + (uint32_t)jiffies;
+}
+
+/* ---- marking ------------------------------------------------------------------------------- */
+
+static int want_frontend(struct shunt_installer *installer, const struct shunt_image_port *port,
+			 const struct shunt_ip *ip, struct shunt_err *err)
+{
+	struct shunt_frontend_key key = shunt_frontend_key(ip, port->port, port->proto);
+	struct shunt_fe *fe = shunt_frontends_get(&installer->frontends, &key);
+	char text[SHUNT_IP_STR_LEN];
+
+	if (!fe)
+		return shunt_err_set(err, -ENOMEM, "out of memory");
+	if (fe->mark == installer->mark && fe->want != port->id)
+		return shunt_err_set(err, -EEXIST, "address %s port %u is wanted by two services",
+				     shunt_ip_str(ip, text), port->port);
+	fe->mark = installer->mark;
+	fe->want = port->id;
+	return 0;
+}
+
+/* A variant is drained if all that name it say so; the longest deadline counts. */
+static void want_variant(struct shunt_installer *installer, const struct shunt_image_variant *from)
+{
+	struct shunt_variant_record *variant = &installer->variants[from->id];
+	bool first = variant->mark != installer->mark;
+
+	variant->drained = from->drained && (first || variant->drained);
+	if (first || from->drain_deadline_s > variant->drain_s)
+		variant->drain_s = from->drain_deadline_s;
+	variant->mark = installer->mark;
+}
+
+/* A backend of two ports gets new connections if one of them wants it to. */
+static void want_backend(struct shunt_installer *installer, const struct shunt_image_backend *from)
+{
+	struct shunt_backend_record *backend = &installer->backends[from->id];
+
+	backend->flags =
+		backend->mark == installer->mark ? backend->flags & from->flags : from->flags;
+	backend->mark = installer->mark;
+}
+
+static int want_port(struct shunt_installer *installer, const struct shunt_image_port *port,
+		     struct shunt_err *err)
+{
+	struct shunt_service_record *service = &installer->services[port->id];
+	int r;
+
+	if (port->id >= installer->maps->rules.n)
+		return shunt_err_set(err, -ENOSPC, "map shunt_rules is full: raise --max-services");
+	if (service->mark == installer->mark)
+		return shunt_err_set(err, -EEXIST, "port %u of one service is given twice",
+				     port->port);
+	service->mark = installer->mark;
+	for (size_t i = 0; i < port->n_frontends; i++) {
+		r = want_frontend(installer, port, &port->frontends[i], err);
+		if (r < 0)
+			return r;
+	}
+	for (size_t v = 0; v < port->n_variants; v++)
+		want_variant(installer, &port->variants[v]);
+	for (size_t b = 0; b < port->n_backends; b++)
+		want_backend(installer, &port->backends[b]);
+	return 0;
+}
+
+int shunt_want_images(struct shunt_installer *installer,
+		      const struct shunt_image_service *const *images, size_t n,
+		      struct shunt_err *err)
+{
+	int r;
+
+	installer->mark++;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t p = 0; p < images[i]->n_ports; p++) {
+			r = want_port(installer, &images[i]->ports[p], err);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- flags and deadlines --------------------------------------------------------------------- */
+
+static void permit_variant(struct shunt_installer *installer, uint32_t id)
+{
+	const struct shunt_variant_record *record = &installer->variants[id];
+	struct shunt_variant *variant =
+		SHUNT_DP_AT(installer->maps->variants, struct shunt_variant, id);
+
+	if (record->mark == installer->mark && !record->drained && variant->flags)
+		SHUNT_WRITE_ONCE(variant->flags, 0);
+}
+
+static void permit_backend(struct shunt_installer *installer, uint32_t id)
+{
+	const struct shunt_backend_record *record = &installer->backends[id];
+	struct shunt_backend *backend =
+		SHUNT_DP_AT(installer->maps->backends, struct shunt_backend, id);
+
+	if (record->mark == installer->mark && backend->flags & ~record->flags)
+		SHUNT_WRITE_ONCE(backend->flags, backend->flags & record->flags);
+}
+
+void shunt_want_permit(struct shunt_installer *installer)
+{
+	for (uint32_t id = 1; id < installer->maps->variants.n; id++)
+		if (installer->variants[id].live)
+			permit_variant(installer, id);
+	for (uint32_t id = 1; id < installer->maps->backends.n; id++)
+		if (installer->backends[id].live)
+			permit_backend(installer, id);
+}
+
+static void restrict_variant(struct shunt_installer *installer, uint32_t id)
+{
+	const struct shunt_variant_record *record = &installer->variants[id];
+	bool wanted = record->mark == installer->mark;
+	struct shunt_variant *variant =
+		SHUNT_DP_AT(installer->maps->variants, struct shunt_variant, id);
+
+	if ((wanted && !record->drained) || variant->flags & SHUNT_VAR_DRAINED)
+		return;
+	/* The deadline first: who sees the flag must see it. */
+	variant->drain_jiffies = deadline(installer, record->drain_s);
+	__atomic_store_n(&variant->flags, SHUNT_VAR_DRAINED, __ATOMIC_RELEASE);
+}
+
+static void restrict_backend(struct shunt_installer *installer, uint32_t id)
+{
+	const struct shunt_backend_record *record = &installer->backends[id];
+	struct shunt_backend *backend =
+		SHUNT_DP_AT(installer->maps->backends, struct shunt_backend, id);
+	const struct shunt_variant_record *variant = &installer->variants[backend->variant];
+
+	if (record->mark == installer->mark) {
+		if (backend->flags != record->flags)
+			SHUNT_WRITE_ONCE(backend->flags, record->flags);
+		return;
+	}
+	if (backend->flags & SHUNT_BE_REMOVED)
+		return;
+	backend->drain_jiffies = deadline(installer, variant->drain_s);
+	__atomic_store_n(&backend->flags, SHUNT_BE_REMOVED, __ATOMIC_RELEASE);
+}
+
+void shunt_want_restrict(struct shunt_installer *installer)
+{
+	if (!installer->installed)
+		for (uint32_t id = 1; id < installer->maps->variants.n; id++)
+			if (installer->variants[id].mark != installer->mark)
+				installer->variants[id].drain_s = UNKNOWN_DRAIN_S;
+	for (uint32_t id = 1; id < installer->maps->variants.n; id++)
+		if (installer->variants[id].live)
+			restrict_variant(installer, id);
+	for (uint32_t id = 1; id < installer->maps->backends.n; id++)
+		if (installer->backends[id].live)
+			restrict_backend(installer, id);
+}
+
+/* ---- ids ---------------------------------------------------------------------------------------
+ */
+
+static void trim(struct shunt_ids *ids, enum shunt_id_kind kind, uint32_t id, bool live)
+{
+	if (!live && shunt_ids_bound(ids, kind, id))
+		shunt_ids_reclaim(ids, kind, id);
+}
+
+void shunt_want_trim_ids(struct shunt_installer *installer)
+{
+	const struct shunt_dp_maps *maps = installer->maps;
+
+	for (uint32_t id = 1; id < maps->services.n; id++)
+		trim(installer->ids, SHUNT_ID_SERVICE, id, installer->services[id].live);
+	for (uint32_t id = 1; id < maps->variants.n; id++)
+		trim(installer->ids, SHUNT_ID_VARIANT, id, installer->variants[id].live);
+	for (uint32_t id = 1; id < maps->backends.n; id++)
+		trim(installer->ids, SHUNT_ID_BACKEND, id, installer->backends[id].live);
+}
