@@ -58,8 +58,8 @@ test-bpf: deps ## Run the data path tests: BPF_PROG_TEST_RUN (root)
 test-e2e: deps ## Run the end-to-end tests in network namespaces (root); T=words selects
 	$(Q)$(PYTHON) tests/run --build $(BUILD) e2e $(if $(T),-- -k "$(T)")
 
-demo: deps all $(E2E_BPF) ## Show a canary release and its rollback under load (root, a minute)
+demo: deps all ## Show a canary release and its rollback under load (root, a minute)
 	$(Q)$(PYTHON) tools/demo --build $(BUILD)
 
-soak: deps all $(E2E_BPF) ## Run the scenarios at full length (root, some 30 minutes)
+soak: deps ## Run the scenarios at full length (root, some 30 minutes)
 	$(Q)$(PYTHON) tests/run --build $(BUILD) soak
