@@ -34,6 +34,7 @@ objs	 = $(patsubst %.c,$(BUILD)/%.o,$(1))
 PROGS	 := $(if $(AGENT_SRC),$(BUILD)/shuntd) $(if $(CLI_SRC),$(BUILD)/shunt)
 
 .DELETE_ON_ERROR:
+.SECONDARY: $(BPF_OBJ) $(SKEL)
 .PHONY: all help clean
 all: $(PROGS) ## Build shuntd and shunt (no root, no network)
 
