@@ -108,6 +108,9 @@ const struct shunt_dp_maps *shunt_dp_maps(const struct shunt_dp *dp);
 /* Return: was anything adopted from an earlier agent? */
 bool shunt_dp_adopted(const struct shunt_dp *dp);
 
+/* What a person should know about the opening, such as sizes that were kept; "" if nothing. */
+const char *shunt_dp_notes(const struct shunt_dp *dp);
+
 /* Jiffies as the programs read them, low 32 bits; and how many make a second. */
 uint32_t shunt_dp_jiffies(const struct shunt_dp *dp);
 uint32_t shunt_dp_hz(const struct shunt_dp *dp);
@@ -141,7 +144,10 @@ int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname,
 /* Removes hooks and pins of a gate; of a vanished interface only the pins. */
 int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex);
 
-/* Detaches every gate and unpins everything of this ABI. The explicit way out. */
+/*
+ * Detaches every gate and unpins everything of this ABI. The explicit way out. The agent
+ * closes its own struct shunt_dp before; -EBUSY with @err: an agent holds the pins.
+ */
 int shunt_dp_remove(const char *bpffs, struct shunt_err *err);
 
 #endif
