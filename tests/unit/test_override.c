@@ -249,6 +249,7 @@ Test(override, the_last_variant_with_a_weight_is_not_drained)
 	cr_expect_eq(drain(next(1), "blue"), -EINVAL);
 	cr_expect_eq(drain(next(1), "green"), 0, "it has weight 0, and blue remains");
 	cr_expect_eq(set(next(1), "green", 0), 0);
+	cr_expect(next(1)->variants[1].drained, "weight 0 does not bring it back");
 	cr_expect_eq(set(next(1), "blue", 0), -EINVAL, "green is drained");
 }
 

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/override_state.h"
+
+/* "10.0.0.1:8080", "[fd00::1]:8080" */
+static void backend_text(const struct shunt_model_backend *backend, char text[SHUNT_NAME_LEN])
+{
+	char ip[SHUNT_IP_STR_LEN];
+
+	snprintf(text, SHUNT_NAME_LEN, backend->ip.family == SHUNT_V6 ? "[%s]:%u" : "%s:%u",
+		 shunt_ip_str(&backend->ip, ip), backend->port);
+}
+
+/* @target as backend_text() writes it, whatever spelling of an IPv6 address it has. */
+static int backend_target(const char *target, char text[SHUNT_NAME_LEN])
+{
+	const char *colon = strrchr(target, ':');
+	struct shunt_model_backend backend = { 0 };
+	char ip[SHUNT_IP_STR_LEN], *end;
+	size_t len = colon ? (size_t)(colon - target) : 0;
+	unsigned long port;
+
+	if (len >= 2 && target[0] == '[' && target[len - 1] == ']') {
+		target++;
+		len -= 2;
+	}
+	if (!len || len >= sizeof(ip) || colon[1] < '0' || colon[1] > '9')
+		return -ENOENT;
+	memcpy(ip, target, len);
+	ip[len] = '\0';
+	port = strtoul(colon + 1, &end, 10);
+	if (*end || !port || port > UINT16_MAX || shunt_ip_parse(ip, &backend.ip) < 0)
+		return -ENOENT;
+	backend.port = port;
+	backend_text(&backend, text);
+	return 0;
+}
+
+static bool is_target(const struct shunt_model_backend *backend, const char *target)
+{
+	char text[SHUNT_NAME_LEN];
+
+	backend_text(backend, text);
+	return !strcmp(text, target);
+}
+
+/* Would a variant that gets connections be left without a backend for them on some port? */
+static bool is_last_backend(const struct shunt_model_variant *variant, const char *target)
+{
+	for (size_t i = 0; i < variant->n_backends; i++) {
+		bool others = false;
+
+		if (!variant->backends[i].usable || !is_target(&variant->backends[i], target))
+			continue;
+		for (size_t j = 0; j < variant->n_backends; j++)
+			others |= variant->backends[j].usable &&
+				  variant->backends[j].port_index ==
+					  variant->backends[i].port_index &&
+				  !is_target(&variant->backends[j], target);
+		if (!others)
+			return true;
+	}
+	return false;
+}
+
+static int check_backend_drain(const struct shunt_model_service *service, const char *target,
+			       struct shunt_err *err)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < service->n_variants; i++) {
+		const struct shunt_model_variant *variant = &service->variants[i];
+
+		for (size_t j = 0; j < variant->n_backends; j++)
+			found |= is_target(&variant->backends[j], target);
+		if (variant->weight && !variant->drained && is_last_backend(variant, target))
+			return shunt_err_set(err, -EINVAL,
+					     "%s is the last usable backend of variant %s: its "
+					     "share would be rejected",
+					     target, variant->name);
+	}
+	if (!found)
+		return shunt_err_set(err, -ENOENT, "service %s/%s has no variant or backend %s",
+				     service->namespace_, service->name, target);
+	return 0;
+}
+
+static int check_variant_drain(const struct shunt_model_service *service, const char *target,
+			       struct shunt_err *err)
+{
+	for (size_t i = 0; i < service->n_variants; i++) {
+		const struct shunt_model_variant *variant = &service->variants[i];
+
+		if (strcmp(variant->name, target) && variant->weight && !variant->drained)
+			return 0;
+	}
+	return shunt_err_set(err, -EINVAL,
+			     "no other variant of %s/%s has a weight: all connections would be "
+			     "rejected",
+			     service->namespace_, service->name);
+}
+
+/* Return: a place for the drain of @target: its own, or a new one; NULL: out of memory. */
+static struct shunt_drain *drain_slot(struct shunt_record *record, const char *target)
+{
+	struct shunt_drain *drains;
+
+	for (size_t i = 0; i < record->n_drains; i++)
+		if (!strcmp(record->drains[i].target, target))
+			return &record->drains[i];
+	drains = reallocarray(record->drains, record->n_drains + 1, sizeof(*drains));
+	if (!drains)
+		return NULL;
+	record->drains = drains;
+	return &drains[record->n_drains++];
+}
+
+int shunt_overrides_drain(struct shunt_overrides *overrides,
+			  const struct shunt_model_service *service, const char *target,
+			  uint32_t deadline_s, const struct shunt_cause *cause,
+			  struct shunt_err *err)
+{
+	bool is_backend = !shunt_model_variant_find(service, target);
+	char name[SHUNT_NAME_LEN];
+	struct shunt_record *record;
+	struct shunt_drain *drain;
+	int r;
+
+	if (!is_backend || backend_target(target, name) < 0)
+		snprintf(name, sizeof(name), "%s", target);
+	r = is_backend ? check_backend_drain(service, name, err)
+		       : check_variant_drain(service, name, err);
+	if (r < 0)
+		return r;
+	if (shunt_record_claim(overrides, service, true, &record) < 0)
+		return -ENOMEM;
+	shunt_record_end_outdated(record, service->source.digest);
+	drain = drain_slot(record, name);
+	if (!drain)
+		return -ENOMEM;
+	*drain = (struct shunt_drain){
+		.is_backend = is_backend,
+		.deadline_s = deadline_s,
+		.when_ms = cause->when_ms,
+		.who_uid = cause->who_uid,
+	};
+	memcpy(drain->target, name, sizeof(name));
+	shunt_reason_copy(drain->reason, cause->reason ? cause->reason : "");
+	return shunt_overrides_save(overrides, err);
+}
+
+size_t shunt_overrides_drains(const struct shunt_overrides *overrides,
+			      const struct shunt_model_service *service,
+			      const struct shunt_drain **ret_drains)
+{
+	const struct shunt_record *record = shunt_record_find(overrides, service);
+
+	*ret_drains = record ? record->drains : NULL;
+	return record ? record->n_drains : 0;
+}
+
+bool shunt_drain_apply(const struct shunt_drain *drain, struct shunt_model_service *service)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < service->n_variants; i++) {
+		struct shunt_model_variant *variant = &service->variants[i];
+
+		if (!drain->is_backend && !strcmp(variant->name, drain->target)) {
+			variant->drained = true;
+			if (drain->deadline_s)
+				variant->drain_deadline_s = drain->deadline_s;
+			return true;
+		}
+		for (size_t j = 0; drain->is_backend && j < variant->n_backends; j++) {
+			struct shunt_model_backend *backend = &variant->backends[j];
+
+			if (!is_target(backend, drain->target))
+				continue;
+			found = true;
+			backend->usable = false;
+			if (backend->state == SHUNT_BACKEND_READY)
+				backend->state = SHUNT_BACKEND_TERMINATING;
+		}
+	}
+	return found;
+}
