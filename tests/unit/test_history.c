@@ -360,6 +360,10 @@ Test(history, a_last_line_without_its_newline_is_not_appended_to)
 	cr_expect_eq(shunt_history_get(overrides, web, &changes), 2);
 }
 
+#define LINE_BEGIN                                                                                 \
+	"{\"namespace\":\"shop\",\"name\":\"web\",\"ports\":\"80/TCP\",\"who_uid\":0,"             \
+	"\"command\":\"weight\",\"reason\":\"\",\"from\":{},"
+
 Test(history, damaged_lines_are_left_out_and_the_rest_is_kept)
 {
 	static const char *const lines[] = {
@@ -368,11 +372,9 @@ Test(history, damaged_lines_are_left_out_and_the_rest_is_kept)
 		"{}",
 		"[]",
 		"{\"namespace\":\"shop\",\"name\":\"web\",\"ports\":\"80/TCP\"}",
-		"{\"namespace\":\"shop\",\"name\":\"web\",\"ports\":\"80/TCP\",\"when_ms\":1,"
-		"\"who_uid\":0,\"command\":\"weight\",\"reason\":\"\",\"from\":{},\"to\":{\"a\":-1}"
-		"}",
-		"{\"namespace\":\"shop\",\"name\":\"web\",\"ports\":\"80/TCP\",\"when_ms\":\"1\","
-		"\"who_uid\":0,\"command\":\"weight\",\"reason\":\"\",\"from\":{},\"to\":{}}",
+		LINE_BEGIN "\"when_ms\":1,\"to\":{\"a\":-1}}",
+		LINE_BEGIN "\"when_ms\":\"1\",\"to\":{}}",
+		LINE_BEGIN "\"when_ms\":1,\"to\":{\"a\":1000001}}",
 	};
 	const struct shunt_change *const *changes;
 	struct shunt_model_service *web = manifest(100, 0);

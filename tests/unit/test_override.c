@@ -266,6 +266,24 @@ Test(override, a_weight_or_new_manifest_weights_bring_a_drained_variant_back)
 	cr_expect_not(next(2)->variants[1].drained);
 }
 
+Test(override, one_drain_can_be_ended_by_name)
+{
+	struct shunt_model_service *web;
+
+	cr_assert_eq(drain(next(1), "green"), 0);
+	cr_assert_eq(drain(next(1), "10.1.0.2:8080"), 0);
+	web = next(1);
+	cr_expect_eq(shunt_overrides_undrain(overrides, web, "blue", &err), -ENOENT);
+	cr_expect_eq(shunt_overrides_undrain(overrides, web, "10.1.0.1:8080", &err), -ENOENT);
+	cr_expect_eq(shunt_overrides_undrain(overrides, web, "10.1.0.2:8080", &err), 0);
+	restart(0);
+	web = next(1);
+	cr_expect(web->variants[0].backends[1].usable);
+	cr_expect(web->variants[1].drained);
+	cr_expect_eq(shunt_overrides_undrain(overrides, web, "green", &err), 0);
+	cr_expect_not(next(1)->variants[1].drained);
+}
+
 Test(override, a_drained_backend_is_out_of_use)
 {
 	struct shunt_model_service *web;
@@ -359,6 +377,9 @@ Test(override, a_state_directory_that_cannot_be_is_one_clear_error)
 	cr_expect_null(none);
 }
 
+#define SERVICE_BEGIN                                                                              \
+	"{\"version\":1,\"services\":[{\"namespace\":\"a\",\"name\":\"b\",\"ports\":\"\","
+
 Test(override, a_damaged_file_is_moved_aside_and_said)
 {
 	static const char *const texts[] = {
@@ -368,12 +389,9 @@ Test(override, a_damaged_file_is_moved_aside_and_said)
 		"{\"version\":2,\"services\":[]}",
 		"{\"version\":1,\"services\":{}}",
 		"{\"version\":1,\"services\":[{}]}",
-		"{\"version\":1,\"services\":[{\"namespace\":\"a\",\"name\":\"b\",\"ports\":\"\","
-		"\"digest\":\"x\",\"drains\":[]}]}",
-		"{\"version\":1,\"services\":[{\"namespace\":\"a\",\"name\":\"b\",\"ports\":\"\","
-		"\"digest\":\"0000000000000000\",\"drains\":[1]}]}",
-		"{\"version\":1,\"services\":[{\"namespace\":\"a\",\"name\":\"b\",\"ports\":\"\","
-		"\"digest\":\"0000000000000000\",\"drains\":[],\"override\":{}}]}",
+		SERVICE_BEGIN "\"digest\":\"x\",\"drains\":[]}]}",
+		SERVICE_BEGIN "\"digest\":\"0000000000000000\",\"drains\":[1]}]}",
+		SERVICE_BEGIN "\"digest\":\"0000000000000000\",\"drains\":[],\"override\":{}}]}",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {

@@ -78,6 +78,15 @@ int shunt_guard_apply(struct shunt_model *model, struct shunt_last_good *good,
 		      const struct shunt_guard_opts *opts);
 
 /**
+ * shunt_last_good_replace - forget all, remember the weights of @model
+ *
+ * For a caller who could not install what shunt_guard_apply() let in.
+ *
+ * Return: 0, or -ENOMEM: nothing is changed.
+ */
+int shunt_last_good_replace(struct shunt_last_good *good, const struct shunt_model *model);
+
+/**
  * shunt_last_good_to_json - for the state directory
  * @ret_json: {"ns/name":[{"ports":"80/TCP","weights":{variant:n},"drained":[variant]}]};
  *            new reference

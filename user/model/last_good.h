@@ -31,7 +31,4 @@ const struct shunt_good_service *shunt_last_good_find(const struct shunt_last_go
 const struct shunt_good_variant *shunt_good_variant_find(const struct shunt_good_service *service,
 							 const char *name);
 
-/* Forgets all, remembers the weights of @model. Return: 0, or -ENOMEM: nothing is changed. */
-int shunt_last_good_replace(struct shunt_last_good *good, const struct shunt_model *model);
-
 #endif
