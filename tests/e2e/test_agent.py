@@ -14,7 +14,7 @@ from lab import Agent, stats, wait_for
 from lab.cluster import VIP4
 from lab.core import run as run_command
 from lab.load import HttpLoad, KeepAlive, Long, http, tuples
-from lab.world import ECHO, HTTP
+from lab.world import ECHO, HTTP, SMALL
 
 MODES = ["tcx", "clsact", "xdp"]
 DECIDING = ["shunt_services", "shunt_rules", "shunt_splits", "shunt_rings", "shunt_members",
@@ -34,7 +34,7 @@ def maps(w):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_s19_nothing_changes_while_the_agent_is_dead_nor_when_it_returns(world, mode):
-    w = world(mode=mode).start({"blue": 75, "green": 25}, affinity=10800)
+    w = world(mode=mode, options=SMALL).start({"blue": 75, "green": 25}, affinity=10800)
     held = KeepAlive(w.client, VIP4, 80, 100, sources=((w.client.address(n), 0)
                                                        for n in range(100)))
     generation, before = w.agent.status()["generation"], maps(w)

@@ -168,6 +168,12 @@ def test_an_empty_group_rejects_its_share_and_heals(world):
     assert_share(draw(w, 2000), "green", 0.5)
 
 
+def test_a_setting_gives_the_share_of_an_empty_group_to_the_others(world):
+    w = world().start({"blue": 30, "green": 30, "nowhere": 40},
+                      annotations={"shunt.io/empty-variant": "redistribute"})
+    assert_share(draw(w, 2000), "green", 0.5)
+
+
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("mode", ["tcx", "clsact", "xdp"])
 def test_rejections_are_rst_and_icmp_at_every_hook(world, mode, family):

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """shuntd and shunt in the laboratory."""
 
+import http.client
 import json
 import os
 import signal
 import subprocess
-import urllib.error
-import urllib.request
 
 from . import k8s
 from .core import LabError, run, wait_for
@@ -78,14 +77,17 @@ class Agent:
 
     def http(self, path):
         """(status, body) of a request to the metrics address; (0, "") if nobody listens."""
+        host, port = self.metrics.rsplit(":", 1)
         with self.host.entered():
+            connection = http.client.HTTPConnection(host, int(port), timeout=5)
             try:
-                with urllib.request.urlopen(f"http://{self.metrics}{path}", timeout=2) as answer:
-                    return answer.status, answer.read().decode()
-            except urllib.error.HTTPError as e:
-                return e.code, e.read().decode()
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
             except OSError:
                 return 0, ""
+            finally:
+                connection.close()
 
     def kill(self):
         """As a crash does: SIGKILL."""
