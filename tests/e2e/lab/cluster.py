@@ -100,7 +100,7 @@ class Cluster:
         groups = {"blue": 3, "green": 3} if groups is None else groups
         members = [(group, number) for group, count in groups.items() for number in range(count)]
         roles = ["node", *(f"client{i}" for i in range(clients)),
-                 *(f"{group}{number}" for group, number in members)]
+                 *(f"{group}-{number}" for group, number in members)]
         hosts = lab.add_hosts(*roles)
         self.node = hosts[0]
         self.clients = [Client(host, i) for i, host in enumerate(hosts[1:1 + clients])]
