@@ -153,24 +153,6 @@ int shunt_overrides_drain(struct shunt_overrides *overrides,
 	return shunt_overrides_save(overrides, err);
 }
 
-int shunt_overrides_undrain(struct shunt_overrides *overrides,
-			    const struct shunt_model_service *service, const char *target,
-			    struct shunt_err *err)
-{
-	struct shunt_record *record = shunt_record_find(overrides, service);
-	char name[SHUNT_NAME_LEN];
-
-	if (backend_target(target, name) < 0)
-		snprintf(name, sizeof(name), "%s", target);
-	for (size_t i = 0; record && i < record->n_drains; i++)
-		if (!strcmp(record->drains[i].target, name)) {
-			shunt_record_end_drain(record, i);
-			return shunt_overrides_save(overrides, err);
-		}
-	return shunt_err_set(err, -ENOENT, "%s of %s/%s is not drained", target,
-			     service->namespace_, service->name);
-}
-
 size_t shunt_overrides_drains(const struct shunt_overrides *overrides,
 			      const struct shunt_model_service *service,
 			      const struct shunt_drain **ret_drains)

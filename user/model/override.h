@@ -117,11 +117,6 @@ int shunt_overrides_undrain(struct shunt_overrides *overrides,
 			    const struct shunt_model_service *service, const char *target,
 			    struct shunt_err *err);
 
-/* Ends one drain; @target as above. Return: 0, 1 as above, -ENOENT: it is not drained. */
-int shunt_overrides_undrain(struct shunt_overrides *overrides,
-			    const struct shunt_model_service *service, const char *target,
-			    struct shunt_err *err);
-
 /* The drains in force of a service, borrowed until the next change. Return: number. */
 size_t shunt_overrides_drains(const struct shunt_overrides *overrides,
 			      const struct shunt_model_service *service,
