@@ -67,15 +67,15 @@ enum shunt_timeout {
 
 struct shunt_settings {
 	__u32 abi_version;
-	__u32 generation;	 /* switched by one store; its low bit selects the slots */
-	__u32 flags;		 /* enum shunt_settings_flags */
+	__u32 generation;	  /* switched by one store; its low bit selects the slots */
+	__u32 flags;		  /* enum shunt_settings_flags */
 	__u32 seen_grain_jiffies; /* how stale shunt_flow.seen_jiffies may be: a store saved */
-	__u64 choice_key[2];	 /* SipHash key of the variant and backend choice; secret */
-	__u64 table_key;	 /* of the table hash; secret */
-	__u32 flow_set_mask;	 /* number of sets - 1, a power of two less one */
+	__u64 choice_key[2];	  /* SipHash key of the variant and backend choice; secret */
+	__u64 table_key;	  /* of the table hash; secret */
+	__u32 flow_set_mask;	  /* number of sets - 1, a power of two less one */
 	__u32 reply_set_mask;
 	__u32 timeout_jiffies[SHUNT_N_TIMEOUTS];
-	__u16 nat_port_first;	 /* host order; source ports for colliding flows */
+	__u16 nat_port_first; /* host order; source ports for colliding flows */
 	__u16 nat_port_count;
 	__u32 reserved;
 };
@@ -146,19 +146,19 @@ struct shunt_variant_name {
 
 /* selector -> split. The last rule of a list matches everything. */
 struct shunt_rule {
-	__u32 split[2];	 /* by slot: index in shunt_splits; 0 rejects */
-	__u32 selector;	 /* now always 0: matches everything */
+	__u32 split[2]; /* by slot: index in shunt_splits; 0 rejects */
+	__u32 selector; /* now always 0: matches everything */
 	__u32 reserved;
 };
 
 /* ---- the split: immutable once a rule points at it -------------------------------- */
 
 struct shunt_split_variant {
-	__u32 variant;	/* index in shunt_variants */
-	__u32 weight;	/* 0..SHUNT_MAX_WEIGHT */
-	__u64 seed;	/* hash of the variant's name */
-	__u32 ring_first[SHUNT_N_FAMILIES];  /* in u16 entries of shunt_rings */
-	__u32 ring_size[SHUNT_N_FAMILIES];   /* 0: no usable backend of this family */
+	__u32 variant;			      /* index in shunt_variants */
+	__u32 weight;			      /* 0..SHUNT_MAX_WEIGHT */
+	__u64 seed;			      /* hash of the variant's name */
+	__u32 ring_first[SHUNT_N_FAMILIES];   /* in u16 entries of shunt_rings */
+	__u32 ring_size[SHUNT_N_FAMILIES];    /* 0: no usable backend of this family */
 	__u32 member_first[SHUNT_N_FAMILIES]; /* ring entry + member_first: shunt_members */
 };
 _Static_assert(sizeof(struct shunt_split_variant) == 40, "no padding");
@@ -183,9 +183,9 @@ enum shunt_variant_flags {
 };
 
 struct shunt_variant {
-	__u32 service;	      /* a service it belongs to, for people */
-	__u32 flags;	      /* enum shunt_variant_flags */
-	__u32 drain_jiffies;  /* with SHUNT_VAR_DRAINED: sessions end then */
+	__u32 service;	     /* a service it belongs to, for people */
+	__u32 flags;	     /* enum shunt_variant_flags */
+	__u32 drain_jiffies; /* with SHUNT_VAR_DRAINED: sessions end then */
 	__u32 reserved;
 };
 
@@ -208,8 +208,8 @@ struct shunt_backend {
 	struct shunt_addr addr;
 	__be16 port_be;
 	__u8 proto;
-	__u8 family;	      /* enum shunt_slot_index */
-	__u32 flags;	      /* enum shunt_backend_flags */
+	__u8 family; /* enum shunt_slot_index */
+	__u32 flags; /* enum shunt_backend_flags */
 	__u32 variant;
 	__u32 drain_jiffies; /* with SHUNT_BE_REMOVED: flows are reset then */
 };
@@ -270,7 +270,7 @@ enum shunt_flow_flags {
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */
-#define SHUNT_LIFE_STATE(life) ((life) & 0xff)
+#define SHUNT_LIFE_STATE(life) ((life)&0xff)
 #define SHUNT_LIFE_GEN(life)   ((life) & ~0xffu)
 
 /*

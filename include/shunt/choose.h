@@ -4,6 +4,7 @@
 
 #include "abi.h"
 #include "compat.h"
+#include "tuple.h"
 
 /*
  * The choice of variant and backend: one code, compiled into the BPF programs, the agent,
@@ -86,16 +87,6 @@ static SHUNT_INLINE __u64 shunt_name_seed(const char *name)
 
 /* ---- the affinity key ------------------------------------------------------------------- */
 
-struct shunt_tuple {
-	struct shunt_addr src;
-	struct shunt_addr dst;
-	__be16 sport_be;
-	__be16 dport_be;
-	__u8 proto;
-	__u8 family; /* enum shunt_slot_index */
-	__u16 reserved;
-};
-
 /* Word @w of @addr with all bits behind @prefix_len cleared; IPv4 counts from word 3. */
 static SHUNT_INLINE __be32 shunt_masked_word(const struct shunt_addr *addr, __u32 family, __u32 w,
 					     __u32 prefix_len)
@@ -159,8 +150,8 @@ static SHUNT_INLINE __u64 shunt_choice_hash(const __u64 key[2], __u64 seed,
 		shunt_sip_word(&s, shunt_pair(tuple->src.word_be[2], tuple->dst.word_be[2]));
 	}
 	shunt_sip_word(&s, shunt_pair(tuple->src.word_be[3], tuple->dst.word_be[3]));
-	shunt_sip_word(&s, (__u64)tuple->sport_be << 32 | (__u64)tuple->dport_be << 16 |
-				   tuple->proto);
+	shunt_sip_word(&s,
+		       (__u64)tuple->sport_be << 32 | (__u64)tuple->dport_be << 16 | tuple->proto);
 	return shunt_sip_final(&s, tuple->family == SHUNT_V6 ? 48 : 24);
 }
 
@@ -201,11 +192,11 @@ static SHUNT_INLINE __u64 shunt_neg_ln(__u32 u)
 	/* x = m / 2^32 in (1/2, 1]; z = (1 - x) / (1 + x) in [0, 1/3), 32 fraction bits */
 	z = (((1ull << 32) - m) << 31) / (((1ull << 32) + m) >> 1);
 	z2 = z * z >> 32;
-	sum = 0x1745d174ull;			   /* 2^32 / 11 */
-	sum = 0x1c71c71cull + (sum * z2 >> 32);	   /* 2^32 / 9 */
-	sum = 0x24924925ull + (sum * z2 >> 32);	   /* 2^32 / 7 */
-	sum = 0x33333333ull + (sum * z2 >> 32);	   /* 2^32 / 5 */
-	sum = 0x55555555ull + (sum * z2 >> 32);	   /* 2^32 / 3 */
+	sum = 0x1745d174ull;			/* 2^32 / 11 */
+	sum = 0x1c71c71cull + (sum * z2 >> 32); /* 2^32 / 9 */
+	sum = 0x24924925ull + (sum * z2 >> 32); /* 2^32 / 7 */
+	sum = 0x33333333ull + (sum * z2 >> 32); /* 2^32 / 5 */
+	sum = 0x55555555ull + (sum * z2 >> 32); /* 2^32 / 3 */
 	sum = (1ull << 32) + (sum * z2 >> 32);
 	return shift * 0xb17217f8ull /* 2^32 ln 2 */ + (z * sum >> 31);
 }
@@ -231,7 +222,7 @@ static SHUNT_INLINE __u32 shunt_variant_part(__u64 hash)
 }
 
 /* The score of a variant in the rendezvous, of its name alone: lower is better. */
-static SHUNT_INLINE __u64 shunt_rendezvous(__u64 hash, __u64 seed)
+SHUNT_OUTLINE __u64 shunt_rendezvous(__u64 hash, __u64 seed)
 {
 	return shunt_neg_ln(shunt_mix64((hash >> 32) ^ seed) >> 32);
 }

@@ -11,12 +11,15 @@
 #include <bpf/bpf_helpers.h>
 
 #define SHUNT_INLINE inline __attribute__((always_inline, unused))
+/* A function that the verifier checks once, by itself, whoever calls it. */
+#define SHUNT_OUTLINE  __attribute__((noinline))
 #define shunt_htonl(x) bpf_htonl(x)
 #define shunt_ntohl(x) bpf_ntohl(x)
 #else
 #include <arpa/inet.h>
 
-#define SHUNT_INLINE inline __attribute__((always_inline, unused))
+#define SHUNT_INLINE   inline __attribute__((always_inline, unused))
+#define SHUNT_OUTLINE  static inline __attribute__((unused))
 #define shunt_htonl(x) htonl(x)
 #define shunt_ntohl(x) ntohl(x)
 #endif

@@ -28,17 +28,26 @@
  *  - Reply keys are unique: after inserting its word, an owner scans the set again; of two
  *    equal keys that were inserted at once, at least one sees the other and gives way.
  *
- * The includer says where the memory is, by defining struct shunt_ft and these functions
- * before the include; each returns NULL when the index is out of range:
- *	struct shunt_flow_set  *shunt_ft_set(const struct shunt_ft *t, __u32 index);
- *	struct shunt_flow      *shunt_ft_flow(const struct shunt_ft *t, __u32 index);
- *	struct shunt_reply_set *shunt_ft_reply_set(const struct shunt_ft *t, __u32 index);
- *	struct shunt_active    *shunt_ft_active(const struct shunt_ft *t, __u32 backend);
- *	const struct shunt_settings *shunt_ft_settings(const struct shunt_ft *t);
+ * The includer says where the memory is, by defining shunt_ft_t (a scalar for BPF: it goes
+ * into functions that are verified by themselves) and these functions before the include;
+ * each returns NULL when the index is out of range:
+ *	struct shunt_flow_set  *shunt_ft_set(shunt_ft_t t, __u32 index);
+ *	struct shunt_flow      *shunt_ft_flow(shunt_ft_t t, __u32 index);
+ *	struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t t, __u32 index);
+ *	struct shunt_active    *shunt_ft_active(shunt_ft_t t, __u32 backend);
+ *	const struct shunt_settings *shunt_ft_settings(shunt_ft_t t);
  */
 
 #define SHUNT_FT_HALF_OPEN 1u
 #define SHUNT_FT_NO_WAY	   0xffffffffu
+
+/*
+ * A reference to a flow as a lookup found it: index + 1 below, life above, so that it fits
+ * a register. 0: no flow.
+ */
+#define SHUNT_FT_REF(index, life) ((__u64)(life) << 32 | ((index) + 1))
+#define SHUNT_FT_INDEX(ref)	  ((__u32)(ref)-1)
+#define SHUNT_FT_LIFE(ref)	  ((__u32)((ref) >> 32))
 
 /* The tag of a client's tuple: never 0, bit 0 clear. */
 static SHUNT_INLINE __u32 shunt_ft_tag(__u64 hash)
@@ -46,9 +55,19 @@ static SHUNT_INLINE __u32 shunt_ft_tag(__u64 hash)
 	return ((__u32)(hash >> 32) & ~3u) | 2;
 }
 
-static SHUNT_INLINE __u32 shunt_ft_set_index(const struct shunt_ft *t, __u64 hash)
+/* Masks are read where they are needed: an array lookup costs 1 ns, a kept pointer a spill. */
+static SHUNT_INLINE __u32 shunt_ft_set_index(shunt_ft_t t, __u64 hash)
 {
-	return (__u32)hash & shunt_ft_settings(t)->flow_set_mask;
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+
+	return settings ? (__u32)hash & settings->flow_set_mask : 0;
+}
+
+static SHUNT_INLINE __u32 shunt_ft_reply_index(shunt_ft_t t, __u64 hash)
+{
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+
+	return settings ? (__u32)hash & settings->reply_set_mask : 0;
 }
 
 /* ---- state ------------------------------------------------------------------------------- */
@@ -83,12 +102,14 @@ static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32
 	}
 }
 
-static SHUNT_INLINE int shunt_ft_is_expired(const struct shunt_settings *s,
-					    const struct shunt_flow *flow, __u32 state, __u32 now)
+static SHUNT_INLINE int shunt_ft_is_expired(shunt_ft_t t, const struct shunt_flow *flow,
+					    __u32 state, __u32 now)
 {
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+
 	/* Signed: seen may be ahead of @now by what another CPU stored meanwhile. */
-	return (__s32)(now - SHUNT_READ_ONCE(flow->seen_jiffies)) >=
-	       (__s32)shunt_ft_timeout(s, state);
+	return settings && (__s32)(now - SHUNT_READ_ONCE(flow->seen_jiffies)) >=
+				   (__s32)shunt_ft_timeout(settings, state);
 }
 
 /**
@@ -99,8 +120,7 @@ static SHUNT_INLINE int shunt_ft_is_expired(const struct shunt_settings *s,
  *
  * Return: 1 if this call made the change.
  */
-static SHUNT_INLINE int shunt_ft_end(const struct shunt_ft *t, struct shunt_flow *flow, __u32 life,
-				     __u32 state)
+static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u32 life, __u32 state)
 {
 	struct shunt_active *active;
 	__u32 backend = flow->backend;
@@ -187,18 +207,30 @@ static SHUNT_INLINE int shunt_ft_is_client(const struct shunt_flow *flow,
 					     shunt_ft_hi_equal(flow->frontend_hi_be, &tuple->dst));
 }
 
-/* Is (src -> dst) what @flow's backend answers? */
+/* Does @flow's backend send what goes from (@src, @sport_be) to (@dst, @dport_be)? */
 static SHUNT_INLINE int shunt_ft_is_reply(const struct shunt_flow *flow,
-					  const struct shunt_addr *src,
-					  const struct shunt_addr *dst, __be16 sport_be,
-					  __be16 dport_be, __u8 proto, __u8 family)
+					  const struct shunt_addr *src, __be16 sport_be,
+					  const struct shunt_addr *dst, __be16 dport_be)
 {
-	if (flow->backend_lo_be != src->word_be[3] || flow->source_lo_be != dst->word_be[3] ||
-	    flow->backend_port_be != sport_be || flow->source_port_be != dport_be ||
-	    flow->proto != proto || flow->family != family)
+	return flow->backend_lo_be == src->word_be[3] && flow->source_lo_be == dst->word_be[3] &&
+	       flow->backend_port_be == sport_be && flow->source_port_be == dport_be &&
+	       shunt_ft_hi_equal(flow->backend_hi_be, src) &&
+	       shunt_ft_hi_equal(flow->source_hi_be, dst);
+}
+
+/* Would the backends of two flows answer with the same tuple? */
+static SHUNT_INLINE int shunt_ft_same_reply(const struct shunt_flow *a, const struct shunt_flow *b)
+{
+	if (a->backend_lo_be != b->backend_lo_be || a->source_lo_be != b->source_lo_be ||
+	    a->backend_port_be != b->backend_port_be || a->source_port_be != b->source_port_be ||
+	    a->proto != b->proto || a->family != b->family)
 		return 0;
-	return family == SHUNT_V4 || (shunt_ft_hi_equal(flow->backend_hi_be, src) &&
-				      shunt_ft_hi_equal(flow->source_hi_be, dst));
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++)
+		if (a->backend_hi_be[w] != b->backend_hi_be[w] ||
+		    a->source_hi_be[w] != b->source_hi_be[w])
+			return 0;
+	return 1;
 }
 
 /* ---- lookup -------------------------------------------------------------------------------- */
@@ -215,42 +247,45 @@ static SHUNT_INLINE __u32 shunt_ft_match(const struct shunt_flow_set *set, __u32
 
 /**
  * shunt_ft_find - the flow of a client's packet
- * @hash:      shunt_table_hash() of @tuple
- * @ret_index: of the flow
- * @ret_life:  as it was when the key was compared; check again after copying what you need
+ * @hash: shunt_table_hash() of @tuple
  *
- * Return: the live flow, or NULL. Two ways of one set with equal 30-bit tags are tried, which
- * leaves one set in 10^15 unlucky; then the second flow is a miss.
+ * Two ways of one set with equal 30-bit tags are tried, which leaves one set in 10^15
+ * unlucky; then the third flow is a miss.
+ *
+ * Return: a reference to the live flow, or 0. Copy what you need, then see shunt_ft_is_fresh().
  */
-static SHUNT_INLINE struct shunt_flow *shunt_ft_find(const struct shunt_ft *t,
-						     const struct shunt_tuple *tuple, __u64 hash,
-						     __u32 *ret_index, __u32 *ret_life)
+static SHUNT_INLINE __u64 shunt_ft_find(shunt_ft_t t, const struct shunt_tuple *tuple, __u64 hash)
 {
 	__u32 set_index = shunt_ft_set_index(t, hash), way = 0;
 	const struct shunt_flow_set *set = shunt_ft_set(t, set_index);
 	__u32 tag = shunt_ft_tag(hash);
 
 	if (!set)
-		return NULL;
+		return 0;
+#pragma GCC unroll 2
 	for (int attempt = 0; attempt < 2; attempt++) {
-		struct shunt_flow *flow;
-		__u32 life;
+		__u32 index, life;
+		const struct shunt_flow *flow;
 
 		way = shunt_ft_match(set, tag, way);
 		if (way == SHUNT_FT_NO_WAY)
-			return NULL;
-		flow = shunt_ft_flow(t, set_index * SHUNT_FLOW_WAYS + way);
+			return 0;
+		index = set_index * SHUNT_FLOW_WAYS + way;
+		flow = shunt_ft_flow(t, index);
 		if (!flow)
-			return NULL;
+			return 0;
 		life = SHUNT_READ_ONCE(flow->life);
-		if (SHUNT_LIFE_STATE(life) != SHUNT_F_FREE && shunt_ft_is_client(flow, tuple)) {
-			*ret_index = set_index * SHUNT_FLOW_WAYS + way;
-			*ret_life = life;
-			return flow;
-		}
+		if (SHUNT_LIFE_STATE(life) != SHUNT_F_FREE && shunt_ft_is_client(flow, tuple))
+			return SHUNT_FT_REF(index, life);
 		way++;
 	}
-	return NULL;
+	return 0;
+}
+
+/* Is the record still the flow that the lookup of @life found? Ask after copying from it. */
+static SHUNT_INLINE int shunt_ft_is_fresh(const struct shunt_flow *flow, __u32 life)
+{
+	return SHUNT_LIFE_GEN(SHUNT_READ_ONCE(flow->life)) == SHUNT_LIFE_GEN(life);
 }
 
 static SHUNT_INLINE __u32 shunt_ft_reply_tag(__u64 hash)
@@ -258,77 +293,108 @@ static SHUNT_INLINE __u32 shunt_ft_reply_tag(__u64 hash)
 	return hash >> 32;
 }
 
-/**
- * shunt_ft_find_reply - the flow that an answer (src -> dst) belongs to
- * @hash: shunt_table_hash() of the answer's tuple
- *
- * Return: the live flow, or NULL.
- */
-static SHUNT_INLINE struct shunt_flow *
-shunt_ft_find_reply(const struct shunt_ft *t, const struct shunt_addr *src,
-		    const struct shunt_addr *dst, __be16 sport_be, __be16 dport_be, __u8 proto,
-		    __u8 family, __u64 hash, __u32 *ret_index, __u32 *ret_life)
-{
-	const struct shunt_reply_set *set =
-		shunt_ft_reply_set(t, (__u32)hash & shunt_ft_settings(t)->reply_set_mask);
-	__u32 tag = shunt_ft_reply_tag(hash);
+enum shunt_ft_direction {
+	SHUNT_FT_ANSWER,    /* the tuple is an answer's: backend -> source */
+	SHUNT_FT_REWRITTEN, /* the tuple is a rewritten request's: source -> backend */
+};
 
+/* The hash under which the reply key of @tuple stands. */
+static SHUNT_INLINE __u64 shunt_ft_reply_key(shunt_ft_t t, const struct shunt_tuple *tuple,
+					     __u32 direction)
+{
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+	__u64 key = settings ? settings->table_key : 0;
+
+	if (direction == SHUNT_FT_REWRITTEN)
+		return shunt_table_hash(key, &tuple->dst, &tuple->src, tuple->dport_be,
+					tuple->sport_be, tuple->proto, tuple->family);
+	return shunt_table_hash(key, &tuple->src, &tuple->dst, tuple->sport_be, tuple->dport_be,
+				tuple->proto, tuple->family);
+}
+
+/**
+ * shunt_ft_find_reply - the flow that an answer, or a rewritten request, belongs to
+ * @tuple:     as on the wire
+ * @direction: enum shunt_ft_direction
+ *
+ * Return: as shunt_ft_find().
+ */
+SHUNT_OUTLINE __u64 shunt_ft_find_reply(shunt_ft_t t, const struct shunt_tuple *tuple,
+					__u32 direction)
+{
+	const struct shunt_reply_set *set;
+	__u64 hash;
+
+	if (!tuple)
+		return 0;
+	hash = shunt_ft_reply_key(t, tuple, direction);
+	set = shunt_ft_reply_set(t, shunt_ft_reply_index(t, hash));
 	if (!set)
-		return NULL;
+		return 0;
 #pragma GCC unroll 8
 	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
 		__u64 word = SHUNT_READ_ONCE(set->way[w]);
-		struct shunt_flow *flow;
+		const struct shunt_flow *flow;
 		__u32 life;
 
-		if (word >> 32 != tag || !(__u32)word)
+		if (word >> 32 != shunt_ft_reply_tag(hash) || !(__u32)word)
 			continue;
 		flow = shunt_ft_flow(t, (__u32)word - 1);
 		if (!flow)
 			continue;
 		life = SHUNT_READ_ONCE(flow->life);
-		if (SHUNT_LIFE_STATE(life) != SHUNT_F_FREE &&
-		    shunt_ft_is_reply(flow, src, dst, sport_be, dport_be, proto, family)) {
-			*ret_index = (__u32)word - 1;
-			*ret_life = life;
-			return flow;
-		}
+		if (SHUNT_LIFE_STATE(life) == SHUNT_F_FREE || flow->proto != tuple->proto ||
+		    flow->family != tuple->family)
+			continue;
+		if (direction == SHUNT_FT_REWRITTEN
+			    ? shunt_ft_is_reply(flow, &tuple->dst, tuple->dport_be, &tuple->src,
+						tuple->sport_be)
+			    : shunt_ft_is_reply(flow, &tuple->src, tuple->sport_be, &tuple->dst,
+						tuple->dport_be))
+			return SHUNT_FT_REF((__u32)word - 1, life);
 	}
-	return NULL;
+	return 0;
 }
 
 /* ---- removal ------------------------------------------------------------------------------- */
 
+/* Clears the reply key of flow @index, which stands at @reply_way - 1. */
+static SHUNT_INLINE void shunt_ft_drop_reply(shunt_ft_t t, __u32 index, __u32 reply_way)
+{
+	struct shunt_reply_set *set;
+
+	if (!reply_way)
+		return;
+	reply_way--;
+	set = shunt_ft_reply_set(t, reply_way / SHUNT_REPLY_WAYS);
+	if (!set)
+		return;
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
+		__u64 word = SHUNT_READ_ONCE(set->way[w]);
+
+		if (w == (reply_way & (SHUNT_REPLY_WAYS - 1)) && (__u32)word == index + 1)
+			shunt_cmpxchg(&set->way[w], word, 0);
+	}
+}
+
 /**
  * shunt_ft_remove - take a flow out of the table
- * @index: of the flow
- * @life:  as read; nothing happens if it differs now
+ * @ref: as a lookup gave it; nothing happens if its life differs now
  *
  * Order: nobody finds it (life FREE), its reply key goes, then its way is free for others.
  *
  * Return: 1 if this call removed it.
  */
-static SHUNT_INLINE int shunt_ft_remove(const struct shunt_ft *t, struct shunt_flow *flow,
-					__u32 index, __u32 life)
+SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
 {
-	__u32 way = index & (SHUNT_FLOW_WAYS - 1), reply_way = flow->reply_way;
+	__u32 index = SHUNT_FT_INDEX(ref), way = index & (SHUNT_FLOW_WAYS - 1), tag;
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
-	struct shunt_reply_set *reply_set;
-	__u32 tag;
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
 
-	if (!set || !shunt_ft_end(t, flow, life, SHUNT_F_FREE))
+	if (!set || !flow || !shunt_ft_end(t, flow, SHUNT_FT_LIFE(ref), SHUNT_F_FREE))
 		return 0;
-	if (reply_way) {
-		reply_way--;
-		reply_set = shunt_ft_reply_set(t, reply_way / SHUNT_REPLY_WAYS);
-#pragma GCC unroll 8
-		for (__u32 w = 0; reply_set && w < SHUNT_REPLY_WAYS; w++) {
-			__u64 word = SHUNT_READ_ONCE(reply_set->way[w]);
-
-			if (w == (reply_way & (SHUNT_REPLY_WAYS - 1)) && (__u32)word == index + 1)
-				shunt_cmpxchg(&reply_set->way[w], word, 0);
-		}
-	}
+	shunt_ft_drop_reply(t, index, flow->reply_way);
 	/* The half-open bit may go between the read and the swap, by a late promotion. */
 	tag = shunt_ft_tag_at(set, way);
 	if (shunt_ft_tag_swap(set, way, tag, 0) != tag)
@@ -337,21 +403,63 @@ static SHUNT_INLINE int shunt_ft_remove(const struct shunt_ft *t, struct shunt_f
 }
 
 /* Removes the flow at @index if it is idle beyond its time. Return: 1 if removed. */
-static SHUNT_INLINE int shunt_ft_expire(const struct shunt_ft *t, __u32 index, __u32 now)
+SHUNT_OUTLINE int shunt_ft_expire(shunt_ft_t t, __u32 index, __u32 now)
 {
-	struct shunt_flow *flow = shunt_ft_flow(t, index);
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
 	__u32 life;
 
 	if (!flow)
 		return 0;
 	life = SHUNT_READ_ONCE(flow->life);
 	if (SHUNT_LIFE_STATE(life) == SHUNT_F_FREE ||
-	    !shunt_ft_is_expired(shunt_ft_settings(t), flow, SHUNT_LIFE_STATE(life), now))
+	    !shunt_ft_is_expired(t, flow, SHUNT_LIFE_STATE(life), now))
 		return 0;
-	return shunt_ft_remove(t, flow, index, life);
+	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
 }
 
 /* ---- making a flow -------------------------------------------------------------------------- */
+
+/* Removes flow @index if it is closed or idle, or, with @half_open, half-open. 1: removed. */
+static SHUNT_INLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, int half_open)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 life, state;
+
+	if (!flow)
+		return 0;
+	life = SHUNT_READ_ONCE(flow->life);
+	state = SHUNT_LIFE_STATE(life);
+	if (state == SHUNT_F_FREE)
+		return 0;
+	if (state != SHUNT_F_CLOSED && !shunt_ft_is_expired(t, flow, state, now) &&
+	    !(half_open && shunt_ft_is_half_open(state)))
+		return 0;
+	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
+}
+
+/* What a set looks like to one who wants a way in it. */
+struct shunt_ft_room {
+	__u32 free_way; /* SHUNT_FT_NO_WAY: none */
+	__u32 victim;	/* a half-open one, not always the same */
+	__u32 n_half_open;
+};
+
+static SHUNT_INLINE void shunt_ft_survey(const struct shunt_flow_set *set, __u32 turn,
+					 struct shunt_ft_room *room)
+{
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
+		__u32 tag = SHUNT_READ_ONCE(set->tag[w]);
+
+		if (!tag)
+			room->free_way = w;
+		if (tag & SHUNT_FT_HALF_OPEN) {
+			room->n_half_open++;
+			if (room->victim == SHUNT_FT_NO_WAY || w <= turn)
+				room->victim = w;
+		}
+	}
+}
 
 /**
  * shunt_ft_claim - get a way for a new flow
@@ -364,59 +472,30 @@ static SHUNT_INLINE int shunt_ft_expire(const struct shunt_ft *t, __u32 index, _
  *
  * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
  */
-static SHUNT_INLINE __u32 shunt_ft_claim(const struct shunt_ft *t, __u64 hash, __u32 now)
+SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 {
 	__u32 set_index = shunt_ft_set_index(t, hash), base = set_index * SHUNT_FLOW_WAYS;
+	struct shunt_ft_room room = { .free_way = SHUNT_FT_NO_WAY, .victim = SHUNT_FT_NO_WAY };
 	struct shunt_flow_set *set = shunt_ft_set(t, set_index);
 	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN;
-	__u32 half_open = 0, victim = SHUNT_FT_NO_WAY, free_way = SHUNT_FT_NO_WAY;
-	__u32 turn = (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1);
 
 	if (!set)
 		return SHUNT_FT_NO_WAY;
+	shunt_ft_survey(set, (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1), &room);
 
-#pragma GCC unroll 16
-	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
-		__u32 other = SHUNT_READ_ONCE(set->tag[w]);
-
-		if (!other) {
-			free_way = w;
-		} else if (other & SHUNT_FT_HALF_OPEN) {
-			half_open++;
-			/* Any of them, not always the same. */
-			if (victim == SHUNT_FT_NO_WAY || w == turn || victim < turn)
-				victim = w;
-		}
-	}
-	if (half_open >= SHUNT_HALF_OPEN_WAYS || free_way == SHUNT_FT_NO_WAY) {
-		/* Closed and expired first: it costs a look at each, but only here. */
-		for (__u32 w = 0; free_way == SHUNT_FT_NO_WAY && w < SHUNT_FLOW_WAYS; w++) {
-			struct shunt_flow *flow = shunt_ft_flow(t, base + w);
-			__u32 life = flow ? SHUNT_READ_ONCE(flow->life) : 0;
-			__u32 state = SHUNT_LIFE_STATE(life);
-
-			if (state != SHUNT_F_FREE &&
-			    (state == SHUNT_F_CLOSED ||
-			     shunt_ft_is_expired(shunt_ft_settings(t), flow, state, now)) &&
-			    shunt_ft_remove(t, flow, base + w, life))
-				free_way = w;
-		}
-		if (half_open >= SHUNT_HALF_OPEN_WAYS ||
-		    (free_way == SHUNT_FT_NO_WAY && victim != SHUNT_FT_NO_WAY)) {
-			struct shunt_flow *flow = shunt_ft_flow(t, base + victim);
-			__u32 life = flow ? SHUNT_READ_ONCE(flow->life) : 0;
-
-			if (flow && shunt_ft_is_half_open(SHUNT_LIFE_STATE(life)) &&
-			    shunt_ft_remove(t, flow, base + victim, life))
-				free_way = victim;
-		}
-	}
-	if (free_way == SHUNT_FT_NO_WAY)
+	/* Closed and expired first: it costs a look at each, but only here. */
+	for (__u32 w = 0; room.free_way == SHUNT_FT_NO_WAY && w < SHUNT_FLOW_WAYS; w++)
+		if (shunt_ft_make_room(t, base + w, now, 0))
+			room.free_way = w;
+	if ((room.n_half_open >= SHUNT_HALF_OPEN_WAYS || room.free_way == SHUNT_FT_NO_WAY) &&
+	    room.victim != SHUNT_FT_NO_WAY && shunt_ft_make_room(t, base + room.victim, now, 1))
+		room.free_way = room.victim;
+	if (room.free_way == SHUNT_FT_NO_WAY)
 		return SHUNT_FT_NO_WAY;
-	if (!shunt_ft_tag_swap(set, free_way, 0, tag))
-		return base + free_way;
+	if (!shunt_ft_tag_swap(set, room.free_way, 0, tag))
+		return base + room.free_way;
 
-	/* Another CPU took it: any other free way will do, from the top. */
+		/* Another CPU took it: any other free way will do, from the top. */
 #pragma GCC unroll 16
 	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
 		if (!SHUNT_READ_ONCE(set->tag[w]) && !shunt_cmpxchg(&set->tag[w], 0, tag))
@@ -424,14 +503,14 @@ static SHUNT_INLINE __u32 shunt_ft_claim(const struct shunt_ft *t, __u64 hash, _
 	return SHUNT_FT_NO_WAY;
 }
 
-/* Gives a claimed way back that was never published. */
-static SHUNT_INLINE void shunt_ft_unclaim(const struct shunt_ft *t, __u32 index, __u64 hash)
+/* Gives a claimed way back that was never published. Return: 1. */
+SHUNT_OUTLINE int shunt_ft_unclaim(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 
-	if (set)
-		shunt_ft_tag_swap(set, index & (SHUNT_FLOW_WAYS - 1),
-				  shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN, 0);
+	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN;
+
+	return set && shunt_ft_tag_swap(set, index & (SHUNT_FLOW_WAYS - 1), tag, 0) == tag;
 }
 
 /**
@@ -441,7 +520,7 @@ static SHUNT_INLINE void shunt_ft_unclaim(const struct shunt_ft *t, __u32 index,
  * Of two claims with one tag the lower way wins; a live flow in a higher one with that tag
  * is another flow or an older claim of the same: found by lookup before.
  */
-static SHUNT_INLINE int shunt_ft_is_rival(const struct shunt_ft *t, __u32 index, __u64 hash)
+static SHUNT_INLINE int shunt_ft_is_rival(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	const struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 	__u32 way = index & (SHUNT_FLOW_WAYS - 1);
@@ -449,23 +528,62 @@ static SHUNT_INLINE int shunt_ft_is_rival(const struct shunt_ft *t, __u32 index,
 	return set && shunt_ft_match(set, shunt_ft_tag(hash), 0) < way;
 }
 
+/* Is the reply key of @flow, which stands at @mine, there a second time? */
+static SHUNT_INLINE int shunt_ft_reply_taken(shunt_ft_t t, const struct shunt_reply_set *set,
+					     __u32 mine, __u64 word, const struct shunt_flow *flow)
+{
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
+		__u64 other = SHUNT_READ_ONCE(set->way[w]);
+		const struct shunt_flow *rival;
+
+		if (w == mine || other >> 32 != word >> 32 || !(__u32)other)
+			continue;
+		rival = shunt_ft_flow(t, (__u32)other - 1);
+		/* One that is being made (life FREE) counts as equal: both may then give way. */
+		if (rival && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(rival->life)) == SHUNT_F_FREE ||
+			      shunt_ft_same_reply(rival, flow)))
+			return 1;
+	}
+	return 0;
+}
+
+/* The hash of the tuple with which @flow's backend answers. */
+static SHUNT_INLINE __u64 shunt_ft_reply_hash(shunt_ft_t t, const struct shunt_flow *flow)
+{
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+	struct shunt_addr backend = { .word_be[3] = flow->backend_lo_be };
+	struct shunt_addr source = { .word_be[3] = flow->source_lo_be };
+
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++) {
+		backend.word_be[w] = flow->backend_hi_be[w];
+		source.word_be[w] = flow->source_hi_be[w];
+	}
+	return shunt_table_hash(settings ? settings->table_key : 0, &backend, &source,
+				flow->backend_port_be, flow->source_port_be, flow->proto,
+				flow->family);
+}
+
 /**
  * shunt_ft_add_reply - enter the reply key of a filled, unpublished flow
- * @flow:  backend and source are set; reply_way is written on success
- * @index: of the flow
- * @hash:  shunt_table_hash() of the answer (backend -> source)
+ * @index: of the flow; its reply_way is written on success
  *
  * Return: 1 done; 0 the key is taken, or its set is full: another source port may do.
  */
-static SHUNT_INLINE int shunt_ft_add_reply(const struct shunt_ft *t, struct shunt_flow *flow,
-					   __u32 index, const struct shunt_addr *backend,
-					   const struct shunt_addr *source, __u64 hash)
+SHUNT_OUTLINE int shunt_ft_add_reply(shunt_ft_t t, __u32 index)
 {
-	__u32 set_index = (__u32)hash & shunt_ft_settings(t)->reply_set_mask;
-	struct shunt_reply_set *set = shunt_ft_reply_set(t, set_index);
-	__u64 word = (__u64)shunt_ft_reply_tag(hash) << 32 | (index + 1);
-	__u32 mine = SHUNT_FT_NO_WAY;
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 set_index, mine = SHUNT_FT_NO_WAY;
+	struct shunt_reply_set *set;
+	__u64 hash, word;
 
+	if (!flow)
+		return 0;
+	hash = shunt_ft_reply_hash(t, flow);
+	word = (__u64)shunt_ft_reply_tag(hash) << 32 | (index + 1);
+	set_index = shunt_ft_reply_index(t, hash);
+	set = shunt_ft_reply_set(t, set_index);
 	if (!set)
 		return 0;
 #pragma GCC unroll 8
@@ -476,30 +594,17 @@ static SHUNT_INLINE int shunt_ft_add_reply(const struct shunt_ft *t, struct shun
 	if (mine == SHUNT_FT_NO_WAY)
 		return 0;
 
-	/* After our word is visible: is the key there a second time? */
-#pragma GCC unroll 8
-	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
-		__u64 other = SHUNT_READ_ONCE(set->way[w]);
-		struct shunt_flow *rival;
-
-		if (w == mine || other >> 32 != word >> 32 || !(__u32)other)
-			continue;
-		rival = shunt_ft_flow(t, (__u32)other - 1);
-		/* One that is being made (life FREE) counts as equal: both may then give way. */
-		if (rival && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(rival->life)) == SHUNT_F_FREE ||
-			      shunt_ft_is_reply(rival, backend, source, flow->backend_port_be,
-						flow->source_port_be, flow->proto, flow->family))) {
-			shunt_ft_reply_swap(set, mine, word, 0);
-			return 0;
-		}
+	/* Only now that our word is visible: of two at once, one sees the other. */
+	if (shunt_ft_reply_taken(t, set, mine, word, flow)) {
+		shunt_ft_reply_swap(set, mine, word, 0);
+		return 0;
 	}
 	flow->reply_way = set_index * SHUNT_REPLY_WAYS + mine + 1;
 	return 1;
 }
 
 /* Makes a filled flow visible and counts it. @state: SHUNT_F_SYN or SHUNT_F_UDP_NEW. */
-static SHUNT_INLINE void shunt_ft_publish(const struct shunt_ft *t, struct shunt_flow *flow,
-					  __u32 state)
+static SHUNT_INLINE void shunt_ft_publish(shunt_ft_t t, struct shunt_flow *flow, __u32 state)
 {
 	__u32 life = SHUNT_READ_ONCE(flow->life);
 	struct shunt_active *active;
@@ -516,61 +621,56 @@ static SHUNT_INLINE void shunt_ft_publish(const struct shunt_ft *t, struct shunt
 /* ---- tracking ------------------------------------------------------------------------------- */
 
 /* A half-open flow has proved itself: it counts among those that no flood displaces. */
-static SHUNT_INLINE void shunt_ft_promote(const struct shunt_ft *t, struct shunt_flow *flow,
-					  __u32 index, __u32 life, __u32 state)
+SHUNT_OUTLINE int shunt_ft_promote(shunt_ft_t t, __u64 ref, __u32 state)
 {
+	__u32 index = SHUNT_FT_INDEX(ref), way = index & (SHUNT_FLOW_WAYS - 1), tag;
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
-	__u32 way = index & (SHUNT_FLOW_WAYS - 1), tag;
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
 
-	if (!set || !shunt_ft_end(t, flow, life, state))
-		return;
+	if (!set || !flow || !shunt_ft_end(t, flow, SHUNT_FT_LIFE(ref), state))
+		return 0;
 	tag = shunt_ft_tag_at(set, way);
 	if (tag & SHUNT_FT_HALF_OPEN)
 		shunt_ft_tag_swap(set, way, tag, tag & ~SHUNT_FT_HALF_OPEN);
+	return 1;
 }
-
-/* What of a TCP header the tracking needs. */
-struct shunt_tcp_view {
-	__u32 seq; /* host order */
-	__u32 ack;
-	__u8 syn, ack_flag, fin, rst;
-};
 
 /**
  * shunt_ft_track_tcp - move a flow's TCP state on by one packet
- * @from_backend: 1: an answer
+ * @ref:      as the lookup gave it
+ * @seq, @ack: of the packet, host order
+ * @flags:    enum shunt_tcp_flags, with the direction
  *
  * Established by the client's acknowledgement of the backend's SYN-ACK, so spoofed SYNs stay
  * half-open. A RST from either side, or the second FIN, closes.
+ *
+ * Return: 1 if the state changed.
  */
-static SHUNT_INLINE void shunt_ft_track_tcp(const struct shunt_ft *t, struct shunt_flow *flow,
-					    __u32 index, __u32 life, const struct shunt_tcp_view *tcp,
-					    int from_backend)
+SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 ack, __u32 flags)
 {
-	__u32 state = SHUNT_LIFE_STATE(life);
+	__u32 life = SHUNT_FT_LIFE(ref), state = SHUNT_LIFE_STATE(life);
+	int from_backend = flags & SHUNT_TCP_FROM_BACKEND, fin = flags & SHUNT_TCP_FIN;
 	__u32 mine = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
 	__u32 theirs = from_backend ? SHUNT_F_FIN_CLIENT : SHUNT_F_FIN_BACKEND;
+	struct shunt_flow *flow = shunt_ft_flow(t, SHUNT_FT_INDEX(ref));
 
-	if (state == SHUNT_F_CLOSED)
-		return;
-	if (tcp->rst) {
-		shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
-		return;
+	if (!flow || state == SHUNT_F_CLOSED)
+		return 0;
+	if (flags & SHUNT_TCP_RST)
+		return shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
+	if (state == SHUNT_F_SYN && from_backend && flags & SHUNT_TCP_SYN &&
+	    flags & SHUNT_TCP_ACK) {
+		SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+		return shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
 	}
-	if (state == SHUNT_F_SYN && from_backend && tcp->syn && tcp->ack_flag) {
-		SHUNT_WRITE_ONCE(flow->backend_isn, tcp->seq);
-		shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
-		return;
-	}
-	if (state == SHUNT_F_SYN_ACK && !from_backend && tcp->ack_flag && !tcp->syn &&
-	    (__s32)(tcp->ack - (flow->backend_isn + 1)) >= 0) {
-		shunt_ft_promote(t, flow, index, life, tcp->fin ? mine : SHUNT_F_ESTABLISHED);
-		return;
-	}
-	if (tcp->fin && state == SHUNT_F_ESTABLISHED)
-		shunt_ft_end(t, flow, life, mine);
-	else if (tcp->fin && state == theirs)
-		shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
+	if (state == SHUNT_F_SYN_ACK && !from_backend && flags & SHUNT_TCP_ACK &&
+	    !(flags & SHUNT_TCP_SYN) && (__s32)(ack - (flow->backend_isn + 1)) >= 0)
+		return shunt_ft_promote(t, ref, fin ? mine : SHUNT_F_ESTABLISHED);
+	if (fin && state == SHUNT_F_ESTABLISHED)
+		return shunt_ft_end(t, flow, life, mine);
+	if (fin && state == theirs)
+		return shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
+	return 0;
 }
 
 #endif

@@ -27,7 +27,8 @@
 	X(NO_REPLY, PASS, "not the answer of a known flow")                                        \
 	X(RELEASED, PASS, "service released: new connections go to the cluster's proxy")           \
 	X(DRAINING, PASS, "node is detaching: new connections go to the cluster's proxy")          \
-	X(MIDSTREAM_SHARED, PASS, "mid-stream, no entry, shared frontend: the cluster's proxy has it") \
+	X(MIDSTREAM_SHARED, PASS,                                                                  \
+	  "mid-stream, no entry, shared frontend: the cluster's proxy has it")                     \
 	X(MIDSTREAM_OWNED, REJECT, "mid-stream, no entry, owned frontend")                         \
 	X(DIRECT, PASS, "direct connection to a known backend")                                    \
 	X(ALREADY, PASS, "translated at an earlier gate")                                          \

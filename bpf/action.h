@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_ACTION_H
+#define SHUNT_BPF_ACTION_H
+
+#include "maps.h"
+#include "reject.h"
+
+/* The only place that turns a reason into a verdict, and that counts. */
+
+static __always_inline void action_count(enum shunt_reason reason)
+{
+	__u32 key = reason;
+	__u64 *count = bpf_map_lookup_elem(&shunt_reasons, &key);
+
+	if (count)
+		(*count)++;
+}
+
+/* A translated packet of a flow. @is_new: the first of it. */
+static __always_inline void action_count_in(hook_ctx *ctx, __u32 backend, int is_new)
+{
+	struct shunt_counters *c = bpf_map_lookup_elem(&shunt_backend_counters, &backend);
+
+	if (!c)
+		return;
+	c->packets_in += hook_segments(ctx);
+	c->bytes_in += hook_ip_bytes(ctx);
+	c->connections += is_new;
+}
+
+/* A restored answer of a flow. */
+static __always_inline void action_count_out(hook_ctx *ctx, __u32 backend)
+{
+	struct shunt_counters *c = bpf_map_lookup_elem(&shunt_backend_counters, &backend);
+
+	if (!c)
+		return;
+	c->packets_out += hook_segments(ctx);
+	c->bytes_out += hook_ip_bytes(ctx);
+}
+
+static __always_inline void action_count_reject(__u32 variant)
+{
+	struct shunt_counters *c;
+
+	if (!variant)
+		return;
+	c = bpf_map_lookup_elem(&shunt_variant_counters, &variant);
+	if (c)
+		c->rejects++;
+}
+
+/* What a reason means for the packet: one line of the X-macro each. */
+static __always_inline enum shunt_action action_of(enum shunt_reason reason)
+{
+	switch (reason) {
+#define ACTION_CASE(name, action, text)                                                            \
+	case SHUNT_R_##name:                                                                       \
+		return SHUNT_A_##action;
+		SHUNT_REASONS(ACTION_CASE)
+#undef ACTION_CASE
+	default:
+		return SHUNT_A_PASS;
+	}
+}
+
+/**
+ * action_finish - count the reason and give the hook's verdict
+ * @variant: whose share a reject belongs to, or 0
+ *
+ * A packet that is to be rejected must not have been rewritten.
+ */
+static __always_inline int action_finish(hook_ctx *ctx, enum shunt_reason reason, __u32 variant)
+{
+	action_count(reason);
+	switch (action_of(reason)) {
+	case SHUNT_A_REJECT:
+		action_count_reject(variant);
+		return reject_packet(ctx) ? HOOK_DROP : hook_bounce(ctx);
+	case SHUNT_A_DROP:
+		return HOOK_DROP;
+	default:
+		/* Translated or not, the packet goes on through the stack. */
+		return HOOK_PASS;
+	}
+}
+
+#endif

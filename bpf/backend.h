@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_BACKEND_H
+#define SHUNT_BPF_BACKEND_H
+
+#include "variant.h"
+
+/* Entry @slot of the ring that begins at @first: four entries share a map element. */
+static __always_inline int backend_ring_entry(__u32 first, __u32 slot, __u32 *ret_member)
+{
+	__u32 position = first + slot, word = position / 4;
+	const struct shunt_ring_word *ring = bpf_map_lookup_elem(&shunt_rings, &word);
+
+	if (!ring)
+		return 0;
+	switch (position & 3) {
+	case 0:
+		*ret_member = ring->member[0];
+		break;
+	case 1:
+		*ret_member = ring->member[1];
+		break;
+	case 2:
+		*ret_member = ring->member[2];
+		break;
+	default:
+		*ret_member = ring->member[3];
+	}
+	return 1;
+}
+
+/**
+ * backend_choose - the backend of a new flow inside its variant, by the Maglev table
+ *
+ * Return: SHUNT_R_FORWARDED; SHUNT_R_NO_BACKEND: the variant has none, its share is rejected;
+ * SHUNT_R_BAD_CONFIG.
+ */
+static __always_inline enum shunt_reason backend_choose(const struct variant_choice *choice,
+							__u64 hash, __u32 *ret_backend)
+{
+	__u32 member, index;
+	const __u32 *backend;
+
+	if (!choice->ring_size)
+		return SHUNT_R_NO_BACKEND;
+	if (!backend_ring_entry(choice->ring_first, shunt_ring_slot(hash, choice->ring_size),
+				&member))
+		return SHUNT_R_BAD_CONFIG;
+	index = choice->member_first + member;
+	backend = bpf_map_lookup_elem(&shunt_members, &index);
+	if (!backend || !*backend)
+		return SHUNT_R_BAD_CONFIG;
+	*ret_backend = *backend;
+	return SHUNT_R_FORWARDED;
+}
+
+#endif

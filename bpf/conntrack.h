@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_CONNTRACK_H
+#define SHUNT_BPF_CONNTRACK_H
+
+#include "maps.h"
+#include "parse.h"
+
+/* Where shunt/flowtab.h finds its memory: the maps. The handle says nothing more. */
+typedef __u32 shunt_ft_t;
+#define FT ((shunt_ft_t)0)
+
+/*
+ * clang passes garbage for an argument that it knows nobody reads; the verifier wants a
+ * scalar in it all the same, where the function is verified by itself.
+ */
+#define FT_USE(t) asm volatile("" : : "r"(t))
+
+static __always_inline const struct shunt_settings *shunt_ft_settings(shunt_ft_t t)
+{
+	__u32 zero = t;
+
+	return bpf_map_lookup_elem(&shunt_settings, &zero);
+}
+
+static __always_inline struct shunt_flow_set *shunt_ft_set(shunt_ft_t t, __u32 index)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_flow_sets, &index);
+}
+
+static __always_inline struct shunt_flow *shunt_ft_flow(shunt_ft_t t, __u32 index)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_flows, &index);
+}
+
+static __always_inline struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t t, __u32 index)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_reply_sets, &index);
+}
+
+static __always_inline struct shunt_active *shunt_ft_active(shunt_ft_t t, __u32 backend)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_backend_active, &backend);
+}
+
+#include "shunt/flowtab.h"
+
+/*
+ * What a translation needs of a flow, copied out while the record was known to be its own.
+ * Of IPv6 addresses only the low words: rewrite_ipv6() reads the rest in a frame of its own.
+ */
+struct nat {
+	__be32 src_lo_be; /* the new addresses and ports of the packet */
+	__be32 dst_lo_be;
+	__be16 sport_be;
+	__be16 dport_be;
+	__u32 flags;   /* enum shunt_flow_flags */
+	__u32 backend; /* index, for the counters; 0 for a direct flow */
+};
+
+/**
+ * nat_copy - what a packet of a flow becomes
+ * @ref:     as the lookup gave it
+ * @reverse: 0: the client's packet, source -> backend; 1: an answer, frontend -> client
+ *
+ * Return: 1, or 0 if the record has got another tenant meanwhile.
+ */
+static __always_inline int nat_copy(const struct shunt_flow *flow, __u64 ref, int reverse,
+				    struct nat *nat)
+{
+	nat->src_lo_be = reverse ? flow->frontend_lo_be : flow->source_lo_be;
+	nat->dst_lo_be = reverse ? flow->client_lo_be : flow->backend_lo_be;
+	nat->sport_be = reverse ? flow->frontend_port_be : flow->source_port_be;
+	nat->dport_be = reverse ? flow->client_port_be : flow->backend_port_be;
+	nat->flags = flow->flags;
+	nat->backend = flow->backend;
+	return shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref));
+}
+
+/* Is @backend gone for good: removed, and its drain deadline over? */
+static __always_inline int backend_is_gone(__u32 backend, __u32 now)
+{
+	const struct shunt_backend *be = bpf_map_lookup_elem(&shunt_backends, &backend);
+
+	return be && be->flags & SHUNT_BE_REMOVED && (__s32)(now - be->drain_jiffies) >= 0;
+}
+
+/**
+ * conntrack_track - note a packet of a known flow: its time and its state
+ * @flow, @ref:   as the lookup gave them
+ * @from_backend: 1: an answer
+ *
+ * The time is stored only when it is older than the grain, so that the record's line stays
+ * clean: 4 stores a second and flow at the default grain of 250 ms.
+ *
+ * Return: SHUNT_R_FORWARDED, or SHUNT_R_BACKEND_GONE: the flow was closed, reset the client.
+ */
+static __always_inline enum shunt_reason conntrack_track(const struct shunt_settings *settings,
+							 struct shunt_flow *flow, __u64 ref,
+							 const struct packet *pkt, int from_backend)
+{
+	__u32 now = bpf_jiffies64(), state = SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref));
+
+	if (now - flow->seen_jiffies >= settings->seen_grain_jiffies) {
+		if (!from_backend && flow->backend && backend_is_gone(flow->backend, now)) {
+			shunt_ft_end(FT, flow, SHUNT_FT_LIFE(ref), SHUNT_F_CLOSED);
+			return SHUNT_R_BACKEND_GONE;
+		}
+		SHUNT_WRITE_ONCE(flow->seen_jiffies, now);
+	}
+	if (pkt->tuple.proto == IPPROTO_UDP) {
+		if (from_backend && state == SHUNT_F_UDP_NEW)
+			shunt_ft_promote(FT, ref, SHUNT_F_UDP);
+	} else if (state != SHUNT_F_ESTABLISHED ||
+		   pkt->tcp.flags & (SHUNT_TCP_FIN | SHUNT_TCP_RST)) {
+		shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack,
+				   pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0));
+	}
+	return SHUNT_R_FORWARDED;
+}
+
+#endif

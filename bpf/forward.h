@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_FORWARD_H
+#define SHUNT_BPF_FORWARD_H
+
+#include "action.h"
+#include "rewrite.h"
+
+/**
+ * forward_packet - count and rewrite a packet of the client
+ * @ref:    as the lookup gave it
+ * @is_new: 1: the flow's first packet
+ *
+ * Return: SHUNT_R_FORWARDED; SHUNT_R_DIRECT: of a connection without a service, rewritten only
+ * if its source port had to be translated; SHUNT_R_HELD: the record was reused under our
+ * eyes, the sender's next packet decides; SHUNT_R_REWRITE.
+ */
+static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx,
+							const struct shunt_tuple *tuple,
+							const struct shunt_flow *flow, __u64 ref,
+							int is_new)
+{
+	struct nat nat = {};
+	int is_direct;
+
+	if (!nat_copy(flow, ref, 0, &nat))
+		return SHUNT_R_HELD;
+	is_direct = nat.flags & SHUNT_FLOW_DIRECT;
+	if (!is_direct)
+		action_count_in(ctx, nat.backend, is_new);
+	else if (!(nat.flags & SHUNT_FLOW_SOURCE_NAT))
+		return SHUNT_R_DIRECT;
+	if (rewrite_packet(ctx, tuple, &nat, ref, 0) != SHUNT_R_FORWARDED)
+		return SHUNT_R_REWRITE;
+	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_FORWARDED;
+}
+
+#endif

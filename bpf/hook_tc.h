@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_HOOK_TC_H
+#define SHUNT_BPF_HOOK_TC_H
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include "shunt/compat.h"
+
+/*
+ * The tc side of what the stages need of their hook. The frame is an skb: its payload may
+ * be in fragments, its checksum partial, and it may stand for many segments.
+ */
+typedef struct __sk_buff hook_ctx;
+
+/* UNSPEC, never OK: programs behind us on the same hook go on. */
+#define HOOK_PASS TC_ACT_UNSPEC
+#define HOOK_DROP TC_ACT_SHOT
+
+static __always_inline void *hook_data(hook_ctx *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *hook_end(hook_ctx *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 hook_ifindex(hook_ctx *ctx)
+{
+	return ctx->ifindex;
+}
+
+/* Makes the first @len bytes linear; packet pointers are stale afterwards. */
+static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
+{
+	return bpf_skb_pull_data(ctx, len);
+}
+
+/* How many packets on the wire this one stands for. */
+static __always_inline __u32 hook_segments(hook_ctx *ctx)
+{
+	return ctx->gso_segs ? ctx->gso_segs : 1;
+}
+
+/* Length of the IP packet; of a super-packet, of the one that the stack sees. */
+static __always_inline __u32 hook_ip_bytes(hook_ctx *ctx)
+{
+	return ctx->len - 14;
+}
+
+/*
+ * Accounts for changed addresses and ports in the TCP or UDP checksum at @csum_off.
+ * @addr_diff, @port_diff: as bpf_csum_diff() gives them. A partial checksum holds only the
+ * pseudo header: the kernel's helper tells the two by its flag. Packet pointers are stale.
+ */
+static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 csum_off, __u32 addr_diff,
+					    __u32 port_diff, int is_udp)
+{
+	__u64 flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
+
+	if (bpf_l4_csum_replace(ctx, csum_off, 0, addr_diff, BPF_F_PSEUDO_HDR | flags))
+		return -1;
+	return port_diff ? bpf_l4_csum_replace(ctx, csum_off, 0, port_diff, flags) : 0;
+}
+
+/* Cuts or grows the frame to @len bytes; packet pointers are stale. */
+static __always_inline int hook_resize(hook_ctx *ctx, __u32 len)
+{
+	return bpf_skb_change_tail(ctx, len, 0);
+}
+
+/* Writes @len bytes at the start of the frame. @len is a constant. */
+#define hook_write(ctx, buf, len) bpf_skb_store_bytes(ctx, 0, buf, len, BPF_F_INVALIDATE_HASH)
+
+/* Sends the frame back out of the interface that it came in on. */
+static __always_inline int hook_bounce(hook_ctx *ctx)
+{
+	return bpf_redirect(ctx->ifindex, 0);
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_HOOK_XDP_H
+#define SHUNT_BPF_HOOK_XDP_H
+
+#include <linux/bpf.h>
+
+#include "shunt/compat.h"
+
+/*
+ * The XDP side of what the stages need of their hook. The frame is as it was on the wire:
+ * linear, with a complete checksum. Behind veth that is only so when the sender has
+ * `ethtool -K DEV tx off`, for the mark of a partial checksum does not reach XDP.
+ */
+typedef struct xdp_md hook_ctx;
+
+#define HOOK_PASS XDP_PASS
+#define HOOK_DROP XDP_DROP
+
+static __always_inline void *hook_data(hook_ctx *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *hook_end(hook_ctx *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+static __always_inline __u32 hook_ifindex(hook_ctx *ctx)
+{
+	return ctx->ingress_ifindex;
+}
+
+static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
+{
+	(void)ctx;
+	(void)len;
+	return -1; /* all there is, is linear */
+}
+
+static __always_inline __u32 hook_segments(hook_ctx *ctx)
+{
+	(void)ctx;
+	return 1;
+}
+
+/* Length of the IP packet, with the padding of a frame below 60 bytes. */
+static __always_inline __u32 hook_ip_bytes(hook_ctx *ctx)
+{
+	return ctx->data_end - ctx->data - 14;
+}
+
+/*
+ * Accounts for changed addresses and ports in the TCP or UDP checksum at @csum_off
+ * (RFC 1624, eqn. 3). @addr_diff, @port_diff: as bpf_csum_diff() gives them.
+ */
+static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 csum_off, __u32 addr_diff,
+					    __u32 port_diff, int is_udp)
+{
+	__u8 *data = hook_data(ctx);
+	__u16 *check;
+	__u64 sum;
+
+	/* 40 bytes of IPv6 and 16 of TCP behind Ethernet: csum_off <= 70, for the verifier. */
+	if (csum_off > 126)
+		return -1;
+	check = (__u16 *)(data + csum_off);
+	if ((void *)(check + 1) > hook_end(ctx))
+		return -1;
+	if (is_udp && !*check)
+		return 0; /* the sender left it out */
+
+	sum = (__u64)(__u16) ~*check + addr_diff + port_diff;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	*check = ~sum;
+	if (is_udp && !*check)
+		*check = 0xffff;
+	return 0;
+}
+
+static __always_inline int hook_resize(hook_ctx *ctx, __u32 len)
+{
+	return bpf_xdp_adjust_tail(ctx, (int)len - (int)(ctx->data_end - ctx->data));
+}
+
+/* Writes @len bytes at the start of the frame. @len is a constant. */
+#define hook_write(ctx, buf, len)                                                                  \
+	({                                                                                         \
+		void *start_ = hook_data(ctx);                                                     \
+		int ret_ = -1;                                                                     \
+		if (start_ + (len) <= hook_end(ctx)) {                                             \
+			__builtin_memcpy(start_, buf, len);                                        \
+			ret_ = 0;                                                                  \
+		}                                                                                  \
+		ret_;                                                                              \
+	})
+
+static __always_inline int hook_bounce(hook_ctx *ctx)
+{
+	(void)ctx;
+	return XDP_TX;
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_INGRESS_H
+#define SHUNT_BPF_INGRESS_H
+
+#include "action.h"
+#include "forward.h"
+#include "newflow.h"
+
+/*
+ * Client to backend, before netfilter: parse -> lookup -> conntrack -> (new flow: affinity,
+ * variant, backend) -> rewrite -> action.
+ *
+ * Three functions, each with a frame of its own, called one after the other: the fast path,
+ * the slow path where it is needed, and the verdict. 512 bytes of stack hold the longest
+ * chain also on kernels that round each frame up to 32 bytes.
+ */
+
+/* What the fast path says to the slow one: nothing is decided, a new flow may begin. */
+#define INGRESS_NEW 0xff
+
+/* Must the entry go before this packet is looked at? A closed or idle one, asked anew. */
+static __always_inline int ingress_is_stale(const struct shunt_flow *flow, __u32 state,
+					    const struct packet *pkt)
+{
+	if (pkt->tuple.proto == IPPROTO_TCP) {
+		if (!parse_is_syn(pkt))
+			return 0;
+		if (state == SHUNT_F_CLOSED)
+			return 1;
+	}
+	return shunt_ft_is_expired(FT, flow, state, bpf_jiffies64());
+}
+
+/**
+ * ingress_known - a packet of a flow that is in the table
+ *
+ * Return: the reason, with the packet rewritten where it says so; INGRESS_NEW: the entry was
+ * stale and went, the packet begins a new flow.
+ */
+static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_settings *settings,
+					 struct shunt_flow *flow, __u64 ref,
+					 const struct packet *pkt)
+{
+	int reason;
+
+	if (ingress_is_stale(flow, SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref)), pkt)) {
+		shunt_ft_remove(FT, ref);
+		return INGRESS_NEW;
+	}
+	if (flow->flags & SHUNT_FLOW_GATE_BOUND && flow->gate_ifindex != hook_ifindex(ctx))
+		return SHUNT_R_ALREADY;
+	reason = conntrack_track(settings, flow, ref, pkt, 0);
+	if (reason == SHUNT_R_BACKEND_GONE && pkt->tuple.proto == IPPROTO_UDP) {
+		shunt_ft_remove(FT,
+				SHUNT_FT_REF(SHUNT_FT_INDEX(ref),
+					     SHUNT_LIFE_GEN(SHUNT_FT_LIFE(ref)) | SHUNT_F_CLOSED));
+		return INGRESS_NEW;
+	}
+	if (reason != SHUNT_R_FORWARDED)
+		return reason;
+	return forward_packet(ctx, &pkt->tuple, flow, ref, 0);
+}
+
+/**
+ * ingress_fast - packets that are not ours, and those of known flows
+ *
+ * Return: the reason in the low byte; above it, for INGRESS_NEW, what lookup_target() found
+ * (target_pack()), and for a reject the variant in the upper half.
+ */
+__attribute__((noinline)) __u64 ingress_fast(hook_ctx *ctx)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	struct target target = {};
+	struct packet pkt = {};
+	struct shunt_flow *flow;
+	__u64 ref, hash;
+	int reason;
+
+	if (!settings)
+		return SHUNT_R_BAD_CONFIG;
+	reason = parse_packet(ctx, &pkt);
+	if (reason == SHUNT_R_FORWARDED)
+		reason = lookup_target(settings, &pkt.tuple, &target);
+	if (reason != SHUNT_R_FORWARDED)
+		return reason;
+
+	hash = shunt_table_hash(settings->table_key, &pkt.tuple.src, &pkt.tuple.dst,
+				pkt.tuple.sport_be, pkt.tuple.dport_be, pkt.tuple.proto,
+				pkt.tuple.family);
+	ref = shunt_ft_find(FT, &pkt.tuple, hash);
+	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
+	if (!flow)
+		return target_pack(&target) | INGRESS_NEW;
+	reason = ingress_known(ctx, settings, flow, ref, &pkt);
+	if (reason == INGRESS_NEW)
+		return target_pack(&target) | INGRESS_NEW;
+	return (__u64)flow->variant << 32 | reason;
+}
+
+static __always_inline int ingress(hook_ctx *ctx)
+{
+	__u64 result = ingress_fast(ctx);
+
+	if ((result & 0xff) == INGRESS_NEW)
+		result = newflow_open(ctx, result);
+	return action_finish(ctx, result & 0xff, result >> 32);
+}
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_LOOKUP_H
+#define SHUNT_BPF_LOOKUP_H
+
+#include "maps.h"
+#include "shunt/tuple.h"
+
+/* What stands at a packet's destination, in one generation. */
+struct target {
+	__u32 slot;	  /* generation & 1 */
+	__u32 service;	  /* 0: not a frontend */
+	__u32 is_backend; /* a known backend stands there too */
+};
+
+/* A target as one word, for a function's argument: bits 8.. of it, the low byte is zero. */
+static __always_inline __u64 target_pack(const struct target *target)
+{
+	return (__u64)target->service << 32 | target->is_backend << 9 | target->slot << 8;
+}
+
+static __always_inline void target_unpack(__u64 word, struct target *target)
+{
+	target->service = word >> 32;
+	target->is_backend = word >> 9 & 1;
+	target->slot = word >> 8 & 1;
+}
+
+static __always_inline const struct shunt_settings *lookup_settings(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&shunt_settings, &zero);
+}
+
+/**
+ * lookup_target - which service or backend is a packet addressed to?
+ *
+ * The generation is read once per packet, here.
+ *
+ * Return: SHUNT_R_FORWARDED, or SHUNT_R_NO_SERVICE.
+ */
+static __always_inline enum shunt_reason lookup_target(const struct shunt_settings *settings,
+						       const struct shunt_tuple *tuple,
+						       struct target *target)
+{
+	struct shunt_frontend_key key = {
+		.addr = tuple->dst,
+		.port_be = tuple->dport_be,
+		.proto = tuple->proto,
+	};
+	const struct shunt_frontend *frontend = bpf_map_lookup_elem(&shunt_frontends, &key);
+
+	if (!frontend)
+		return SHUNT_R_NO_SERVICE;
+
+	target->slot = SHUNT_READ_ONCE(settings->generation) & 1;
+	target->service = target->slot ? frontend->service[1] : frontend->service[0];
+	target->is_backend = frontend->is_backend;
+	if (!target->service && !target->is_backend)
+		return SHUNT_R_NO_SERVICE;
+	return SHUNT_R_FORWARDED;
+}
+
+/**
+ * lookup_service - the service's slot of this generation, and its seed
+ *
+ * Return: the slot, or NULL when the map lacks it.
+ */
+static __always_inline const struct shunt_service_slot *lookup_service(const struct target *target,
+								       __u64 *seed)
+{
+	const struct shunt_service *service =
+		bpf_map_lookup_elem(&shunt_services, &target->service);
+
+	if (!service)
+		return NULL;
+	*seed = service->seed;
+	return target->slot ? &service->slot[1] : &service->slot[0];
+}
+
+/**
+ * lookup_split - rule list -> split
+ *
+ * Now each list holds one rule that matches everything. The split's index is read once: one
+ * aligned word that the agent switches by one store.
+ *
+ * Return: the split's index, or 0 when the map lacks the rule.
+ */
+static __always_inline __u32 lookup_split(const struct target *target, __u32 rule_index)
+{
+	const struct shunt_rule *rule = bpf_map_lookup_elem(&shunt_rules, &rule_index);
+
+	if (!rule)
+		return 0;
+	return target->slot ? SHUNT_READ_ONCE(rule->split[1]) : SHUNT_READ_ONCE(rule->split[0]);
+}
+
+#endif

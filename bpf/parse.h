@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_PARSE_H
+#define SHUNT_BPF_PARSE_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+
+#include "shunt/tuple.h"
+
+#define IPV4_FRAG_MASK 0x3fff /* more-fragments flag and offset */
+
+/* A parsed packet. The pointers are good until a helper changes the packet. */
+struct packet {
+	struct shunt_tuple tuple; /* as on the wire */
+	void *l3;
+	void *l4;		   /* at least the ports, and a whole TCP or UDP header, follow */
+	__u32 ip_bytes;		   /* length of the IP packet, headers included */
+	struct shunt_tcp_view tcp; /* TCP only */
+};
+
+/* Reads what the tracking needs of the TCP header at @tcp. */
+static __always_inline void parse_tcp(const struct tcphdr *tcp, struct packet *pkt)
+{
+	pkt->tcp.seq = bpf_ntohl(tcp->seq);
+	pkt->tcp.ack = bpf_ntohl(tcp->ack_seq);
+	pkt->tcp.flags = (tcp->fin ? SHUNT_TCP_FIN : 0) | (tcp->syn ? SHUNT_TCP_SYN : 0) |
+			 (tcp->rst ? SHUNT_TCP_RST : 0) | (tcp->ack ? SHUNT_TCP_ACK : 0);
+}
+
+/* A SYN without ACK or RST: what begins a TCP connection. */
+static __always_inline int parse_is_syn(const struct packet *pkt)
+{
+	return (pkt->tcp.flags & (SHUNT_TCP_SYN | SHUNT_TCP_ACK | SHUNT_TCP_RST)) == SHUNT_TCP_SYN;
+}
+
+/**
+ * parse_l4 - read the ports, and TCP's flags and numbers
+ * @end: of the linear packet
+ *
+ * Return: SHUNT_R_FORWARDED, or why the packet is not ours.
+ */
+static __always_inline enum shunt_reason parse_l4(struct packet *pkt, void *end)
+{
+	const struct udphdr *udp = pkt->l4;
+	const struct tcphdr *tcp = pkt->l4;
+
+	if (pkt->tuple.proto == IPPROTO_TCP) {
+		if ((void *)(tcp + 1) > end)
+			return SHUNT_R_TRUNCATED;
+		parse_tcp(tcp, pkt);
+	} else if (pkt->tuple.proto == IPPROTO_UDP) {
+		if ((void *)(udp + 1) > end)
+			return SHUNT_R_TRUNCATED;
+	} else {
+		return SHUNT_R_L4_PROTO;
+	}
+	pkt->tuple.sport_be = udp->source;
+	pkt->tuple.dport_be = udp->dest;
+	return SHUNT_R_FORWARDED;
+}
+
+static __always_inline enum shunt_reason parse_ipv4(struct packet *pkt, void *end)
+{
+	const struct iphdr *ip = pkt->l3;
+
+	if ((void *)(ip + 1) > end)
+		return SHUNT_R_TRUNCATED;
+	if (ip->ihl != 5)
+		return SHUNT_R_IPV4_OPTIONS;
+	if (ip->frag_off & bpf_htons(IPV4_FRAG_MASK))
+		return SHUNT_R_FRAGMENT;
+
+	pkt->tuple.src.word_be[3] = ip->saddr;
+	pkt->tuple.dst.word_be[3] = ip->daddr;
+	pkt->tuple.proto = ip->protocol;
+	pkt->tuple.family = SHUNT_V4;
+	pkt->ip_bytes = bpf_ntohs(ip->tot_len);
+	pkt->l4 = (void *)(ip + 1);
+	return parse_l4(pkt, end);
+}
+
+static __always_inline enum shunt_reason parse_ipv6(struct packet *pkt, void *end)
+{
+	const struct ipv6hdr *ip = pkt->l3;
+
+	if ((void *)(ip + 1) > end)
+		return SHUNT_R_TRUNCATED;
+	if (ip->nexthdr == IPPROTO_FRAGMENT)
+		return SHUNT_R_FRAGMENT;
+
+	__builtin_memcpy(&pkt->tuple.src, &ip->saddr, sizeof(pkt->tuple.src));
+	__builtin_memcpy(&pkt->tuple.dst, &ip->daddr, sizeof(pkt->tuple.dst));
+	pkt->tuple.proto = ip->nexthdr;
+	pkt->tuple.family = SHUNT_V6;
+	pkt->ip_bytes = bpf_ntohs(ip->payload_len) + sizeof(*ip);
+	pkt->l4 = (void *)(ip + 1);
+	return parse_l4(pkt, end);
+}
+
+/**
+ * parse_linear - frame -> tuple, of what is linear already
+ * @pkt: filled on SHUNT_R_FORWARDED only; zeroed by the caller
+ *
+ * Reads only.
+ *
+ * Return: SHUNT_R_FORWARDED, or why the packet is not ours.
+ */
+static __always_inline enum shunt_reason parse_linear(hook_ctx *ctx, struct packet *pkt)
+{
+	struct ethhdr *eth = hook_data(ctx);
+	void *end = hook_end(ctx);
+
+	if ((void *)(eth + 1) > end)
+		return SHUNT_R_TRUNCATED;
+	pkt->l3 = eth + 1;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(pkt, end);
+	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(pkt, end);
+	return SHUNT_R_NOT_IP;
+}
+
+/* As parse_linear(), but headers outside of the linear part are pulled in first. */
+static __always_inline enum shunt_reason parse_packet(hook_ctx *ctx, struct packet *pkt)
+{
+	/* Enough for Ethernet, IPv6 and TCP without options; a longer pull would copy payload. */
+	const __u32 headers =
+		sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
+	enum shunt_reason reason = parse_linear(ctx, pkt);
+
+	if (reason != SHUNT_R_TRUNCATED || hook_pull(ctx, headers))
+		return reason;
+	return parse_linear(ctx, pkt);
+}
+
+#endif

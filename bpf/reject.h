@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_REJECT_H
+#define SHUNT_BPF_REJECT_H
+
+#include "csum.h"
+#include "hook.h"
+#include "parse.h"
+
+/*
+ * Turns a packet into the answer that refuses it, and sends it back: TCP gets a RST
+ * (RFC 9293, 3.10.7.1), UDP an ICMP port unreachable (RFC 792, RFC 4443) that quotes the IP
+ * header and 8 bytes behind it.
+ */
+
+#define REJECT_TTL    64
+#define REJECT_QUOTED 8 /* bytes behind the quoted IP header: the ports and more */
+
+/* linux/icmp.h needs a C library for the target. Both families' errors begin alike. */
+#define ICMP_DEST_UNREACH   3
+#define ICMP_PORT_UNREACH   3
+#define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PORT_UNREACH 4
+
+struct icmp_error {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 unused;
+};
+
+struct reject_rst4 {
+	__u16 pad; /* aligns what follows Ethernet; not sent */
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct tcphdr tcp;
+};
+
+struct reject_rst6 {
+	__u16 pad; /* aligns what follows Ethernet; not sent */
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+	struct tcphdr tcp;
+};
+
+struct reject_icmp4 {
+	__u16 pad; /* aligns what follows Ethernet; not sent */
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct icmp_error icmp;
+	struct iphdr quoted_ip;
+	__u8 quoted[REJECT_QUOTED];
+};
+
+struct reject_icmp6 {
+	__u16 pad; /* aligns what follows Ethernet; not sent */
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+	struct icmp_error icmp;
+	struct ipv6hdr quoted_ip;
+	__u8 quoted[REJECT_QUOTED];
+};
+
+/* Makes the frame @frame, from its Ethernet header on. */
+#define reject_send(ctx, frame)                                                                    \
+	(hook_resize(ctx, sizeof(frame) - sizeof((frame).pad)) ||                                  \
+	 hook_write(ctx, &(frame).eth, sizeof(frame) - sizeof((frame).pad)))
+
+/* One's-complement sum of @len bytes (a constant multiple of 2) plus @sum. */
+static __always_inline __u64 reject_sum(const void *data, __u32 len, __u64 sum)
+{
+	const __u16 *words = data;
+
+#pragma GCC unroll 64
+	for (__u32 i = 0; i < len / 2; i++)
+		sum += words[i];
+	return sum;
+}
+
+static __always_inline void reject_eth(struct ethhdr *eth, const struct ethhdr *from)
+{
+	__builtin_memcpy(eth->h_dest, from->h_source, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, from->h_dest, ETH_ALEN);
+	eth->h_proto = from->h_proto;
+}
+
+static __always_inline void reject_ipv4(struct iphdr *ip, const struct packet *pkt, __u32 len,
+					__u8 proto)
+{
+	*ip = (struct iphdr){
+		.version = 4,
+		.ihl = 5,
+		.tot_len = bpf_htons(len),
+		.frag_off = bpf_htons(0x4000), /* don't fragment */
+		.ttl = REJECT_TTL,
+		.protocol = proto,
+		.saddr = pkt->tuple.dst.word_be[3],
+		.daddr = pkt->tuple.src.word_be[3],
+	};
+	ip->check = ~csum_fold16(reject_sum(ip, sizeof(*ip), 0));
+}
+
+/* Returns the sum of the pseudo header. */
+static __always_inline __u64 reject_ipv6(struct ipv6hdr *ip, const struct packet *pkt, __u32 len,
+					 __u8 proto)
+{
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 6;
+	ip->payload_len = bpf_htons(len);
+	ip->nexthdr = proto;
+	ip->hop_limit = REJECT_TTL;
+	__builtin_memcpy(&ip->saddr, &pkt->tuple.dst, sizeof(ip->saddr));
+	__builtin_memcpy(&ip->daddr, &pkt->tuple.src, sizeof(ip->daddr));
+	return reject_sum(&ip->saddr, 2 * sizeof(ip->saddr), bpf_htons(len) + bpf_htons(proto));
+}
+
+/* The RST that answers @pkt. @payload: its TCP payload's length, SYN and FIN not counted. */
+static __always_inline void reject_tcp(struct tcphdr *tcp, const struct packet *pkt, __u32 payload)
+{
+	__builtin_memset(tcp, 0, sizeof(*tcp));
+	tcp->source = pkt->tuple.dport_be;
+	tcp->dest = pkt->tuple.sport_be;
+	tcp->doff = sizeof(*tcp) / 4;
+	tcp->rst = 1;
+	if (pkt->tcp.flags & SHUNT_TCP_ACK) {
+		tcp->seq = bpf_htonl(pkt->tcp.ack);
+	} else {
+		tcp->ack = 1;
+		tcp->ack_seq =
+			bpf_htonl(pkt->tcp.seq + payload + !!(pkt->tcp.flags & SHUNT_TCP_SYN) +
+				  !!(pkt->tcp.flags & SHUNT_TCP_FIN));
+	}
+}
+
+static __always_inline int reject_rst(hook_ctx *ctx, const struct packet *pkt,
+				      const struct ethhdr *from, __u32 payload)
+{
+	if (pkt->tuple.family == SHUNT_V4) {
+		struct reject_rst4 rst;
+		__u64 sum;
+
+		reject_eth(&rst.eth, from);
+		reject_ipv4(&rst.ip, pkt, sizeof(rst.ip) + sizeof(rst.tcp), IPPROTO_TCP);
+		reject_tcp(&rst.tcp, pkt, payload);
+		sum = reject_sum(&rst.ip.saddr, 8,
+				 bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(rst.tcp)));
+		rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
+		return reject_send(ctx, rst);
+	} else {
+		struct reject_rst6 rst;
+		__u64 sum;
+
+		reject_eth(&rst.eth, from);
+		sum = reject_ipv6(&rst.ip, pkt, sizeof(rst.tcp), IPPROTO_TCP);
+		reject_tcp(&rst.tcp, pkt, payload);
+		rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
+		return reject_send(ctx, rst);
+	}
+}
+
+static __always_inline int reject_unreachable(hook_ctx *ctx, const struct packet *pkt,
+					      const struct ethhdr *from)
+{
+	if (pkt->tuple.family == SHUNT_V4) {
+		struct reject_icmp4 out;
+		const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp4, ip);
+
+		reject_eth(&out.eth, from);
+		reject_ipv4(&out.ip, pkt, len, IPPROTO_ICMP);
+		__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
+		out.icmp.type = ICMP_DEST_UNREACH;
+		out.icmp.code = ICMP_PORT_UNREACH;
+		__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
+		__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+		out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len - sizeof(out.ip), 0));
+		return reject_send(ctx, out);
+	} else {
+		struct reject_icmp6 out;
+		const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp6, icmp);
+		__u64 sum;
+
+		reject_eth(&out.eth, from);
+		sum = reject_ipv6(&out.ip, pkt, len, IPPROTO_ICMPV6);
+		__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
+		out.icmp.type = ICMPV6_DEST_UNREACH;
+		out.icmp.code = ICMPV6_PORT_UNREACH;
+		__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
+		__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+		out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
+		return reject_send(ctx, out);
+	}
+}
+
+/**
+ * reject_packet - answer a packet with RST or ICMP unreachable
+ *
+ * Parses again, in a frame of its own: 512 bytes of stack do not hold all. A RST is never
+ * answered.
+ *
+ * Return: 0: the frame is the answer now; -1: it could not be made.
+ */
+__attribute__((noinline)) int reject_packet(hook_ctx *ctx)
+{
+	struct packet pkt = {};
+	struct ethhdr from;
+	__u32 headers;
+
+	if (parse_linear(ctx, &pkt) != SHUNT_R_FORWARDED)
+		return -1;
+	__builtin_memcpy(&from, pkt.l3 - sizeof(from), sizeof(from));
+	if (pkt.tuple.proto == IPPROTO_UDP)
+		return reject_unreachable(ctx, &pkt, &from) ? -1 : 0;
+	if (pkt.tcp.flags & SHUNT_TCP_RST)
+		return -1;
+	headers = (pkt.tuple.family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) +
+		  ((struct tcphdr *)pkt.l4)->doff * 4;
+	return reject_rst(ctx, &pkt, &from, pkt.ip_bytes - headers) ? -1 : 0;
+}
+
+#endif
