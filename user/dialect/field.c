@@ -96,7 +96,7 @@ int shunt_field_text(const struct shunt_node *node, const char **ret_text)
 
 int shunt_field_ip(const struct shunt_node *node, struct shunt_ip *ret_ip)
 {
-	const char *text;
+	const char *text = "";
 	int r = shunt_field_text(node, &text);
 
 	if (r < 0)
@@ -168,7 +168,7 @@ int shunt_field_port(const struct shunt_node *node, const char *key, uint16_t *r
 
 int shunt_field_label(const struct shunt_node *node, const char *key, const char **ret_text)
 {
-	const char *text;
+	const char *text = "";
 	int r = shunt_field_string(node, key, &text);
 	size_t len;
 
@@ -222,7 +222,8 @@ int shunt_field_only(const struct shunt_node *node, const char *const *known)
 
 		while (*name && strcmp(*name, key))
 			name++;
-		if (!*name && !json_is_null(value))
+		if (!*name && !json_is_null(value) &&
+		    !(json_is_array(value) && !json_array_size(value)))
 			return shunt_field_error(node, -EOPNOTSUPP, key,
 						 "Shunt does not support this field");
 	}

@@ -61,7 +61,7 @@ int shunt_field_ip(const struct shunt_node *node, struct shunt_ip *ret_ip);
  * shunt_field_only - refuse what we do not know
  * @known: NULL-terminated names that @node may have
  *
- * Null-valued fields pass, as in the API. Return: 0, or -EOPNOTSUPP naming the field.
+ * Nulls and empty lists pass: they ask for nothing. Return: 0, or -EOPNOTSUPP naming the field.
  */
 int shunt_field_only(const struct shunt_node *node, const char *const *known);
 

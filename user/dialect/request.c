@@ -48,6 +48,7 @@ int shunt_request_add(struct shunt_translation *t, const struct shunt_node *at,
 	request->at = *at;
 	request->proto = proto;
 	request->rank = t->rank;
+	request->order = t->n_requests;
 	request->created = creation_time(at->object);
 	r = copy_name(request->namespace_, at, namespace_);
 	if (!r)

@@ -64,6 +64,7 @@ struct shunt_request {
 	struct shunt_node at; /* what names the Service: parentRef, host; for errors */
 	unsigned rank;	      /* of its kind, lower wins; set by shunt_request_add() */
 	const char *created;  /* metadata.creationTimestamp or ""; set by shunt_request_add() */
+	size_t order;	      /* among all requests; set by shunt_request_add() */
 };
 
 /* One run of shunt_translate(). */

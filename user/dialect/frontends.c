@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "dialect/resolve.h"
+
+static int add_frontend(struct shunt_model_service *service, const struct shunt_ip *ip,
+			uint16_t port_index)
+{
+	struct shunt_frontend_addr *frontend;
+
+	for (size_t i = 0; i < service->n_frontends; i++)
+		if (service->frontends[i].port_index == port_index &&
+		    shunt_ip_equal(&service->frontends[i].ip, ip))
+			return 0;
+	frontend = shunt_array_add(&service->frontends, &service->n_frontends, sizeof(*frontend));
+	if (!frontend)
+		return -ENOMEM;
+	frontend->ip = *ip;
+	frontend->port_index = port_index;
+	return 0;
+}
+
+static int add_on_all_ports(struct shunt_model_service *service, const struct shunt_ip *ip)
+{
+	for (size_t i = 0; i < service->n_ports; i++)
+		if (add_frontend(service, ip, i) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static bool in_cidrs(const struct shunt_translate_opts *opts, const struct shunt_ip *ip)
+{
+	for (size_t i = 0; i < opts->n_frontend_cidrs; i++)
+		if (shunt_cidr_contains(&opts->frontend_cidrs[i], ip))
+			return true;
+	return false;
+}
+
+/* Why an external or load-balancer address is not taken, or NULL. */
+static const char *why_refused(const struct shunt_translate_opts *opts,
+			       const struct shunt_world_service *service,
+			       const struct shunt_world_address *address, const char **ret_reason)
+{
+	const struct shunt_ip *ip = &address->ip;
+
+	*ret_reason = "AddressNotAllowed";
+	if (shunt_ip_is_loopback(ip) || shunt_ip_is_link_local(ip) || shunt_ip_is_unspecified(ip) ||
+	    shunt_ip_is_multicast(ip))
+		return "is no address that a Service can have";
+	if (!in_cidrs(opts, ip))
+		return "lies outside of every --frontend-cidr";
+	*ret_reason = "UnsupportedValue";
+	if (service->external_local)
+		return "has spec.externalTrafficPolicy Local, which Shunt cannot do yet";
+	if (service->source_ranges && address->load_balancer)
+		return "has spec.loadBalancerSourceRanges, which Shunt cannot do yet";
+	return NULL;
+}
+
+int shunt_resolve_frontends(const struct shunt_translate_opts *opts,
+			    const struct shunt_world_service *world_service,
+			    struct shunt_model_service *service)
+{
+	struct shunt_notes refused = { 0 };
+	char text[SHUNT_IP_STR_LEN];
+	const char *why, *reason;
+
+	for (size_t i = 0; i < world_service->n_cluster_ips; i++)
+		if (add_on_all_ports(service, &world_service->cluster_ips[i]) < 0)
+			return -ENOMEM;
+	for (size_t i = 0; i < world_service->n_addresses; i++) {
+		const struct shunt_world_address *address = &world_service->addresses[i];
+
+		why = why_refused(opts, world_service, address, &reason);
+		if (why)
+			shunt_notes_add(&refused, reason, world_service->object, address->json,
+					address->path, "%s %s", shunt_ip_str(&address->ip, text),
+					why);
+		else if (add_on_all_ports(service, &address->ip) < 0)
+			return -ENOMEM;
+	}
+	return shunt_notes_set(&refused, &service->conditions, "FrontendRefused", "True");
+}
+
+int shunt_resolve_addrs(const struct shunt_request *request, struct shunt_model_service *service)
+{
+	for (size_t a = 0; a < request->n_addrs; a++)
+		for (size_t p = 0; p < service->n_ports; p++)
+			if (service->ports[p].port == request->addrs[a].port &&
+			    service->ports[p].proto == request->proto &&
+			    add_frontend(service, &request->addrs[a].ip, p) < 0)
+				return -ENOMEM;
+	return 0;
+}
+
+/* ---- one address, two services ----------------------------------------------------------- */
+
+struct claim {
+	struct shunt_ip ip;
+	uint16_t port;
+	uint8_t proto;
+	bool cluster_ip;
+	size_t service; /* index in the model */
+	size_t frontend;
+};
+
+static int compare_addresses(const struct claim *x, const struct claim *y)
+{
+	int r = x->ip.family - y->ip.family;
+
+	if (!r)
+		r = memcmp(&x->ip.addr, &y->ip.addr, sizeof(x->ip.addr));
+	if (!r)
+		r = x->port - y->port;
+	return r ? r : x->proto - y->proto;
+}
+
+static int compare_claims(const void *a, const void *b)
+{
+	const struct claim *x = a, *y = b;
+	int r = compare_addresses(x, y);
+
+	if (!r)
+		r = y->cluster_ip - x->cluster_ip;
+	return r ? r : (x->service > y->service) - (x->service < y->service);
+}
+
+static bool is_cluster_ip(const struct shunt_world_service *service, const struct shunt_ip *ip)
+{
+	for (size_t i = 0; service && i < service->n_cluster_ips; i++)
+		if (shunt_ip_equal(&service->cluster_ips[i], ip))
+			return true;
+	return false;
+}
+
+static int collect_claims(const struct shunt_world *world, const struct shunt_model *model,
+			  struct claim **claims, size_t *n)
+{
+	for (size_t s = 0; s < model->n_services; s++) {
+		const struct shunt_model_service *service = &model->services[s];
+		const struct shunt_world_service *world_service =
+			shunt_world_service(world, service->namespace_, service->name);
+
+		for (size_t f = 0; f < service->n_frontends; f++) {
+			const struct shunt_frontend_addr *frontend = &service->frontends[f];
+			struct claim *claim = shunt_array_add(claims, n, sizeof(*claim));
+
+			if (!claim)
+				return -ENOMEM;
+			claim->ip = frontend->ip;
+			claim->port = service->ports[frontend->port_index].port;
+			claim->proto = service->ports[frontend->port_index].proto;
+			claim->cluster_ip = is_cluster_ip(world_service, &frontend->ip);
+			claim->service = s;
+			claim->frontend = f;
+		}
+	}
+	return 0;
+}
+
+/* Marks the frontend of a losing claim for removal and says so. */
+static int drop_claim(struct shunt_model *model, const struct claim *winner,
+		      const struct claim *loser)
+{
+	const struct shunt_model_service *keeper = &model->services[winner->service];
+	struct shunt_model_service *service = &model->services[loser->service];
+	char text[SHUNT_IP_STR_LEN];
+
+	service->frontends[loser->frontend].port_index = UINT16_MAX;
+	return shunt_conditions_set(&service->conditions, "FrontendRefused", "True", "Conflicted",
+				    "%s port %u already belongs to %s/%s",
+				    shunt_ip_str(&loser->ip, text), loser->port, keeper->namespace_,
+				    keeper->name);
+}
+
+static void remove_marked(struct shunt_model_service *service)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < service->n_frontends; i++)
+		if (service->frontends[i].port_index != UINT16_MAX)
+			service->frontends[kept++] = service->frontends[i];
+	service->n_frontends = kept;
+}
+
+int shunt_resolve_conflicts(const struct shunt_world *world, struct shunt_model *model)
+{
+	CLEANUP(freep) struct claim *claims = NULL;
+	size_t n = 0, winner = 0;
+
+	if (collect_claims(world, model, &claims, &n) < 0)
+		return -ENOMEM;
+	if (n)
+		qsort(claims, n, sizeof(*claims), compare_claims);
+	for (size_t i = 1; i < n; i++) {
+		if (compare_addresses(&claims[winner], &claims[i]))
+			winner = i;
+		else if (drop_claim(model, &claims[winner], &claims[i]) < 0)
+			return -ENOMEM;
+	}
+	for (size_t s = 0; s < model->n_services; s++)
+		remove_marked(&model->services[s]);
+	return 0;
+}
