@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/explain.h"
+
+#include <bpf/bpf.h>
+#include <string.h>
+
+static const struct shunt_settings *settings_of(const struct shunt_dp_maps *maps)
+{
+	return SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
+}
+
+static uint32_t prefix_len(const struct shunt_choice *choice, const struct shunt_tuple *tuple)
+{
+	return choice->slot.prefix_len[tuple->family];
+}
+
+/* ---- affinity ------------------------------------------------------------------------------ */
+
+/* The conditions of bpf/affinity.h. */
+static bool session_holds(const struct shunt_dp_maps *maps, const struct shunt_choice *choice,
+			  uint32_t family, uint32_t now)
+{
+	const struct shunt_session *session = &choice->session;
+	const struct shunt_backend *backend;
+	const struct shunt_variant *variant;
+
+	if (now - session->seen_jiffies >= choice->slot.session_jiffies)
+		return false;
+	if (session->backend >= maps->backends.n || session->variant >= maps->variants.n ||
+	    session->variant >= maps->overlay.n)
+		return false;
+	backend = SHUNT_DP_AT(maps->backends, struct shunt_backend, session->backend);
+	if (backend->flags || backend->variant != session->variant || backend->family != family)
+		return false;
+	if (SHUNT_DP_AT(maps->overlay, struct shunt_overlay, session->variant)->tripped)
+		return false;
+	variant = SHUNT_DP_AT(maps->variants, struct shunt_variant, session->variant);
+	return !(variant->flags & SHUNT_VAR_DRAINED &&
+		 (int32_t)(now - variant->drain_jiffies) >= 0);
+}
+
+/* Return: does the client keep what it has? */
+static bool look_for_session(const struct shunt_dp_maps *maps, const struct shunt_tuple *tuple,
+			     uint32_t now, struct shunt_choice *choice)
+{
+	struct shunt_session_key key = { .service = choice->service };
+
+	if (choice->slot.affinity != SHUNT_AFFINITY_SESSION)
+		return false;
+	shunt_masked_addr(&tuple->src, tuple->family, prefix_len(choice, tuple), &key.client);
+	choice->has_session = bpf_map_lookup_elem(maps->sessions_fd, &key, &choice->session) == 0;
+	if (!choice->has_session)
+		return false;
+	choice->session_holds = session_holds(maps, choice, tuple->family, now);
+	if (!choice->session_holds)
+		return false;
+	choice->variant = choice->session.variant;
+	choice->backend = choice->session.backend;
+	return true;
+}
+
+/* ---- stages 1 and 2 -------------------------------------------------------------------------- */
+
+static enum shunt_reason choose_variant(const struct shunt_dp_maps *maps,
+					struct shunt_choice *choice)
+{
+	const struct shunt_split *record = &choice->record;
+
+	for (uint32_t v = 0; v < record->n_variants && v < SHUNT_MAX_VARIANTS; v++) {
+		uint32_t variant = record->variant[v].variant;
+
+		if (variant < maps->overlay.n &&
+		    SHUNT_DP_AT(maps->overlay, struct shunt_overlay, variant)->tripped)
+			choice->tripped |= 1u << v;
+	}
+	choice->variant_index = shunt_pick_variant(record, choice->tripped, choice->hash);
+	if (choice->variant_index < 0)
+		return SHUNT_R_NO_WEIGHT;
+	choice->variant = record->variant[choice->variant_index].variant;
+	return SHUNT_R_FORWARDED;
+}
+
+static enum shunt_reason choose_backend(const struct shunt_dp_maps *maps, uint32_t family,
+					struct shunt_choice *choice)
+{
+	const struct shunt_split_variant *variant = &choice->record.variant[choice->variant_index];
+	uint64_t position, member;
+
+	choice->ring_size = variant->ring_size[family];
+	if (!choice->ring_size)
+		return SHUNT_R_NO_BACKEND;
+	choice->ring_slot = shunt_ring_slot(choice->hash, choice->ring_size);
+	position = (uint64_t)variant->ring_first[family] + choice->ring_slot;
+	if (position >= 4ull * maps->rings.n)
+		return SHUNT_R_BAD_CONFIG;
+	choice->member = ((const uint16_t *)maps->rings.base)[position];
+	member = (uint64_t)variant->member_first[family] + choice->member;
+	if (member >= maps->members.n)
+		return SHUNT_R_BAD_CONFIG;
+	choice->backend = *SHUNT_DP_AT(maps->members, uint32_t, member);
+	return choice->backend ? SHUNT_R_FORWARDED : SHUNT_R_BAD_CONFIG;
+}
+
+/* ---- the walk -----------------------------------------------------------------------------------
+ */
+
+static enum shunt_reason read_split(const struct shunt_dp_maps *maps, uint32_t slot,
+				    struct shunt_choice *choice)
+{
+	const struct shunt_rule *rule;
+
+	choice->rule = choice->slot.rule_first;
+	if (choice->rule >= maps->rules.n)
+		return SHUNT_R_BAD_CONFIG;
+	rule = SHUNT_DP_AT(maps->rules, struct shunt_rule, choice->rule);
+	choice->split = SHUNT_READ_ONCE(rule->split[slot]);
+	if (!choice->split || choice->split >= maps->splits.n)
+		return SHUNT_R_BAD_CONFIG;
+	choice->record = *SHUNT_DP_AT(maps->splits, struct shunt_split, choice->split);
+	return SHUNT_R_FORWARDED;
+}
+
+static enum shunt_reason walk(const struct shunt_dp_maps *maps, const struct shunt_tuple *tuple,
+			      uint32_t now, struct shunt_choice *choice)
+{
+	const struct shunt_settings *settings = settings_of(maps);
+	const struct shunt_service *service;
+	uint32_t slot = choice->generation & 1;
+	enum shunt_reason reason;
+
+	if (choice->service >= maps->services.n)
+		return SHUNT_R_BAD_CONFIG;
+	service = SHUNT_DP_AT(maps->services, struct shunt_service, choice->service);
+	choice->slot = service->slot[slot];
+	if (settings->flags & SHUNT_S_HOLD)
+		return SHUNT_R_HELD;
+	if (choice->slot.flags & SHUNT_SVC_RELEASED)
+		return SHUNT_R_RELEASED;
+	if (settings->flags & SHUNT_S_DRAIN)
+		return SHUNT_R_DRAINING;
+	reason = read_split(maps, slot, choice);
+	if (reason != SHUNT_R_FORWARDED || look_for_session(maps, tuple, now, choice))
+		return reason;
+	choice->hash = shunt_choice_hash(settings->choice_key, service->seed, tuple,
+					 choice->slot.affinity, prefix_len(choice, tuple));
+	reason = choose_variant(maps, choice);
+	if (reason == SHUNT_R_FORWARDED)
+		reason = choose_backend(maps, tuple->family, choice);
+	return reason;
+}
+
+static void decide(const struct shunt_dp_maps *maps, const struct shunt_tuple *tuple, uint32_t now,
+		   struct shunt_choice *choice)
+{
+	choice->reason = walk(maps, tuple, now, choice);
+	if (choice->reason != SHUNT_R_FORWARDED)
+		return;
+	if (choice->backend >= maps->backends.n) {
+		choice->reason = SHUNT_R_BAD_CONFIG;
+		return;
+	}
+	choice->to = *SHUNT_DP_AT(maps->backends, struct shunt_backend, choice->backend);
+	if (choice->to.family != tuple->family)
+		choice->reason = SHUNT_R_BAD_CONFIG;
+}
+
+static void begin(const struct shunt_dp_maps *maps, struct shunt_choice *choice)
+{
+	memset(choice, 0, sizeof(*choice));
+	choice->variant_index = -1;
+	choice->generation = SHUNT_READ_ONCE(settings_of(maps)->generation);
+}
+
+void shunt_choose_for_service(const struct shunt_dp_maps *maps, uint32_t service,
+			      const struct shunt_tuple *tuple, uint32_t now,
+			      struct shunt_choice *ret_choice)
+{
+	begin(maps, ret_choice);
+	ret_choice->service = service;
+	decide(maps, tuple, now, ret_choice);
+}
+
+void shunt_choose(const struct shunt_dp_maps *maps, const struct shunt_tuple *tuple, uint32_t now,
+		  struct shunt_choice *ret_choice)
+{
+	struct shunt_frontend_key key = {
+		.addr = tuple->dst,
+		.port_be = tuple->dport_be,
+		.proto = tuple->proto,
+	};
+	struct shunt_frontend frontend = { 0 };
+
+	begin(maps, ret_choice);
+	bpf_map_lookup_elem(maps->frontends_fd, &key, &frontend);
+	ret_choice->service = frontend.service[ret_choice->generation & 1];
+	ret_choice->is_backend = frontend.is_backend;
+	if (ret_choice->service)
+		decide(maps, tuple, now, ret_choice);
+	else
+		ret_choice->reason = frontend.is_backend ? SHUNT_R_DIRECT : SHUNT_R_NO_SERVICE;
+}
