@@ -105,17 +105,18 @@ static void find_duplicates(struct check *check)
 {
 	struct shunt_err err;
 
-	shunt_objects_sort(&check->objects);
+	shunt_objects_sort_ids(&check->objects);
 	for (size_t i = 1; i < check->objects.n; i++) {
 		const struct shunt_object *a = check->objects.items[i - 1];
 		const struct shunt_object *b = check->objects.items[i];
 
-		if (!shunt_object_same(a, b))
+		if (shunt_object_compare_id(a, b))
 			continue;
 		shunt_object_err(&err, -EEXIST, b, NULL, "", "%s %s/%s is also in %s:%u", b->kind,
 				 b->namespace_, b->name, a->file, a->line);
 		add_problem(check, &err);
 	}
+	shunt_objects_sort(&check->objects);
 }
 
 /* Accepted and ResolvedRefs should be True, every other condition says what is wrong. */

@@ -43,6 +43,6 @@ const char *cli_exit_text(int code)
 	if (code == 0)
 		return "done";
 	if (code == SHUNT_EXIT_FINDINGS)
-		return "there are findings (check, doctor), or nothing to explain";
+		return "check or doctor found something wrong";
 	return shunt_ctl_code_text(code);
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_CLI_EXPLAIN_H
+#define SHUNT_CLI_EXPLAIN_H
+
+#include "cli/cli.h"
+#include "datapath/explain.h"
+
+struct explain {
+	const struct cli *cli;
+	const struct shunt_dp_maps *maps; /* borrowed */
+	struct shunt_tuple tuple;
+	bool has_source_port;
+	uint32_t now; /* jiffies */
+	struct shunt_choice choice;
+};
+
+json_t *explain_json(const struct explain *explain);
+void explain_print(const struct explain *explain);
+
+#endif

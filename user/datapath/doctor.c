@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/doctor.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "datapath/doctor_internal.h"
+#include "datapath/internal.h"
+
+#define TCX_INGRESS 46 /* BPF_TCX_INGRESS of kernel 6.6 */
+
+void doctor_add(struct doctor *doctor, enum shunt_check_state state, const char *name,
+		const char *hint, const char *fmt, ...)
+{
+	struct shunt_check *check;
+	va_list args;
+
+	check = shunt_array_add(&doctor->checks, &doctor->n, sizeof(*check));
+	if (!check) {
+		doctor->is_out_of_memory = true;
+		return;
+	}
+	check->state = state;
+	snprintf(check->name, sizeof(check->name), "%s", name);
+	snprintf(check->hint, sizeof(check->hint), "%s", state == SHUNT_CHECK_OK ? "" : hint);
+	va_start(args, fmt);
+	vsnprintf(check->text, sizeof(check->text), fmt, args);
+	va_end(args);
+}
+
+int doctor_read_number(const char *path, long *ret_value)
+{
+	CLEANUP(file_closep) FILE *file = fopen(path, "re");
+
+	if (!file)
+		return -errno;
+	return fscanf(file, "%ld", ret_value) == 1 ? 0 : -EINVAL;
+}
+
+static void check_kernel(struct doctor *doctor)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname name;
+	bool is_old;
+
+	uname(&name);
+	is_old = sscanf(name.release, "%u.%u", &major, &minor) == 2 &&
+		 (major < 5 || (major == 5 && minor < 15));
+	doctor_add(doctor, is_old ? SHUNT_CHECK_FAIL : SHUNT_CHECK_OK, "kernel",
+		   "Shunt is built for 5.15 and newer: boot a newer kernel", "Linux %s",
+		   name.release);
+}
+
+static void check_btf(struct doctor *doctor)
+{
+	bool is_there = access("/sys/kernel/btf/vmlinux", R_OK) == 0;
+
+	doctor_add(doctor, is_there ? SHUNT_CHECK_OK : SHUNT_CHECK_WARN, "btf",
+		   "maps will not show named fields in bpftool: use a kernel with "
+		   "CONFIG_DEBUG_INFO_BTF",
+		   "%s",
+		   is_there ? "the kernel describes its types" : "no /sys/kernel/btf/vmlinux");
+}
+
+static void check_jit(struct doctor *doctor)
+{
+	long value;
+
+	if (doctor_read_number("/proc/sys/net/core/bpf_jit_enable", &value) < 0)
+		doctor_add(doctor, SHUNT_CHECK_WARN, "jit", "run as root",
+			   "net.core.bpf_jit_enable cannot be read");
+	else
+		doctor_add(
+			doctor, value ? SHUNT_CHECK_OK : SHUNT_CHECK_FAIL, "jit",
+			"sysctl -w net.core.bpf_jit_enable=1: without it programs are interpreted",
+			"%s", value ? "programs run as machine code" : "switched off");
+}
+
+static void check_bpffs(struct doctor *doctor)
+{
+	struct shunt_err err = { 0 };
+	int r = shunt_pins_check_mount(doctor->bpffs, &err);
+
+	if (r < 0)
+		doctor_add(doctor, SHUNT_CHECK_FAIL, "bpffs", "mount -t bpf bpf /sys/fs/bpf", "%s",
+			   err.text);
+	else
+		doctor_add(doctor, SHUNT_CHECK_OK, "bpffs", "", "%s is on a BPF file system",
+			   doctor->bpffs);
+}
+
+/* return -1 (TCX_NEXT, TC_ACT_UNSPEC) or 2 (XDP_PASS): the smallest program there is. */
+static int trial_load(enum bpf_prog_type type, int verdict)
+{
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = verdict },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	int fd = bpf_prog_load(type, "shunt_trial", "GPL", insns, ARRAY_LEN(insns), NULL);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int trial_map(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "shunt_trial", 4, 8, 1, &opts);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static void add_trial(struct doctor *doctor, const char *name, const char *what, int r)
+{
+	if (r == 0)
+		doctor_add(doctor, SHUNT_CHECK_OK, name, "", "%s can be loaded", what);
+	else if (r == -EPERM || r == -EACCES)
+		doctor_add(doctor, SHUNT_CHECK_FAIL, name,
+			   "run as root, or with CAP_BPF and CAP_NET_ADMIN",
+			   "%s: no right to load it", what);
+	else
+		doctor_add(doctor, SHUNT_CHECK_FAIL, name,
+			   "the kernel lacks it: see CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF",
+			   "%s: %s", what, strerror(-r));
+}
+
+/* A query changes nothing; kernels before 6.6 do not know the attach type. */
+static void check_tcx(struct doctor *doctor)
+{
+	uint32_t n = 0;
+	int loopback = 1;
+	bool has_tcx;
+
+	has_tcx =
+		bpf_prog_query(loopback, (enum bpf_attach_type)TCX_INGRESS, 0, NULL, NULL, &n) == 0;
+	if (!has_tcx && (errno == EPERM || errno == EACCES))
+		doctor_add(doctor, SHUNT_CHECK_WARN, "tcx",
+			   "run as root, or with CAP_BPF and CAP_NET_ADMIN",
+			   "no right to ask for it");
+	else
+		doctor_add(doctor, SHUNT_CHECK_OK, "tcx", "", "%s",
+			   has_tcx ? "there: gates are attached before all other programs"
+				   : "not there (6.6 has it): gates use clsact's first priority");
+}
+
+int shunt_doctor(const char *bpffs, struct shunt_check **ret_checks, size_t *ret_n)
+{
+	struct doctor doctor = { .bpffs = bpffs };
+
+	check_kernel(&doctor);
+	check_btf(&doctor);
+	check_jit(&doctor);
+	check_bpffs(&doctor);
+	add_trial(&doctor, "tc programs", "a tc program", trial_load(BPF_PROG_TYPE_SCHED_CLS, -1));
+	add_trial(&doctor, "xdp programs", "an XDP program", trial_load(BPF_PROG_TYPE_XDP, 2));
+	add_trial(&doctor, "maps", "an mmapable array", trial_map());
+	check_tcx(&doctor);
+	doctor_check_pins(&doctor);
+	doctor_check_sysctl(&doctor);
+
+	if (doctor.is_out_of_memory) {
+		free(doctor.checks);
+		return -ENOMEM;
+	}
+	*ret_checks = doctor.checks;
+	*ret_n = doctor.n;
+	return 0;
+}
