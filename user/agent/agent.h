@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_AGENT_AGENT_H
+#define SHUNT_AGENT_AGENT_H
+
+#include <uv.h>
+
+#include "agent/events.h"
+#include "agent/gates.h"
+#include "agent/images.h"
+#include "agent/options.h"
+#include "ctl/server.h"
+#include "datapath/install.h"
+#include "metrics/http.h"
+#include "model/guard.h"
+#include "model/override.h"
+#include "source/yaml/yaml.h"
+
+/*
+ * The agent: one libuv loop, one thread. What the files of this directory share.
+ *
+ *   agent.c     start and end, the loop's handles
+ *   pipeline.c  manifests -> model -> images -> maps
+ *   state.c     what is remembered beside overrides: last good weights, baselines
+ *   watch.c     interfaces and addresses
+ *   command.c   the control socket: dispatch, names
+ *   change.c    weight, switch, rollback
+ *   drain.c     drain
+ *   status.c    status, history; doctor.c: doctor; detach.c: the way out
+ *   scrape.c    metrics and probes
+ */
+struct agent_detach {
+	struct shunt_ctl_reply *reply; /* NULL: nobody has asked */
+	bool drain;
+	uint64_t since_ns, deadline_ns; /* CLOCK_MONOTONIC */
+};
+
+struct agent {
+	const struct agent_options *opts; /* borrowed */
+	uv_loop_t *loop;		  /* borrowed */
+	int exit_code;
+	int64_t started_ms;  /* CLOCK_REALTIME */
+	uint64_t started_ns; /* CLOCK_MONOTONIC, as all _ns here */
+
+	struct shunt_dp *dp;
+	struct shunt_installer *installer;
+	struct shunt_dir *dir;
+	struct shunt_overrides *overrides;
+	struct shunt_last_good *good;
+	json_t *baselines; /* connections of each variant when its weights last changed */
+	struct shunt_ctl_server *ctl;
+	struct shunt_http *http;
+	struct agent_events events;
+	struct agent_gates gates;
+	struct agent_detach detach;
+
+	/* What is in force: the maps hold these images, made from this model. */
+	struct shunt_model model;
+	struct agent_images images;
+	uint32_t generation;
+	bool installed;	       /* since this start */
+	uint64_t confirmed_ns; /* when the source was last read and found in force */
+	uint64_t n_failed;     /* installs */
+
+	/* What is wrong now; "" when nothing is. */
+	char source_problem[512];  /* the directory */
+	char install_problem[512]; /* translate, compile, install */
+	char state_problem[512];   /* the state directory */
+	bool stale;		   /* the source was read, but is not in force */
+	uint64_t *told;		   /* sorted digests of the conditions that had an event */
+	size_t n_told;
+
+	struct shunt_ip *node_addrs; /* sorted */
+	size_t n_node_addrs;
+	int netlink_fd;
+
+	uv_poll_t dir_poll, netlink_poll;
+	uv_timer_t debounce, resync, tick;
+	uv_signal_t sigterm, sigint, sighup;
+	bool handles_open;
+};
+
+/* ---- agent.c ------------------------------------------------------------------------------ */
+
+/**
+ * agent_open - everything up to the first install
+ * @opts, @loop: borrowed for the agent's life
+ *
+ * Return: 0, or the exit code of the program with @err.
+ */
+int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t *loop,
+	       struct shunt_err *err);
+
+/* Stops the loop's handles; run the loop once more, then agent_free(). */
+void agent_close(struct agent *agent);
+void agent_free(struct agent *agent);
+
+/* Ends the loop with an exit code. */
+void agent_stop(struct agent *agent, int exit_code);
+
+/* Logs a line, remembers the event and sends it to those who follow. */
+void agent_event(struct agent *agent, enum shunt_log_level level, const char *reason,
+		 const char *object, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* ---- pipeline.c ---------------------------------------------------------------------------- */
+
+/**
+ * agent_refresh - read the source and bring the maps to it
+ * @anyway: also if no file has changed
+ *
+ * Failures are told as events and in status; what was in force stays so.
+ */
+void agent_refresh(struct agent *agent, bool anyway);
+
+/**
+ * agent_reapply - from the objects that were read last to the maps, after a command
+ * @changed: the service that the command has changed; borrowed from agent->model, which is
+ *           another one afterwards
+ * @cause:   borrowed
+ *
+ * Return: 0 or -errno with @err; a failure is tried again at the next refresh.
+ */
+int agent_reapply(struct agent *agent, const struct shunt_model_service *changed,
+		  const struct shunt_cause *cause, struct shunt_err *err);
+
+/**
+ * agent_install_model - bring the maps to agent->model after a change of its weights
+ *
+ * Return: 0 or -errno with @err; then the caller puts the weights back.
+ */
+int agent_install_model(struct agent *agent, struct shunt_install_result *ret_result,
+			struct shunt_err *err);
+
+/**
+ * agent_record_changes - history, events, last good weights after an install
+ * @service: changed by a command, with @cause; NULL: none
+ */
+void agent_record_changes(struct agent *agent, const struct shunt_model_service *service,
+			  const struct shunt_cause *cause);
+
+/* ---- state.c --------------------------------------------------------------------------------- */
+
+/* Reads last_good.json; a damaged one is set aside and told. */
+void agent_state_load(struct agent *agent);
+
+/* Writes it; a failure is kept in agent->state_problem and told once. Return: is it saved? */
+bool agent_state_save(struct agent *agent);
+
+/* What @service's variants have counted is the start of its measured share. */
+void agent_baseline_reset(struct agent *agent, const struct shunt_model_service *service);
+
+/* Connections of a variant when the weights last changed; 0 if nothing is known. */
+uint64_t agent_baseline(const struct agent *agent, const struct shunt_model_service *service,
+			const char *variant);
+
+/* Tells a problem with what is kept on disk once; "" when it is over. */
+void agent_state_problem(struct agent *agent, const char *text);
+
+/* ---- watch.c ----------------------------------------------------------------------------------
+ */
+
+/* Looks at interfaces; @verify: also at gates that are attached. */
+void agent_sync_gates(struct agent *agent, bool verify);
+
+/* Return: have the addresses of this node changed since the last call? */
+bool agent_read_addresses(struct agent *agent);
+
+/* On the loop: something changed, or SIGHUP or the resync came. */
+void agent_watch_read(struct agent *agent);
+
+/* ---- command.c, change.c, status.c, doctor.c, detach.c ------------------------------------------
+ */
+
+/* A request that is being carried out; ends with one of the shunt_ctl_reply_*(). */
+struct agent_request {
+	struct agent *agent;
+	struct shunt_ctl_peer peer;
+	json_t *args; /* borrowed */
+	struct shunt_ctl_reply *reply;
+	uint64_t since_ns;
+};
+
+void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *command, json_t *args,
+		  struct shunt_ctl_reply *reply);
+
+/* The model services that a request means. */
+struct agent_targets {
+	struct shunt_model_service **items; /* owned array */
+	size_t n;
+};
+
+/**
+ * agent_find_services - the services that @name means: "namespace/name" or "name"
+ * @port: 0: all of that name
+ *
+ * Answers the request when there is none. Return: 0; -ENOENT: answered.
+ */
+int agent_find_services(const struct agent_request *request, const char *name, unsigned port,
+			struct agent_targets *ret_targets);
+
+void agent_cmd_weight(struct agent_request *request);
+void agent_cmd_switch(struct agent_request *request);
+void agent_cmd_rollback(struct agent_request *request);
+void agent_cmd_drain(struct agent_request *request);
+void agent_cmd_status(struct agent_request *request);
+void agent_cmd_history(struct agent_request *request);
+void agent_cmd_doctor(struct agent_request *request);
+void agent_cmd_detach(struct agent_request *request);
+
+/* Each second: is the detaching that somebody waits for done? */
+void agent_detach_tick(struct agent *agent);
+
+/* "ok", "degraded", "draining" or "starting". */
+const char *agent_health(const struct agent *agent);
+
+/* Number of files and objects that are not in force as they are written. */
+size_t agent_count_problems(const struct agent *agent);
+
+/* {"blue":5,...} of the weights in force. NULL: out of memory. */
+json_t *agent_weights_json(const struct shunt_model_service *service);
+
+/* Is the image of model service @index what the maps hold? */
+bool agent_confirm(const struct agent *agent, size_t index);
+
+/* ---- scrape.c
+ * -------------------------------------------------------------------------------------- */
+
+/* What the HTTP server asks of the agent. */
+struct shunt_http_ops agent_http_ops(struct agent *agent);
+
+#endif

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/change.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "dialect/options.h"
+#include "metrics/collect.h"
+
+/* What `shunt drain` names: a variant, or the backends at an address, maybe at one port. */
+struct drain {
+	struct agent_change change;
+	const char *target;	/* as asked */
+	json_int_t deadline_ms; /* -1: as the manifest has it */
+	int undo;
+	bool is_variant;
+	struct shunt_ip ip;
+	uint16_t port; /* of the backend; 0: all */
+	uint64_t active;
+};
+
+/* ---- backends ------------------------------------------------------------------------------- */
+
+static bool is_meant(const struct drain *drain, const struct shunt_model_backend *backend)
+{
+	return shunt_ip_equal(&drain->ip, &backend->ip) &&
+	       (!drain->port || drain->port == backend->port);
+}
+
+static void backend_text(const struct shunt_ip *ip, uint16_t port, char buf[SHUNT_NAME_LEN])
+{
+	char address[SHUNT_IP_STR_LEN];
+
+	snprintf(buf, SHUNT_NAME_LEN, ip->family == SHUNT_V6 ? "[%s]:%u" : "%s:%u",
+		 shunt_ip_str(ip, address), port);
+}
+
+/* Reads "10.0.0.1", "10.0.0.1:80", "fd00::1", "[fd00::1]:80". */
+static int parse_backend(struct drain *drain)
+{
+	if (!shunt_addr_port_parse(drain->target, &drain->ip, &drain->port))
+		return 0;
+	drain->port = 0;
+	return shunt_ip_parse(drain->target, &drain->ip);
+}
+
+/*
+ * A drain of each meant backend of @service. Drained ones become unusable in the model at
+ * once, so that the check of the next one sees what is left.
+ */
+static int drain_backends(struct drain *drain, struct shunt_model_service *service,
+			  uint32_t deadline_s, const struct shunt_cause *cause,
+			  struct shunt_err *err)
+{
+	struct agent *agent = drain->change.request->agent;
+	char name[SHUNT_NAME_LEN];
+	int r = -ENOENT;
+
+	for (size_t v = 0; v < service->n_variants; v++) {
+		struct shunt_model_variant *variant = &service->variants[v];
+
+		for (size_t b = 0; b < variant->n_backends; b++) {
+			struct shunt_model_backend *backend = &variant->backends[b];
+
+			if (!is_meant(drain, backend))
+				continue;
+			backend_text(&backend->ip, backend->port, name);
+			r = shunt_overrides_drain(agent->overrides, service, name, deadline_s,
+						  cause, err);
+			if (r < 0)
+				return r;
+			backend->usable = false;
+		}
+	}
+	if (r == -ENOENT)
+		shunt_err_set(err, r, "service %s/%s has no variant or backend %s",
+			      service->namespace_, service->name, drain->target);
+	return r;
+}
+
+/* Ends the drains of the meant backends: those are not in the model, so the list is asked. */
+static int undrain_backends(struct drain *drain, const struct shunt_model_service *service,
+			    struct shunt_err *err)
+{
+	struct shunt_overrides *overrides = drain->change.request->agent->overrides;
+	const struct shunt_drain *drains;
+	char name[SHUNT_NAME_LEN];
+	size_t n = shunt_overrides_drains(overrides, service, &drains);
+	int r = -ENOENT;
+
+	for (size_t i = n; i-- > 0;) {
+		struct shunt_model_backend backend = { 0 };
+
+		if (!drains[i].is_backend ||
+		    shunt_addr_port_parse(drains[i].target, &backend.ip, &backend.port) < 0 ||
+		    !is_meant(drain, &backend))
+			continue;
+		memcpy(name, drains[i].target, sizeof(name));
+		r = shunt_overrides_undrain(overrides, service, name, err);
+		if (r < 0)
+			return r;
+		shunt_overrides_drains(overrides, service, &drains);
+	}
+	return r;
+}
+
+/* ---- one service --------------------------------------------------------------------------------
+ */
+
+static bool is_drained(const struct drain *drain, const struct shunt_model_service *service)
+{
+	const struct shunt_drain *drains;
+	struct shunt_model_backend backend;
+	size_t n;
+
+	if (drain->is_variant)
+		return shunt_model_variant_find(service, drain->target)->drained;
+	n = shunt_overrides_drains(drain->change.request->agent->overrides, service, &drains);
+	for (size_t i = 0; i < n; i++)
+		if (drains[i].is_backend &&
+		    !shunt_addr_port_parse(drains[i].target, &backend.ip, &backend.port) &&
+		    is_meant(drain, &backend))
+			return true;
+	return false;
+}
+
+/* Would the guard let the drained variant's share go to the others? Answers if not. */
+static bool is_allowed(struct drain *drain)
+{
+	bool allowed;
+
+	if (!drain->is_variant)
+		return true;
+	for (size_t i = 0; i < drain->change.n; i++) {
+		struct agent_change_target *target = &drain->change.targets[i];
+
+		agent_change_save(target);
+		shunt_model_variant_find(target->service, drain->target)->drained = !drain->undo;
+	}
+	allowed = agent_change_is_allowed(&drain->change);
+	agent_change_undo(&drain->change);
+	return allowed;
+}
+
+/* Remembers the drain of one service, or its end. */
+static int remember(struct drain *drain, struct shunt_model_service *service,
+		    const struct shunt_cause *cause, struct shunt_err *err)
+{
+	struct shunt_overrides *overrides = drain->change.request->agent->overrides;
+	uint32_t deadline_s = 0;
+
+	if (drain->deadline_ms >= 0)
+		deadline_s = drain->deadline_ms ? (uint32_t)((drain->deadline_ms + 999) / 1000) : 1;
+	if (drain->undo && drain->is_variant)
+		return shunt_overrides_undrain(overrides, service, drain->target, err);
+	if (drain->undo)
+		return undrain_backends(drain, service, err);
+	if (drain->is_variant)
+		return shunt_overrides_drain(overrides, service, drain->target, deadline_s, cause,
+					     err);
+	return drain_backends(drain, service, deadline_s, cause, err);
+}
+
+static void count_active(struct drain *drain, const struct shunt_model_service *service)
+{
+	struct agent *agent = drain->change.request->agent;
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	char key[SHUNT_ID_KEY_LEN];
+
+	for (size_t v = 0; v < service->n_variants; v++) {
+		const char *name = service->variants[v].name;
+		uint32_t id;
+
+		if (drain->is_variant && strcmp(name, drain->target))
+			continue;
+		id = shunt_ids_find(
+			shunt_installer_ids(agent->installer), SHUNT_ID_VARIANT,
+			shunt_id_variant_key(key, service->namespace_, service->name, name));
+		if (id)
+			drain->active += shunt_stats_active(
+				maps, id, drain->is_variant ? NULL : &drain->ip, drain->port);
+	}
+}
+
+/* ---- the command ------------------------------------------------------------------------------
+ */
+
+static void answer(struct drain *drain, bool changed)
+{
+	struct agent_change *change = &drain->change;
+	const struct shunt_model_service *service = change->targets[0].service;
+	uint32_t deadline_s = change->request->agent->opts->dialect.default_drain_s;
+	const struct shunt_model_variant *variant;
+
+	count_active(drain, service);
+	variant = drain->is_variant ? shunt_model_variant_find(service, drain->target) : NULL;
+	if (variant)
+		deadline_s = variant->drain_deadline_s;
+	if (drain->deadline_ms < 0)
+		drain->deadline_ms = (json_int_t)deadline_s * 1000;
+	shunt_ctl_reply_ok(
+		change->request->reply,
+		json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:b, s:I, s:f, s:b, s:s}", "service",
+			  service->name, "namespace", service->namespace_, "kind",
+			  drain->is_variant ? "variant" : "backend", "target", drain->target,
+			  "drained", !drain->undo, "deadline_ms", drain->deadline_ms,
+			  "connections_active", (json_int_t)drain->active, "changed", changed,
+			  "generation", (json_int_t)change->request->agent->generation, "took_ms",
+			  change->took_ms, "confirmed", agent_change_is_confirmed(change),
+			  "warning", change->warning));
+}
+
+/* The whole pipeline: the model of a drained backend is the manifest's without it. */
+static int reapply(struct drain *drain, const struct shunt_cause *cause)
+{
+	struct agent_change *change = &drain->change;
+	struct agent *agent = change->request->agent;
+	struct shunt_err err = { 0 };
+	int r;
+
+	r = agent_reapply(agent, change->targets[0].service, cause, &err);
+	if (r < 0) {
+		shunt_ctl_reply_fail(change->request->reply, agent_change_code(r),
+				     "%s; the change is remembered and will be tried again",
+				     err.text);
+		return r;
+	}
+	change->took_ms = (agent_mono_ns() - change->request->since_ns) / 1e6;
+	return 0;
+}
+
+/* Return: 0 with *ret_changed, or -errno: answered. */
+static int remember_all(struct drain *drain, const struct shunt_cause *cause, bool *ret_changed)
+{
+	struct agent_change *change = &drain->change;
+	struct shunt_err err = { 0 };
+	bool changed = false;
+	int r;
+
+	for (size_t i = 0; i < change->n; i++) {
+		struct shunt_model_service *service = change->targets[i].service;
+
+		if (is_drained(drain, service) != !drain->undo || drain->deadline_ms >= 0) {
+			r = remember(drain, service, cause, &err);
+			if (r < 0 && !(drain->undo && r == -ENOENT)) {
+				shunt_ctl_reply_fail(change->request->reply,
+						     r == -EINVAL ? SHUNT_CTL_REFUSED
+								  : agent_change_code(r),
+						     "%s", err.text);
+				return r;
+			}
+			if (r == 1)
+				memcpy(change->warning, err.text, sizeof(change->warning));
+			changed |= r >= 0;
+		}
+	}
+	*ret_changed = changed;
+	return 0;
+}
+
+/* Each target must have the variant; else the word must be a backend. Answers on failure. */
+static int resolve(struct drain *drain)
+{
+	struct agent_change *change = &drain->change;
+
+	drain->is_variant = true;
+	for (size_t i = 0; i < change->n; i++)
+		if (!shunt_model_variant_find(change->targets[i].service, drain->target))
+			drain->is_variant = false;
+	if (drain->is_variant || !parse_backend(drain))
+		return 0;
+	shunt_ctl_reply_fail(
+		change->request->reply, SHUNT_CTL_NOT_FOUND,
+		"service %s has no variant %.80s, and that is no ADDRESS or ADDRESS:PORT",
+		change->service, drain->target);
+	return -ENOENT;
+}
+
+static void carry_out(struct drain *drain)
+{
+	struct shunt_cause cause = agent_change_cause(&drain->change);
+	bool changed = false;
+	struct agent_change reopened;
+
+	if (resolve(drain) < 0 || !is_allowed(drain) || remember_all(drain, &cause, &changed) < 0)
+		return;
+	if (changed && reapply(drain, &cause) < 0)
+		return;
+
+	/* The model is another one now. */
+	reopened = drain->change;
+	reopened.targets = NULL;
+	reopened.from = NULL;
+	agent_change_close(&drain->change);
+	drain->change = reopened;
+	if (!agent_change_open(&drain->change))
+		answer(drain, changed);
+}
+
+void agent_cmd_drain(struct agent_request *request)
+{
+	struct drain drain = {
+		.change = { .request = request, .command = "drain", .reason = "" },
+		.deadline_ms = -1,
+	};
+	json_error_t error;
+	int r;
+
+	r = json_unpack_ex(request->args, &error, JSON_STRICT, "{s:s, s:s, s?:I, s?:b, s?:s, s?:b}",
+			   "service", &drain.change.service, "target", &drain.target, "deadline_ms",
+			   &drain.deadline_ms, "undo", &drain.undo, "reason", &drain.change.reason,
+			   "force", &drain.change.force);
+	if (r < 0 || drain.deadline_ms < -1 || drain.deadline_ms > 7 * 86400000ll) {
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "drain: %s",
+				     r < 0 ? error.text : "deadline_ms must be 0 to 7 days");
+		return;
+	}
+	if (!agent_change_open(&drain.change))
+		carry_out(&drain);
+	agent_change_close(&drain.change);
+}

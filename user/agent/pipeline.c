@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/told.h"
+#include "base/cleanup.h"
+#include "dialect/dialect.h"
+#include "dialect/options.h"
+#include "model/last_good.h"
+
+/* ---- telling ------------------------------------------------------------------------------- */
+
+/* Keeps @text as the present problem of a stage; an event only when it is another one. */
+static void set_problem(struct agent *agent, char problem[512], enum shunt_log_level level,
+			const char *reason, const char *recovered, const char *text)
+{
+	if (!strcmp(problem, text))
+		return;
+	if (*text)
+		agent_event(agent, level, reason, "", "%s", text);
+	else
+		agent_event(agent, SHUNT_LOG_INFO, reason, "", "%s", recovered);
+	snprintf(problem, 512, "%s", text);
+}
+
+static void source_problem(struct agent *agent, const char *text)
+{
+	set_problem(agent, agent->source_problem, SHUNT_LOG_ERROR, "Source",
+		    "the source directory can be read again", text);
+}
+
+static void install_problem(struct agent *agent, const char *text)
+{
+	if (*text)
+		agent->n_failed++;
+	set_problem(agent, agent->install_problem, SHUNT_LOG_ERROR, "Install",
+		    "the configuration is in force again", text);
+}
+
+static void tell_files(struct agent *agent)
+{
+	const struct shunt_dir_problem *problems;
+	char text[1024];
+	size_t n;
+
+	problems = shunt_dir_problems(agent->dir, &n);
+	for (size_t i = 0; i < n; i++)
+		if (problems[i].is_new)
+			agent_event(agent, SHUNT_LOG_WARN, "FileProblem", problems[i].err.file,
+				    "%s", shunt_err_str(&problems[i].err, text, sizeof(text)));
+}
+
+/* "blue 95 -> 0, green 5 -> 100"; variants that stay as they are are left out. */
+static void describe_change(const struct shunt_change *change, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < change->n_to; i++) {
+		const struct shunt_weight *to = &change->to[i];
+		uint32_t from = 0;
+
+		for (size_t j = 0; j < change->n_from; j++)
+			if (!strcmp(change->from[j].variant, to->variant))
+				from = change->from[j].weight;
+		if ((change->n_from && from == to->weight) || len >= size)
+			continue;
+		len += snprintf(buf + len, size - len, "%s%s ", len ? ", " : "", to->variant);
+		if (change->n_from && len < size)
+			len += snprintf(buf + len, size - len, "%u -> ", from);
+		if (len < size)
+			len += snprintf(buf + len, size - len, "%u", to->weight);
+	}
+}
+
+static void tell_change(struct agent *agent, const struct shunt_model_service *service,
+			const struct shunt_change *change)
+{
+	char object[2 * SHUNT_NAME_LEN + 2], text[700], who[32] = "the manifest";
+
+	snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
+	describe_change(change, text, sizeof(text));
+	if (change->who_uid >= 0)
+		snprintf(who, sizeof(who), "uid %lld", (long long)change->who_uid);
+	if (!change->n_from)
+		agent_event(agent, SHUNT_LOG_INFO, "ServiceAdded", object, "%s", text);
+	else
+		agent_event(agent, SHUNT_LOG_INFO, "WeightChanged", object, "%s by %s%s%s", text,
+			    who, change->reason[0] ? ": " : "", change->reason);
+}
+
+void agent_record_changes(struct agent *agent, const struct shunt_model_service *service,
+			  const struct shunt_cause *cause)
+{
+	int64_t now_ms = cause ? cause->when_ms : agent_now_ms();
+	const struct shunt_change *const *changes;
+	bool first = !agent->installed;
+	struct shunt_err err = { 0 };
+	size_t n_changed = 0;
+	int r;
+
+	r = shunt_history_record(agent->overrides, &agent->model, service, cause, now_ms, &err);
+	if (r)
+		agent_state_problem(agent, err.text);
+
+	for (size_t i = 0; i < agent->model.n_services; i++) {
+		const struct shunt_model_service *each = &agent->model.services[i];
+
+		if (!shunt_history_get(agent->overrides, each, &changes) ||
+		    changes[0]->when_ms != now_ms)
+			continue;
+		n_changed++;
+		agent_baseline_reset(agent, each);
+		/* At a start nothing has happened: one line says what was found. */
+		if (!first || changes[0]->n_from)
+			tell_change(agent, each, changes[0]);
+	}
+	if (n_changed && agent_state_save(agent) && !r)
+		agent_state_problem(agent, "");
+}
+
+/* ---- the stages ------------------------------------------------------------------------------ */
+
+static int install(struct agent *agent, const struct agent_images *images,
+		   struct shunt_install_result *ret_result, struct shunt_err *err)
+{
+	CLEANUP(freep) const struct shunt_image_service **list = NULL;
+	int r;
+
+	list = calloc(images->n + 1, sizeof(*list));
+	if (!list)
+		return shunt_err_set(err, -ENOMEM, "out of memory");
+	for (size_t i = 0; i < images->n; i++)
+		list[i] = images->items[i]->image;
+	r = shunt_install(agent->installer, list, images->n, ret_result, err);
+	if (r < 0)
+		return r;
+	agent->generation = ret_result->generation;
+	return 0;
+}
+
+/* Compiles and installs @model; on 0 agent->images are its images. */
+static int compile_and_install(struct agent *agent, const struct shunt_model *model,
+			       struct shunt_install_result *ret_result, struct shunt_err *err)
+{
+	CLEANUP(agent_images_free) struct agent_images images = { 0 };
+	int r;
+
+	r = agent_images_build(model, shunt_installer_ids(agent->installer), &agent->images,
+			       &images, err);
+	if (r < 0)
+		return r;
+	r = install(agent, &images, ret_result, err);
+	if (r < 0)
+		return r;
+	agent_images_free(&agent->images);
+	agent->images = images;
+	images = (struct agent_images){ 0 };
+	return 0;
+}
+
+int agent_install_model(struct agent *agent, struct shunt_install_result *ret_result,
+			struct shunt_err *err)
+{
+	int r;
+
+	/* Before the first install the model is not what the maps hold: it would release all. */
+	if (!agent->installed)
+		return shunt_err_set(err, -EAGAIN, "the configuration is not in force yet: %.400s",
+				     agent->install_problem);
+	r = compile_and_install(agent, &agent->model, ret_result, err);
+	if (r < 0)
+		return r;
+	return shunt_last_good_replace(agent->good, &agent->model);
+}
+
+static int translate(struct agent *agent, struct shunt_model *ret_model)
+{
+	struct shunt_translate_opts opts;
+
+	shunt_dialect_options_get(&agent->opts->dialect, &opts);
+	opts.node_addrs = agent->node_addrs;
+	opts.n_node_addrs = agent->n_node_addrs;
+	return shunt_translate(shunt_dir_objects(agent->dir), &opts, ret_model);
+}
+
+/*
+ * After a restart the maps may hold a service of a file that has been broken since. What the
+ * file said is not known any more, so installing the rest would release the service.
+ */
+static bool would_lose_adopted(const struct agent *agent, const struct shunt_model *model,
+			       struct shunt_err *err)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	const struct shunt_dir_problem *problems;
+	const struct shunt_service_name *name;
+	size_t n_problems;
+
+	problems = shunt_dir_problems(agent->dir, &n_problems);
+	if (agent->installed || !shunt_dp_adopted(agent->dp) || !n_problems)
+		return false;
+	for (uint32_t id = 1; id < maps->services.n; id++) {
+		const struct shunt_service *service =
+			SHUNT_DP_AT(maps->services, struct shunt_service, id);
+		uint32_t slot = agent->generation & 1;
+
+		name = SHUNT_DP_AT(maps->service_names, struct shunt_service_name, id);
+		if (!name->name[0] || !service->slot[slot].rule_count ||
+		    (service->slot[slot].flags & SHUNT_SVC_RELEASED) ||
+		    shunt_model_find(model, name->namespace_, name->name, 0))
+			continue;
+		shunt_err_set(err, -EBUSY,
+			      "%s/%s is in force from an earlier start, and %s cannot be read: "
+			      "everything stays as it is until the file is mended",
+			      name->namespace_, name->name, problems[0].err.file);
+		return true;
+	}
+	return false;
+}
+
+/* Takes backend @target out of @service; its deadline is that of a fresh drain. */
+static void take_out(struct shunt_model_service *service, const struct shunt_drain *drain,
+		     bool fresh)
+{
+	struct shunt_model_backend wanted = { 0 };
+
+	if (shunt_addr_port_parse(drain->target, &wanted.ip, &wanted.port) < 0)
+		return;
+	for (size_t v = 0; v < service->n_variants; v++) {
+		struct shunt_model_variant *variant = &service->variants[v];
+		size_t n = 0;
+
+		for (size_t b = 0; b < variant->n_backends; b++)
+			if (!shunt_ip_equal(&variant->backends[b].ip, &wanted.ip) ||
+			    variant->backends[b].port != wanted.port)
+				variant->backends[n++] = variant->backends[b];
+		if (n < variant->n_backends && fresh && drain->deadline_s)
+			variant->drain_deadline_s = drain->deadline_s;
+		variant->n_backends = n;
+	}
+}
+
+/*
+ * A drained backend is one that is removed: the installer gives it a deadline once, when it
+ * goes, so only the install that follows the command needs the command's deadline.
+ */
+static void take_out_drained(struct agent *agent, struct shunt_model *model,
+			     const struct shunt_cause *cause)
+{
+	const struct shunt_drain *drains;
+
+	for (size_t i = 0; i < model->n_services; i++) {
+		size_t n = shunt_overrides_drains(agent->overrides, &model->services[i], &drains);
+
+		for (size_t d = 0; d < n; d++)
+			if (drains[d].is_backend)
+				take_out(&model->services[i], &drains[d],
+					 cause && drains[d].when_ms == cause->when_ms);
+	}
+}
+
+/* Overrides, guard, compiler, installer. On failure nothing is changed. */
+static int bring(struct agent *agent, struct shunt_model *model, const struct shunt_cause *cause,
+		 struct shunt_install_result *ret_result, struct shunt_err *err)
+{
+	const struct shunt_guard_opts opts = { .max_step_bp = agent->opts->max_step_bp };
+	struct shunt_err note = { 0 };
+	int r;
+
+	if (would_lose_adopted(agent, model, err))
+		return -EBUSY;
+	r = shunt_overrides_apply(agent->overrides, model, &note);
+	if (r < 0)
+		return shunt_err_set(err, r, "%.500s", note.text);
+	if (r)
+		agent_state_problem(agent, note.text);
+	take_out_drained(agent, model, cause);
+
+	r = shunt_guard_apply(model, agent->good, &opts);
+	if (r < 0)
+		return shunt_err_set(err, r, "out of memory");
+	r = compile_and_install(agent, model, ret_result, err);
+	if (r < 0) {
+		/* The guard has taken note of weights that are not in force. */
+		if (agent->installed)
+			shunt_last_good_replace(agent->good, &agent->model);
+		else
+			agent_state_load(agent);
+	}
+	return r;
+}
+
+/* ---- a change of the source ---------------------------------------------------------------------
+ */
+
+static void tell_released(struct agent *agent, const struct shunt_model *before)
+{
+	char object[2 * SHUNT_NAME_LEN + 2];
+
+	for (size_t i = 0; i < before->n_services; i++) {
+		const struct shunt_model_service *service = &before->services[i];
+
+		if (shunt_model_find(&agent->model, service->namespace_, service->name, 0))
+			continue;
+		snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
+		agent_event(agent, SHUNT_LOG_INFO, "ServiceReleased", object,
+			    "no split any more: its connections live on, new ones pass");
+	}
+}
+
+/* @changed, @cause: of a command, NULL if none; @changed is of the model that goes. */
+static int apply_source(struct agent *agent, const struct shunt_model_service *changed,
+			const struct shunt_cause *cause, struct shunt_err *err)
+{
+	CLEANUP(shunt_model_free) struct shunt_model model = { 0 }, before = { 0 };
+	struct shunt_install_result result = { 0 };
+	uint32_t generation = agent->generation;
+	int r;
+
+	r = translate(agent, &model);
+	if (r < 0)
+		return shunt_err_set(err, r, "out of memory");
+	r = bring(agent, &model, cause, &result, err);
+	if (r < 0)
+		return r;
+
+	before = agent->model;
+	agent->model = model;
+	model = (struct shunt_model){ 0 };
+	if (changed)
+		changed = shunt_model_find(&agent->model, changed->namespace_, changed->name,
+					   changed->ports[0].port);
+	agent_record_changes(agent, changed, changed ? cause : NULL);
+	agent_tell_conditions(agent);
+	tell_released(agent, &before);
+	if (!agent->installed)
+		agent_event(agent, SHUNT_LOG_INFO, "Installed", "",
+			    "%zu services are in force, generation %u%s", agent->model.n_services,
+			    agent->generation,
+			    shunt_dp_adopted(agent->dp) ? ", taken over from an earlier start"
+							: "");
+	else if (agent->generation != generation || result.services_changed)
+		log_debug("generation %u: %u of %zu services changed, %zu compiled, %.1f ms",
+			  agent->generation, result.services_changed, agent->images.n,
+			  agent->images.compiled, result.took_ns / 1e6);
+	agent->installed = true;
+	return 0;
+}
+
+int agent_reapply(struct agent *agent, const struct shunt_model_service *changed,
+		  const struct shunt_cause *cause, struct shunt_err *err)
+{
+	int r = apply_source(agent, changed, cause, err);
+
+	agent->stale = agent->stale || r < 0;
+	install_problem(agent, r < 0 ? err->text : "");
+	return r;
+}
+
+void agent_refresh(struct agent *agent, bool anyway)
+{
+	struct shunt_err err = { 0 };
+	bool changed = false;
+	char text[1024];
+	int r;
+
+	r = shunt_dir_refresh(agent->dir, &changed, &err);
+	source_problem(agent, r < 0 ? shunt_err_str(&err, text, sizeof(text)) : "");
+	tell_files(agent);
+	if (r >= 0 && !changed && !anyway && !agent->stale) {
+		agent->confirmed_ns = agent_mono_ns();
+		return;
+	}
+
+	agent->stale = true;
+	memset(&err, 0, sizeof(err));
+	if (apply_source(agent, NULL, NULL, &err) < 0) {
+		install_problem(agent, shunt_err_str(&err, text, sizeof(text)));
+		return;
+	}
+	install_problem(agent, "");
+	agent->stale = false;
+	if (r >= 0)
+		agent->confirmed_ns = agent_mono_ns();
+}

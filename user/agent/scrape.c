@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/version.h"
+#include "metrics/text.h"
+
+/* The source is read at least each resync; three of them without success are a fault. */
+#define MISSED_RESYNCS 3
+
+/* ---- /metrics ----------------------------------------------------------------------------------
+ */
+
+static void list_ports(const struct shunt_model_service *service, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < service->n_ports && len < size; i++)
+		len += snprintf(buf + len, size - len, "%s%u/%s", i ? "," : "",
+				service->ports[i].port,
+				service->ports[i].proto == IPPROTO_UDP ? "UDP" : "TCP");
+}
+
+/* Return: the weights of all variants, or NULL: out of memory. */
+static struct shunt_metrics_weight *list_weights(const struct agent *agent, size_t *ret_n)
+{
+	const struct shunt_model *model = &agent->model;
+	struct shunt_metrics_weight *weights;
+	size_t n = 0;
+
+	for (size_t i = 0; i < model->n_services; i++)
+		n += model->services[i].n_variants;
+	weights = calloc(n + 1, sizeof(*weights));
+	n = 0;
+	for (size_t i = 0; weights && i < model->n_services; i++) {
+		const struct shunt_model_service *service = &model->services[i];
+		uint64_t sum = 0;
+
+		for (size_t v = 0; v < service->n_variants; v++)
+			sum += service->variants[v].drained ? 0 : service->variants[v].weight;
+		for (size_t v = 0; v < service->n_variants; v++) {
+			struct shunt_metrics_weight *out = &weights[n++];
+
+			out->namespace_ = service->namespace_;
+			out->service = service->name;
+			out->variant = service->variants[v].name;
+			out->weight =
+				service->variants[v].drained ? 0 : service->variants[v].weight;
+			out->share = sum ? (double)out->weight / (double)sum : 0;
+			list_ports(service, out->ports, sizeof(out->ports));
+		}
+	}
+	*ret_n = n;
+	return weights;
+}
+
+/* Gates, and the interfaces that should be gates and are not there. */
+static struct shunt_metrics_gate *list_gates(const struct agent *agent, size_t *ret_n)
+{
+	const struct agent_gates *gates = &agent->gates;
+	struct shunt_metrics_gate *list = calloc(gates->n + gates->n_patterns + 1, sizeof(*list));
+	size_t n = 0;
+
+	for (size_t i = 0; list && i < gates->n; i++)
+		list[n++] = (struct shunt_metrics_gate){
+			.interface = gates->items[i].ifname,
+			.hook = gates->items[i].hook == SHUNT_HOOK_XDP ? "xdp" : "tc",
+			.up = gates->items[i].attached,
+		};
+	for (size_t i = 0; list && i < gates->n_patterns; i++)
+		if (gates->patterns[i].literal && !agent_gates_find(gates, &gates->patterns[i]))
+			list[n++] = (struct shunt_metrics_gate){
+				.interface = gates->patterns[i].pattern,
+				.hook = gates->patterns[i].hook == SHUNT_HOOK_XDP ? "xdp" : "tc",
+			};
+	*ret_n = n;
+	return list;
+}
+
+static int scrape(void *ctx, char **ret_text, size_t *ret_len)
+{
+	const struct agent *agent = ctx;
+	CLEANUP(freep) struct shunt_metrics_weight *weights = NULL;
+	CLEANUP(freep) struct shunt_metrics_gate *gates = NULL;
+	CLEANUP(shunt_stats_free) struct shunt_stats stats = { 0 };
+	struct shunt_metrics metrics = {
+		.stats = &stats,
+		.source_problems = agent_count_problems(agent),
+		.installs_failed = agent->n_failed,
+		.config_age_seconds = (agent_mono_ns() - agent->confirmed_ns) / 1e9,
+		.start_time_seconds = agent->started_ms / 1e3,
+		.version = SHUNT_VERSION,
+	};
+	int r;
+
+	r = shunt_stats_collect(shunt_dp_maps(agent->dp), &stats);
+	if (r < 0)
+		return r;
+	weights = list_weights(agent, &metrics.n_weights);
+	gates = list_gates(agent, &metrics.n_gates);
+	if (!weights || !gates)
+		return -ENOMEM;
+	metrics.weights = weights;
+	metrics.gates = gates;
+	return shunt_metrics_text(&metrics, ret_text, ret_len);
+}
+
+/* ---- probes
+ * ---------------------------------------------------------------------------------------- */
+
+/* That there is an answer at all shows that the loop runs. */
+static bool healthy(void *ctx, char *why)
+{
+	const struct agent *agent = ctx;
+	const struct shunt_settings *settings =
+		SHUNT_DP_AT(shunt_dp_maps(agent->dp)->settings, struct shunt_settings, 0);
+
+	if (settings->abi_version == SHUNT_ABI_VERSION)
+		return true;
+	snprintf(why, 512, "the maps are not those of this agent");
+	return false;
+}
+
+static bool ready(void *ctx, char *why)
+{
+	const struct agent *agent = ctx;
+	uint64_t limit_ns = (uint64_t)agent->opts->resync_ms * MISSED_RESYNCS * 1000000;
+
+	if (agent->detach.reply)
+		snprintf(why, 512, "the agent is detaching from this node");
+	else if (!agent->installed)
+		snprintf(why, 512, "not installed yet: %.400s", agent->install_problem);
+	else if (!agent_gates_ready(&agent->gates))
+		snprintf(why, 512, "an interface that --gate names is not guarded");
+	else if (agent_mono_ns() - agent->confirmed_ns > limit_ns && agent->install_problem[0])
+		snprintf(why, 512, "%.500s", agent->install_problem);
+	else
+		return true;
+	return false;
+}
+
+struct shunt_http_ops agent_http_ops(struct agent *agent)
+{
+	return (struct shunt_http_ops){
+		.metrics = scrape, .healthy = healthy, .ready = ready, .ctx = agent
+	};
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomic_file.h"
+#include "base/cleanup.h"
+#include "metrics/collect.h"
+
+#define PATH_LEN 512
+
+static void state_path(const struct agent *agent, char *buf)
+{
+	snprintf(buf, PATH_LEN, "%s/last_good.json", agent->opts->dp.state_dir);
+}
+
+void agent_state_problem(struct agent *agent, const char *text)
+{
+	if (*text && strcmp(agent->state_problem, text))
+		agent_event(agent, SHUNT_LOG_WARN, "StateNotSaved", "", "%s", text);
+	snprintf(agent->state_problem, sizeof(agent->state_problem), "%s", text);
+}
+
+/* Return: 0, -ENOENT, or -errno for a file that is there and no good. */
+static int load(struct agent *agent, const char *path)
+{
+	struct shunt_last_good *good;
+	json_error_t error;
+	json_t *json, *baselines;
+	int r;
+
+	if (access(path, F_OK) < 0)
+		return -errno;
+	json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+	if (!json)
+		return -EINVAL;
+	r = shunt_last_good_from_json(json_object_get(json, "weights"), &good);
+	if (!r) {
+		shunt_last_good_free(agent->good);
+		agent->good = good;
+		baselines = json_object_get(json, "baselines");
+		if (json_is_object(baselines)) {
+			json_decref(agent->baselines);
+			agent->baselines = json_incref(baselines);
+		}
+	}
+	json_decref(json);
+	return r;
+}
+
+void agent_state_load(struct agent *agent)
+{
+	char path[PATH_LEN];
+	int r;
+
+	state_path(agent, path);
+	r = load(agent, path);
+	if (!r || r == -ENOENT)
+		return;
+	shunt_file_set_aside(path);
+	agent_event(agent, SHUNT_LOG_WARN, "StateDamaged", path,
+		    "the last good weights cannot be read (%s); the file is now %s.broken, and "
+		    "the guard starts from the manifests",
+		    strerror(-r), path);
+}
+
+/* Drops the baselines of services that are gone. */
+static void forget_baselines(struct agent *agent)
+{
+	char namespace_[SHUNT_NAME_LEN], service[SHUNT_NAME_LEN];
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe (agent->baselines, next, key, value) {
+		if (sscanf(key, "%63[^/]/%63[^/]/", namespace_, service) != 2 ||
+		    !shunt_model_find(&agent->model, namespace_, service, 0))
+			json_object_del(agent->baselines, key);
+	}
+}
+
+bool agent_state_save(struct agent *agent)
+{
+	CLEANUP(freep) char *text = NULL;
+	char path[PATH_LEN], why[640];
+	json_t *weights, *json;
+	int r;
+
+	forget_baselines(agent);
+	r = shunt_last_good_to_json(agent->good, &weights);
+	if (!r) {
+		json = json_pack("{s:o, s:O}", "weights", weights, "baselines", agent->baselines);
+		text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+		json_decref(json);
+		r = text ? 0 : -ENOMEM;
+	}
+	state_path(agent, path);
+	if (!r)
+		r = shunt_file_replace(path, text, strlen(text));
+	if (!r)
+		return true;
+	snprintf(why, sizeof(why),
+		 "cannot write %s: %s; the weights in force will not be known after a restart",
+		 path, strerror(-r));
+	agent_state_problem(agent, why);
+	return false;
+}
+
+/* ---- the start of the measured share ------------------------------------------------------ */
+
+static void baseline_key(char *buf, size_t size, const struct shunt_model_service *service,
+			 const char *variant)
+{
+	snprintf(buf, size, "%s/%s/%s", service->namespace_, service->name, variant);
+}
+
+void agent_baseline_reset(struct agent *agent, const struct shunt_model_service *service)
+{
+	struct shunt_ids *ids = shunt_installer_ids(agent->installer);
+	char id_key[SHUNT_ID_KEY_LEN], key[3 * SHUNT_NAME_LEN + 3];
+	uint64_t connections;
+	uint32_t id;
+
+	for (size_t i = 0; i < service->n_variants; i++) {
+		const char *name = service->variants[i].name;
+
+		id = shunt_ids_find(
+			ids, SHUNT_ID_VARIANT,
+			shunt_id_variant_key(id_key, service->namespace_, service->name, name));
+		if (!id || shunt_stats_connections(shunt_dp_maps(agent->dp), id, &connections) < 0)
+			continue;
+		baseline_key(key, sizeof(key), service, name);
+		json_object_set_new(agent->baselines, key, json_integer((json_int_t)connections));
+	}
+}
+
+uint64_t agent_baseline(const struct agent *agent, const struct shunt_model_service *service,
+			const char *variant)
+{
+	char key[3 * SHUNT_NAME_LEN + 3];
+
+	baseline_key(key, sizeof(key), service, variant);
+	return (uint64_t)json_integer_value(json_object_get(agent->baselines, key));
+}

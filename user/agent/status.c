@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/status.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "agent/told.h"
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "base/version.h"
+#include "datapath/read.h"
+
+/* ---- the node
+ * ------------------------------------------------------------------------------------------- */
+
+static json_t *gates_json(const struct agent *agent)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < agent->gates.n; i++) {
+		const struct agent_gate *gate = &agent->gates.items[i];
+		bool xdp = gate->hook == SHUNT_HOOK_XDP;
+		const char *mode = xdp ? gate->info.xdp_native ? "native" : "generic"
+				   : gate->info.tc_mode == SHUNT_TC_CLSACT ? "clsact"
+									   : "tcx";
+
+		json_array_append_new(array, json_pack("{s:s, s:i, s:s, s:s, s:s, s:s}", "ifname",
+						       gate->ifname, "ifindex", (int)gate->ifindex,
+						       "hook", xdp ? "xdp" : "tc", "mode",
+						       gate->attached ? mode : "", "state",
+						       gate->attached ? "attached" : "failed",
+						       "problem", gate->problem));
+	}
+	for (size_t i = 0; i < agent->gates.n_patterns; i++) {
+		const struct agent_gate_pattern *pattern = &agent->gates.patterns[i];
+
+		if (pattern->literal && !agent_gates_find(&agent->gates, pattern))
+			json_array_append_new(
+				array, json_pack("{s:s, s:i, s:s, s:s, s:s, s:s}", "ifname",
+						 pattern->pattern, "ifindex", 0, "hook",
+						 pattern->hook == SHUNT_HOOK_XDP ? "xdp" : "tc",
+						 "mode", "", "state", "waiting", "problem",
+						 "no such interface yet"));
+	}
+	return array;
+}
+
+static json_t *problem_json(const char *file, unsigned line, unsigned column, const char *field,
+			    const char *text)
+{
+	json_t *text_json = json_string(text);
+
+	/* A sentence may quote bytes of a manifest that are no UTF-8. */
+	if (!text_json)
+		text_json = json_string("(the text is not UTF-8)");
+	return json_pack("{s:s, s:i, s:i, s:s, s:o}", "file", file, "line", (int)line, "column",
+			 (int)column, "field", field, "text", text_json);
+}
+
+static json_t *problems_json(const struct agent *agent)
+{
+	const char *const own[] = { agent->source_problem, agent->install_problem,
+				    agent->state_problem };
+	const struct shunt_dir_problem *problems;
+	json_t *array = json_array();
+	size_t n;
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (own[i][0])
+			json_array_append_new(array, problem_json("", 0, 0, "", own[i]));
+	problems = shunt_dir_problems(agent->dir, &n);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array,
+				      problem_json(problems[i].err.file, problems[i].err.line,
+						   problems[i].err.column, problems[i].err.field,
+						   problems[i].err.text));
+	return array;
+}
+
+static bool is_bad(const struct shunt_object_report *report)
+{
+	for (size_t i = 0; i < report->conditions.n; i++)
+		if (agent_condition_is_bad(&report->conditions.items[i]))
+			return true;
+	return false;
+}
+
+static json_t *reports_json(const struct agent *agent)
+{
+	json_t *array = json_array(), *report;
+
+	for (size_t i = 0; i < agent->model.n_reports; i++) {
+		if (!is_bad(&agent->model.reports[i]))
+			continue;
+		report = agent_ref_json(&agent->model.reports[i].ref);
+		json_object_set_new(report, "conditions",
+				    agent_conditions_json(&agent->model.reports[i].conditions));
+		json_array_append_new(array, report);
+	}
+	return array;
+}
+
+size_t agent_count_problems(const struct agent *agent)
+{
+	size_t n = 0, n_files;
+
+	shunt_dir_problems(agent->dir, &n_files);
+	for (size_t i = 0; i < agent->model.n_reports; i++)
+		n += is_bad(&agent->model.reports[i]);
+	for (size_t i = 0; i < agent->model.n_services; i++)
+		n += shunt_conditions_get(&agent->model.services[i].conditions, "WeightRefused") !=
+		     NULL;
+	return n + n_files + (agent->source_problem[0] != '\0') +
+	       (agent->install_problem[0] != '\0');
+}
+
+const char *agent_health(const struct agent *agent)
+{
+	if (agent->detach.reply)
+		return "draining";
+	if (!agent->installed && !agent->install_problem[0])
+		return "starting";
+	if (agent_count_problems(agent) || agent->state_problem[0] ||
+	    !agent_gates_ready(&agent->gates))
+		return "degraded";
+	for (size_t i = 0; i < agent->gates.n; i++)
+		if (!agent->gates.items[i].attached)
+			return "degraded";
+	return "ok";
+}
+
+/* ---- what the kernel counted -------------------------------------------------------------- */
+
+static json_t *reasons_json(const struct shunt_stats *stats)
+{
+	static const char *const actions[] = {
+#define ACTION_NAME(name, action, text) #action,
+		SHUNT_REASONS(ACTION_NAME)
+#undef ACTION_NAME
+	};
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < SHUNT_R_MAX; i++)
+		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:I}", "name",
+						       shunt_reason_name(i), "action", actions[i],
+						       "text", shunt_reason_text(i), "packets",
+						       (json_int_t)stats->reasons[i]));
+	return array;
+}
+
+static json_t *flows_json(const struct shunt_stats *stats)
+{
+	static const char *const names[SHUNT_N_FLOW_STATES] = {
+		"FREE",	       "SYN",	 "SYN_ACK", "ESTABLISHED", "FIN_CLIENT",
+		"FIN_BACKEND", "CLOSED", "UDP_NEW", "UDP",
+	};
+	json_t *states = json_object();
+	uint64_t used = 0;
+
+	for (unsigned i = SHUNT_F_FREE + 1; i < SHUNT_N_FLOW_STATES; i++) {
+		used += stats->flow_states[i];
+		if (stats->flow_states[i])
+			json_object_set_new(states, names[i],
+					    json_integer((json_int_t)stats->flow_states[i]));
+	}
+	return json_pack("{s:I, s:I, s:o}", "used", (json_int_t)used, "capacity",
+			 (json_int_t)stats->flow_capacity, "states", states);
+}
+
+/* ---- the commands ------------------------------------------------------------------------------
+ */
+
+static json_t *status_json(const struct agent_view *view, const struct agent_targets *targets)
+{
+	const struct agent *agent = view->agent;
+	json_t *services = json_array();
+
+	for (size_t i = 0; i < targets->n; i++)
+		json_array_append_new(services, agent_service_json(view, targets->items[i]));
+	return json_pack("{s:s, s:i, s:I, s:i, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
+			 SHUNT_VERSION, "abi_version", SHUNT_ABI_VERSION, "generation",
+			 (json_int_t)view->stats.generation, "pid", (int)getpid(), "uptime_s",
+			 (json_int_t)((agent_mono_ns() - agent->started_ns) / 1000000000), "health",
+			 agent_health(agent), "services", services, "gates", gates_json(agent),
+			 "problems", problems_json(agent), "reports", reports_json(agent),
+			 "reasons", reasons_json(&view->stats), "flows", flows_json(&view->stats));
+}
+
+/* All services, or those of that name. Answers on failure. */
+static int select_services(struct agent_request *request, const char *name,
+			   struct agent_targets *ret_targets)
+{
+	struct shunt_model *model = &request->agent->model;
+	struct agent_targets targets = { .n = model->n_services };
+
+	if (name)
+		return agent_find_services(request, name, 0, ret_targets);
+	targets.items = calloc(targets.n + 1, sizeof(*targets.items));
+	if (!targets.items) {
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_INTERNAL, "out of memory");
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < targets.n; i++)
+		targets.items[i] = &model->services[i];
+	*ret_targets = targets;
+	return 0;
+}
+
+void agent_cmd_status(struct agent_request *request)
+{
+	struct agent_view view = { .agent = request->agent };
+	struct agent_targets targets = { 0 };
+	const char *name = NULL;
+	json_error_t error;
+	int r;
+
+	if (json_unpack_ex(request->args, &error, JSON_STRICT, "{s?:s}", "service", &name) < 0) {
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "status: %s", error.text);
+		return;
+	}
+	if (select_services(request, name, &targets) < 0)
+		return;
+	r = shunt_stats_collect(shunt_dp_maps(request->agent->dp), &view.stats);
+	if (r < 0)
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_KERNEL, "cannot read the maps: %s",
+				     strerror(-r));
+	else
+		shunt_ctl_reply_ok(request->reply, status_json(&view, &targets));
+	shunt_stats_free(&view.stats);
+	free(targets.items);
+}
+
+static json_t *weights_json(const struct shunt_weight *weights, size_t n)
+{
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < n; i++)
+		json_object_set_new(json, weights[i].variant, json_integer(weights[i].weight));
+	return json;
+}
+
+static json_t *change_json(const struct shunt_change *change)
+{
+	char when[SHUNT_UNIT_STR_LEN];
+
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:o, s:o}", "when",
+			 shunt_time_str(change->when_ms, when), "when_ms",
+			 (json_int_t)change->when_ms, "who_uid", (json_int_t)change->who_uid,
+			 "command", change->command, "reason", change->reason, "from",
+			 weights_json(change->from, change->n_from), "to",
+			 weights_json(change->to, change->n_to));
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct shunt_change *x = *(const struct shunt_change *const *)a;
+	const struct shunt_change *y = *(const struct shunt_change *const *)b;
+
+	return x->when_ms > y->when_ms ? -1 : x->when_ms < y->when_ms;
+}
+
+/* The changes of all model services of one name, newest first. NULL: out of memory. */
+static json_t *history_json(const struct agent *agent, const struct agent_targets *targets,
+			    size_t last)
+{
+	const struct shunt_change *const *changes;
+	CLEANUP(freep) const struct shunt_change **all = NULL;
+	json_t *array = json_array();
+	size_t n = 0, more;
+
+	all = calloc(targets->n * SHUNT_HISTORY_MAX + 1, sizeof(*all));
+	for (size_t i = 0; all && i < targets->n; i++) {
+		more = shunt_history_get(agent->overrides, targets->items[i], &changes);
+		memcpy(all + n, changes, more * sizeof(*all));
+		n += more;
+	}
+	if (targets->n > 1 && all)
+		qsort(all, n, sizeof(*all), newest_first);
+	for (size_t i = 0; i < n && i < last; i++)
+		json_array_append_new(array, change_json(all[i]));
+	return array;
+}
+
+void agent_cmd_history(struct agent_request *request)
+{
+	json_int_t last = SHUNT_HISTORY_MAX;
+	struct agent_targets targets;
+	json_error_t error;
+	const char *name;
+
+	if (json_unpack_ex(request->args, &error, JSON_STRICT, "{s:s, s?:I}", "service", &name,
+			   "last", &last) < 0 ||
+	    last < 0) {
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "history: %s",
+				     last < 0 ? "last must be 0 or more" : error.text);
+		return;
+	}
+	if (agent_find_services(request, name, 0, &targets) < 0)
+		return;
+	shunt_ctl_reply_ok(request->reply,
+			   json_pack("{s:s, s:s, s:o}", "service", targets.items[0]->name,
+				     "namespace", targets.items[0]->namespace_, "changes",
+				     history_json(request->agent, &targets, (size_t)last)));
+	free(targets.items);
+}

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/status.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/units.h"
+
+static const char *proto_name(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? "UDP" : "TCP";
+}
+
+json_t *agent_conditions_json(const struct shunt_conditions *conditions)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < conditions->n; i++) {
+		const struct shunt_condition *c = &conditions->items[i];
+
+		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:s}", "type", c->type,
+						       "status", c->status, "reason", c->reason,
+						       "message", c->message));
+	}
+	return array;
+}
+
+json_t *agent_ref_json(const struct shunt_object_ref *ref)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:i}", "kind", ref->kind, "namespace",
+			 ref->namespace_, "name", ref->name, "file", ref->file, "line",
+			 (int)ref->line);
+}
+
+/* ---- backends
+ * ------------------------------------------------------------------------------------ */
+
+static bool is_drained(const struct agent *agent, const struct shunt_model_service *service,
+		       const struct shunt_ip *ip, uint16_t port)
+{
+	const struct shunt_drain *drains;
+	struct shunt_ip drained;
+	uint16_t drained_port;
+	size_t n = shunt_overrides_drains(agent->overrides, service, &drains);
+
+	for (size_t i = 0; i < n; i++)
+		if (drains[i].is_backend &&
+		    !shunt_addr_port_parse(drains[i].target, &drained, &drained_port) &&
+		    drained_port == port && shunt_ip_equal(&drained, ip))
+			return true;
+	return false;
+}
+
+static json_t *backend_json(const struct shunt_ip *ip, uint16_t port, uint8_t proto,
+			    const char *state, const struct shunt_stats_backend *counted)
+{
+	char address[SHUNT_IP_STR_LEN];
+
+	return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "address", shunt_ip_str(ip, address),
+			 "port", (int)port, "protocol", proto_name(proto), "state", state,
+			 "connections_total",
+			 (json_int_t)(counted ? counted->counters.connections : 0),
+			 "connections_active", (json_int_t)(counted ? counted->active : 0));
+}
+
+static const char *backend_state(const struct shunt_model_backend *backend)
+{
+	switch (backend->state) {
+	case SHUNT_BACKEND_READY:
+		return "ready";
+	case SHUNT_BACKEND_TERMINATING:
+		return "terminating";
+	case SHUNT_BACKEND_NOT_READY:
+		break;
+	}
+	return "not-ready";
+}
+
+/* Is @counted a backend that the model has too? */
+static bool in_model(const struct shunt_model_service *service,
+		     const struct shunt_model_variant *variant,
+		     const struct shunt_stats_backend *counted)
+{
+	for (size_t b = 0; b < variant->n_backends; b++) {
+		const struct shunt_model_backend *backend = &variant->backends[b];
+
+		if (backend->port == counted->port &&
+		    service->ports[backend->port_index].proto == counted->proto &&
+		    shunt_ip_equal(&backend->ip, &counted->ip))
+			return true;
+	}
+	return false;
+}
+
+static json_t *backends_json(const struct agent_view *view,
+			     const struct shunt_model_service *service,
+			     const struct shunt_model_variant *variant,
+			     const struct shunt_stats_variant *counted)
+{
+	json_t *array = json_array();
+
+	for (size_t b = 0; b < variant->n_backends; b++) {
+		const struct shunt_model_backend *backend = &variant->backends[b];
+		uint8_t proto = service->ports[backend->port_index].proto;
+		const struct shunt_stats_backend *c = NULL;
+
+		if (counted)
+			c = shunt_stats_backend(&view->stats, counted->id, &backend->ip,
+						backend->port, proto);
+		json_array_append_new(array, backend_json(&backend->ip, backend->port, proto,
+							  backend_state(backend), c));
+	}
+	/* Those that the manifest no longer has, until their last flow has ended. */
+	for (size_t b = 0; counted && b < counted->n_backends; b++) {
+		const struct shunt_stats_backend *c =
+			&view->stats.backends[counted->first_backend + b];
+		bool drained = is_drained(view->agent, service, &c->ip, c->port);
+
+		if (c->flags & SHUNT_BE_REMOVED && !in_model(service, variant, c))
+			json_array_append_new(array,
+					      backend_json(&c->ip, c->port, c->proto,
+							   drained ? "drained" : "removed", c));
+	}
+	return array;
+}
+
+/* ---- variants
+ * --------------------------------------------------------------------------------------- */
+
+static uint32_t weight_in_force(const struct shunt_model_variant *variant)
+{
+	return variant->drained ? 0 : variant->weight;
+}
+
+json_t *agent_weights_json(const struct shunt_model_service *service)
+{
+	json_t *weights = json_object();
+
+	for (size_t v = 0; v < service->n_variants; v++)
+		json_object_set_new(weights, service->variants[v].name,
+				    json_integer(service->variants[v].weight));
+	return weights;
+}
+
+static const char *group_name(enum shunt_group_state group)
+{
+	switch (group) {
+	case SHUNT_GROUP_RESOLVED:
+		return "Resolved";
+	case SHUNT_GROUP_NOT_FOUND:
+		return "BackendNotFound";
+	case SHUNT_GROUP_FORBIDDEN:
+		return "RefNotPermitted";
+	case SHUNT_GROUP_INVALID:
+		break;
+	}
+	return "Invalid";
+}
+
+/* What the service's weights add up to, and its connections since they last changed. */
+struct sums {
+	uint64_t weight;
+	uint64_t connections;
+};
+
+static uint64_t new_connections(const struct agent_view *view,
+				const struct shunt_model_service *service, const char *variant,
+				const struct shunt_stats_variant *counted)
+{
+	uint64_t total = counted ? counted->total.connections : 0;
+	uint64_t before = agent_baseline(view->agent, service, variant);
+
+	/* A baseline from before a reboot says nothing about counters that began anew. */
+	return total >= before ? total - before : total;
+}
+
+static const struct shunt_stats_variant *counted_variant(const struct agent_view *view,
+							 const struct shunt_model_service *service,
+							 const char *variant)
+{
+	return shunt_stats_variant(&view->stats, service->namespace_, service->name, variant);
+}
+
+static struct sums service_sums(const struct agent_view *view,
+				const struct shunt_model_service *service)
+{
+	struct sums sums = { 0 };
+
+	for (size_t v = 0; v < service->n_variants; v++) {
+		const char *name = service->variants[v].name;
+
+		sums.weight += weight_in_force(&service->variants[v]);
+		sums.connections +=
+			new_connections(view, service, name, counted_variant(view, service, name));
+	}
+	return sums;
+}
+
+static json_t *traffic_json(const struct shunt_stats_variant *counted)
+{
+	static const struct shunt_stats_variant nothing;
+	const struct shunt_counters *c = counted ? &counted->total : &nothing.total;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections_total",
+			 (json_int_t)c->connections, "connections_active",
+			 (json_int_t)(counted ? counted->active : 0), "rejects",
+			 (json_int_t)c->rejects, "packets_in", (json_int_t)c->packets_in,
+			 "bytes_in", (json_int_t)c->bytes_in, "packets_out",
+			 (json_int_t)c->packets_out, "bytes_out", (json_int_t)c->bytes_out);
+}
+
+static json_t *variant_json(const struct agent_view *view,
+			    const struct shunt_model_service *service,
+			    const struct shunt_model_variant *variant, struct sums sums)
+{
+	const struct shunt_stats_variant *counted = counted_variant(view, service, variant->name);
+	uint64_t fresh = new_connections(view, service, variant->name, counted);
+	double share = sums.weight ? (double)weight_in_force(variant) / (double)sums.weight : 0;
+	json_t *json, *measured;
+
+	measured = sums.connections ? json_real((double)fresh / (double)sums.connections)
+				    : json_null();
+	json = json_pack("{s:s, s:I, s:f, s:I, s:o, s:I, s:s, s:b}", "name", variant->name,
+			 "weight", (json_int_t)variant->weight, "share", share, "manifest_weight",
+			 (json_int_t)variant->manifest_weight, "measured_share", measured,
+			 "new_connections", (json_int_t)fresh, "group", group_name(variant->group),
+			 "drained", variant->drained);
+	json_object_update_new(json, traffic_json(counted));
+	json_object_set_new(json, "backends", backends_json(view, service, variant, counted));
+	return json;
+}
+
+/* ---- services
+ * ------------------------------------------------------------------------------------------ */
+
+static json_t *frontends_json(const struct shunt_model_service *service)
+{
+	json_t *array = json_array();
+	char address[SHUNT_IP_STR_LEN];
+
+	for (size_t i = 0; i < service->n_frontends; i++) {
+		const struct shunt_frontend_addr *f = &service->frontends[i];
+		const struct shunt_port *port = &service->ports[f->port_index];
+
+		json_array_append_new(array, json_pack("{s:s, s:i, s:s}", "address",
+						       shunt_ip_str(&f->ip, address), "port",
+						       (int)port->port, "protocol",
+						       proto_name(port->proto)));
+	}
+	return array;
+}
+
+static json_t *ports_json(const struct shunt_model_service *service)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < service->n_ports; i++)
+		json_array_append_new(array,
+				      json_pack("{s:s, s:i, s:s}", "name", service->ports[i].name,
+						"port", (int)service->ports[i].port, "protocol",
+						proto_name(service->ports[i].proto)));
+	return array;
+}
+
+static json_t *override_json(const struct agent *agent, const struct shunt_model_service *service)
+{
+	const struct shunt_change *override = shunt_overrides_get(agent->overrides, service);
+	char when[SHUNT_UNIT_STR_LEN];
+	json_t *weights;
+
+	if (!override)
+		return json_null();
+	weights = json_object();
+	for (size_t i = 0; i < override->n_to; i++)
+		json_object_set_new(weights, override->to[i].variant,
+				    json_integer(override->to[i].weight));
+	return json_pack("{s:s, s:I, s:s, s:s, s:o}", "command", override->command, "who_uid",
+			 (json_int_t) override->who_uid, "when",
+			 shunt_time_str(override->when_ms, when), "reason", override->reason,
+			 "weights", weights);
+}
+
+static const char *affinity_name(enum shunt_affinity affinity)
+{
+	return affinity == SHUNT_AFFINITY_HASH	    ? "hash"
+	       : affinity == SHUNT_AFFINITY_SESSION ? "session"
+						    : "connection";
+}
+
+json_t *agent_service_json(const struct agent_view *view, const struct shunt_model_service *service)
+{
+	struct sums sums = service_sums(view, service);
+	json_t *variants = json_array();
+
+	for (size_t v = 0; v < service->n_variants; v++)
+		json_array_append_new(variants,
+				      variant_json(view, service, &service->variants[v], sums));
+	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o}", "namespace",
+			 service->namespace_, "name", service->name, "frontends",
+			 frontends_json(service), "ports", ports_json(service), "affinity",
+			 affinity_name(service->affinity.kind), "owned", service->owned, "variants",
+			 variants, "source", agent_ref_json(&service->source), "override",
+			 override_json(view->agent, service), "conditions",
+			 agent_conditions_json(&service->conditions));
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/collect.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "datapath/read.h"
+#include "shunt/compat.h"
+
+static void add_counters(struct shunt_counters *sum, const struct shunt_counters *more)
+{
+	sum->connections += more->connections;
+	sum->packets_in += more->packets_in;
+	sum->bytes_in += more->bytes_in;
+	sum->packets_out += more->packets_out;
+	sum->bytes_out += more->bytes_out;
+	sum->rejects += more->rejects;
+}
+
+static int compare_backends(const void *a, const void *b)
+{
+	const struct shunt_stats_backend *x = a, *y = b;
+	int r;
+
+	if (x->variant != y->variant)
+		return x->variant < y->variant ? -1 : 1;
+	if (x->ip.family != y->ip.family)
+		return x->ip.family < y->ip.family ? -1 : 1;
+	r = memcmp(&x->ip.addr, &y->ip.addr, sizeof(x->ip.addr));
+	if (r)
+		return r;
+	if (x->port != y->port)
+		return x->port < y->port ? -1 : 1;
+	return x->proto - y->proto;
+}
+
+static int compare_names(const struct shunt_variant_name *a, const struct shunt_variant_name *b)
+{
+	int r = strcmp(a->namespace_, b->namespace_);
+
+	if (!r)
+		r = strcmp(a->service, b->service);
+	return r ? r : strcmp(a->variant, b->variant);
+}
+
+static int compare_variants(const void *a, const void *b)
+{
+	const struct shunt_stats_variant *x = a, *y = b;
+
+	return compare_names(&x->name, &y->name);
+}
+
+static int collect_backends(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
+{
+	struct shunt_stats_backend *out;
+	int r;
+
+	for (uint32_t id = 1; id < maps->backends.n; id++) {
+		const struct shunt_backend *in =
+			SHUNT_DP_AT(maps->backends, struct shunt_backend, id);
+
+		if (!in->variant)
+			continue;
+		out = shunt_array_add(&stats->backends, &stats->n_backends, sizeof(*out));
+		if (!out)
+			return -ENOMEM;
+		out->id = id;
+		out->variant = in->variant;
+		out->ip.addr = in->addr;
+		out->ip.family = in->family;
+		out->port = ntohs(in->port_be);
+		out->proto = in->proto;
+		out->flags = in->flags;
+		out->active = shunt_read_active(maps, id);
+		r = shunt_read_backend(maps, id, &out->counters);
+		if (r < 0)
+			return r;
+	}
+	if (stats->n_backends)
+		qsort(stats->backends, stats->n_backends, sizeof(*out), compare_backends);
+	return 0;
+}
+
+/* Finds @variant's backends in the sorted array and adds them up. */
+static void sum_backends(struct shunt_stats_variant *variant, const struct shunt_stats *stats)
+{
+	size_t low = 0, high = stats->n_backends;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (stats->backends[middle].variant < variant->id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	variant->first_backend = low;
+	variant->total = variant->own;
+	for (; low < stats->n_backends && stats->backends[low].variant == variant->id; low++) {
+		add_counters(&variant->total, &stats->backends[low].counters);
+		variant->active += stats->backends[low].active;
+		variant->n_backends++;
+	}
+}
+
+static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
+{
+	struct shunt_stats_variant *out;
+	int r;
+
+	for (uint32_t id = 1; id < maps->variant_names.n; id++) {
+		const struct shunt_variant_name *name =
+			SHUNT_DP_AT(maps->variant_names, struct shunt_variant_name, id);
+
+		if (!name->variant[0])
+			continue;
+		out = shunt_array_add(&stats->variants, &stats->n_variants, sizeof(*out));
+		if (!out)
+			return -ENOMEM;
+		out->id = id;
+		out->name = *name;
+		r = shunt_read_variant(maps, id, &out->own);
+		if (r < 0)
+			return r;
+		sum_backends(out, stats);
+	}
+	if (stats->n_variants)
+		qsort(stats->variants, stats->n_variants, sizeof(*out), compare_variants);
+	return 0;
+}
+
+int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats)
+{
+	const struct shunt_settings *settings =
+		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
+	CLEANUP(shunt_stats_free) struct shunt_stats stats = { 0 };
+	int r;
+
+	stats.generation = SHUNT_READ_ONCE(settings->generation);
+	stats.flags = SHUNT_READ_ONCE(settings->flags);
+	stats.flow_capacity = maps->flows.n;
+
+	r = collect_backends(maps, &stats);
+	if (!r)
+		r = collect_variants(maps, &stats);
+	if (!r)
+		r = shunt_read_reasons(maps, stats.reasons);
+	if (!r)
+		r = shunt_read_flow_states(maps, stats.flow_states);
+	if (r < 0)
+		return r;
+
+	*ret_stats = stats;
+	stats = (struct shunt_stats){ 0 };
+	return 0;
+}
+
+const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *stats,
+						      const char *namespace_, const char *service,
+						      const char *variant)
+{
+	size_t low = 0, high = stats->n_variants;
+	struct shunt_variant_name wanted = { 0 };
+
+	strncpy(wanted.namespace_, namespace_, sizeof(wanted.namespace_) - 1);
+	strncpy(wanted.service, service, sizeof(wanted.service) - 1);
+	strncpy(wanted.variant, variant, sizeof(wanted.variant) - 1);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int r = compare_names(&stats->variants[middle].name, &wanted);
+
+		if (!r)
+			return &stats->variants[middle];
+		if (r < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+const struct shunt_stats_backend *shunt_stats_backend(const struct shunt_stats *stats,
+						      uint32_t variant, const struct shunt_ip *ip,
+						      uint16_t port, uint8_t proto)
+{
+	const struct shunt_stats_backend wanted = {
+		.variant = variant, .ip = *ip, .port = port, .proto = proto
+	};
+
+	if (!stats->n_backends)
+		return NULL;
+	return bsearch(&wanted, stats->backends, stats->n_backends, sizeof(wanted),
+		       compare_backends);
+}
+
+int shunt_stats_connections(const struct shunt_dp_maps *maps, uint32_t variant,
+			    uint64_t *ret_connections)
+{
+	struct shunt_counters counters;
+	uint64_t sum;
+	int r;
+
+	r = shunt_read_variant(maps, variant, &counters);
+	sum = counters.connections;
+	for (uint32_t id = 1; !r && id < maps->backends.n; id++) {
+		if (SHUNT_DP_AT(maps->backends, struct shunt_backend, id)->variant != variant)
+			continue;
+		r = shunt_read_backend(maps, id, &counters);
+		sum += counters.connections;
+	}
+	if (!r)
+		*ret_connections = sum;
+	return r;
+}
+
+uint64_t shunt_stats_active(const struct shunt_dp_maps *maps, uint32_t variant,
+			    const struct shunt_ip *ip, uint16_t port)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t id = 1; id < maps->backends.n; id++) {
+		const struct shunt_backend *backend =
+			SHUNT_DP_AT(maps->backends, struct shunt_backend, id);
+
+		if (backend->variant != variant)
+			continue;
+		if (ip && (backend->family != ip->family ||
+			   memcmp(&backend->addr, &ip->addr, sizeof(ip->addr))))
+			continue;
+		if (!port || ntohs(backend->port_be) == port)
+			sum += shunt_read_active(maps, id);
+	}
+	return sum;
+}
+
+void shunt_stats_free(struct shunt_stats *stats)
+{
+	free(stats->variants);
+	free(stats->backends);
+	*stats = (struct shunt_stats){ 0 };
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_METRICS_COLLECT_H
+#define SHUNT_METRICS_COLLECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/ip.h"
+#include "datapath/datapath.h"
+
+/* What the maps say at one moment: for status, metrics and the guard's feedback alike. */
+struct shunt_stats_backend {
+	uint32_t id;
+	uint32_t variant; /* id */
+	struct shunt_ip ip;
+	uint16_t port; /* host order */
+	uint8_t proto;
+	uint32_t flags; /* enum shunt_backend_flags */
+	uint32_t active;
+	struct shunt_counters counters;
+};
+
+struct shunt_stats_variant {
+	uint32_t id;
+	struct shunt_variant_name name;
+	struct shunt_counters own;   /* of retired backends, and rejects that no backend took */
+	struct shunt_counters total; /* own and all backends: never falls */
+	uint64_t active;
+	size_t first_backend; /* in shunt_stats.backends */
+	size_t n_backends;
+};
+
+struct shunt_stats {
+	struct shunt_stats_variant *variants; /* sorted by namespace, service, variant */
+	size_t n_variants;
+	struct shunt_stats_backend *backends; /* sorted by variant id, address, port, protocol */
+	size_t n_backends;
+	uint64_t reasons[SHUNT_R_MAX];
+	uint64_t flow_states[SHUNT_N_FLOW_STATES];
+	uint64_t flow_capacity;
+	uint32_t generation;
+	uint32_t flags; /* enum shunt_settings_flags */
+};
+
+/**
+ * shunt_stats_collect - read all counters
+ * @maps: borrowed
+ * @ret_stats: written on 0 only; freed with shunt_stats_free()
+ *
+ * One system call per variant and backend in use, about a microsecond each, and a pass over
+ * the flow table.
+ *
+ * Return: 0 or -errno.
+ */
+int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats);
+
+/* Return: the variant of that name, borrowed, or NULL. */
+const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *stats,
+						      const char *namespace_, const char *service,
+						      const char *variant);
+
+/* Return: a backend by what it is, borrowed, or NULL. */
+const struct shunt_stats_backend *shunt_stats_backend(const struct shunt_stats *stats,
+						      uint32_t variant, const struct shunt_ip *ip,
+						      uint16_t port, uint8_t proto);
+
+/* Connections that a variant has had, by itself and by its backends. Return: 0 or -errno. */
+int shunt_stats_connections(const struct shunt_dp_maps *maps, uint32_t variant,
+			    uint64_t *ret_connections);
+
+/* Open connections of a variant, or of its backends at @ip and @port (NULL, 0: all). */
+uint64_t shunt_stats_active(const struct shunt_dp_maps *maps, uint32_t variant,
+			    const struct shunt_ip *ip, uint16_t port);
+
+/* Frees what @stats owns and zeroes it. */
+void shunt_stats_free(struct shunt_stats *stats);
+
+#endif

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "metrics/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "datapath/read.h"
+
+/*
+ * The series that exists beside a variant's backends: what its retired backends counted, and
+ * what no backend took. Without it a sum over backends would fall when a backend goes.
+ */
+#define OTHER_BACKEND "other"
+
+static void head(FILE *out, const char *name, const char *type, const char *help)
+{
+	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* Writes name="value" with the escapes of the format. */
+static void label(FILE *out, char before, const char *name, const char *value)
+{
+	fprintf(out, "%c%s=\"", before, name);
+	for (; *value; value++) {
+		if (*value == '\\' || *value == '"')
+			fputc('\\', out);
+		if (*value == '\n')
+			fputs("\\n", out);
+		else
+			fputc(*value, out);
+	}
+	fputc('"', out);
+}
+
+static void variant_labels(FILE *out, const char *namespace_, const char *service,
+			   const char *variant)
+{
+	label(out, '{', "namespace", namespace_);
+	label(out, ',', "service", service);
+	label(out, ',', "variant", variant);
+}
+
+static const char *backend_name(const struct shunt_stats_backend *backend, char *buf, size_t size)
+{
+	char address[SHUNT_IP_STR_LEN];
+
+	snprintf(buf, size, backend->ip.family == SHUNT_V6 ? "[%s]:%u%s" : "%s:%u%s",
+		 shunt_ip_str(&backend->ip, address), backend->port,
+		 backend->proto == IPPROTO_UDP ? "/udp" : "");
+	return buf;
+}
+
+/* ---- what is counted by backend --------------------------------------------------------- */
+
+/* One value of one backend, or of what is left of a variant beside its backends. */
+static void backend_line(FILE *out, const char *metric, const struct shunt_stats_variant *variant,
+			 const char *backend, const char *direction, uint64_t value)
+{
+	fputs(metric, out);
+	variant_labels(out, variant->name.namespace_, variant->name.service, variant->name.variant);
+	label(out, ',', "backend", backend);
+	if (direction)
+		label(out, ',', "direction", direction);
+	fprintf(out, "} %" PRIu64 "\n", value);
+}
+
+static uint64_t counter_at(const struct shunt_counters *counters, size_t offset)
+{
+	return *(const uint64_t *)((const char *)counters + offset);
+}
+
+static void counter_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
+			  const char *direction, size_t offset)
+{
+	char name[SHUNT_IP_STR_LEN + 16];
+
+	for (size_t v = 0; v < stats->n_variants; v++) {
+		const struct shunt_stats_variant *variant = &stats->variants[v];
+
+		for (size_t b = 0; b < variant->n_backends; b++) {
+			const struct shunt_stats_backend *backend =
+				&stats->backends[variant->first_backend + b];
+
+			backend_line(out, metric, variant,
+				     backend_name(backend, name, sizeof(name)), direction,
+				     counter_at(&backend->counters, offset));
+		}
+		backend_line(out, metric, variant, OTHER_BACKEND, direction,
+			     counter_at(&variant->own, offset));
+	}
+}
+
+static void active_lines(FILE *out, const struct shunt_stats *stats)
+{
+	char name[SHUNT_IP_STR_LEN + 16];
+
+	for (size_t v = 0; v < stats->n_variants; v++)
+		for (size_t b = 0; b < stats->variants[v].n_backends; b++) {
+			const struct shunt_stats_backend *backend =
+				&stats->backends[stats->variants[v].first_backend + b];
+
+			backend_line(out, "shunt_connections_active", &stats->variants[v],
+				     backend_name(backend, name, sizeof(name)), NULL,
+				     backend->active);
+		}
+}
+
+static void write_traffic(FILE *out, const struct shunt_stats *stats)
+{
+	head(out, "shunt_connections_total", "counter", "Connections sent to a backend.");
+	counter_lines(out, stats, "shunt_connections_total", NULL,
+		      offsetof(struct shunt_counters, connections));
+	head(out, "shunt_connections_active", "gauge", "Connections to a backend that are open.");
+	active_lines(out, stats);
+
+	head(out, "shunt_packets_total", "counter",
+	     "Packets translated, in: client to backend, out: backend to client.");
+	counter_lines(out, stats, "shunt_packets_total", "in",
+		      offsetof(struct shunt_counters, packets_in));
+	counter_lines(out, stats, "shunt_packets_total", "out",
+		      offsetof(struct shunt_counters, packets_out));
+	head(out, "shunt_bytes_total", "counter",
+	     "Bytes of the translated IP packets, headers included.");
+	counter_lines(out, stats, "shunt_bytes_total", "in",
+		      offsetof(struct shunt_counters, bytes_in));
+	counter_lines(out, stats, "shunt_bytes_total", "out",
+		      offsetof(struct shunt_counters, bytes_out));
+	head(out, "shunt_rejects_total", "counter",
+	     "New connections refused with a reset or an ICMP error, and connections reset.");
+	counter_lines(out, stats, "shunt_rejects_total", NULL,
+		      offsetof(struct shunt_counters, rejects));
+}
+
+/* ---- the rest ----------------------------------------------------------------------------- */
+
+static void weight_labels(FILE *out, const char *metric, const struct shunt_metrics_weight *weight)
+{
+	fputs(metric, out);
+	variant_labels(out, weight->namespace_, weight->service, weight->variant);
+	label(out, ',', "ports", weight->ports);
+}
+
+static void write_weights(FILE *out, const struct shunt_metrics *metrics)
+{
+	head(out, "shunt_variant_weight", "gauge", "Weight of a variant that is in force.");
+	for (size_t i = 0; i < metrics->n_weights; i++) {
+		weight_labels(out, "shunt_variant_weight", &metrics->weights[i]);
+		fprintf(out, "} %u\n", metrics->weights[i].weight);
+	}
+	head(out, "shunt_variant_share", "gauge",
+	     "Share of new connections that the weights give to a variant, 0 to 1.");
+	for (size_t i = 0; i < metrics->n_weights; i++) {
+		weight_labels(out, "shunt_variant_share", &metrics->weights[i]);
+		fprintf(out, "} %.9g\n", metrics->weights[i].share);
+	}
+}
+
+static const char *flow_state_name(unsigned state)
+{
+	static const char *const names[SHUNT_N_FLOW_STATES] = {
+		[SHUNT_F_SYN] = "syn",
+		[SHUNT_F_SYN_ACK] = "syn_ack",
+		[SHUNT_F_ESTABLISHED] = "established",
+		[SHUNT_F_FIN_CLIENT] = "fin_client",
+		[SHUNT_F_FIN_BACKEND] = "fin_backend",
+		[SHUNT_F_CLOSED] = "closed",
+		[SHUNT_F_UDP_NEW] = "udp_new",
+		[SHUNT_F_UDP] = "udp",
+	};
+
+	return names[state];
+}
+
+static void write_kernel(FILE *out, const struct shunt_stats *stats)
+{
+	head(out, "shunt_packets_by_reason_total", "counter",
+	     "Packets by what was decided about them.");
+	for (unsigned i = 0; i < SHUNT_R_MAX; i++) {
+		fputs("shunt_packets_by_reason_total", out);
+		label(out, '{', "reason", shunt_reason_name(i));
+		fprintf(out, "} %" PRIu64 "\n", stats->reasons[i]);
+	}
+	head(out, "shunt_flow_entries", "gauge", "Entries of the flow table by state.");
+	for (unsigned i = SHUNT_F_FREE + 1; i < SHUNT_N_FLOW_STATES; i++)
+		fprintf(out, "shunt_flow_entries{state=\"%s\"} %" PRIu64 "\n", flow_state_name(i),
+			stats->flow_states[i]);
+	head(out, "shunt_flow_entries_limit", "gauge", "Entries that the flow table has room for.");
+	fprintf(out, "shunt_flow_entries_limit %" PRIu64 "\n", stats->flow_capacity);
+	head(out, "shunt_generation", "gauge", "Generation of the configuration in the kernel.");
+	fprintf(out, "shunt_generation %u\n", stats->generation);
+}
+
+static void write_agent(FILE *out, const struct shunt_metrics *metrics)
+{
+	head(out, "shunt_gate_up", "gauge", "1 if the interface is guarded, 0 if it should be.");
+	for (size_t i = 0; i < metrics->n_gates; i++) {
+		fputs("shunt_gate_up", out);
+		label(out, '{', "interface", metrics->gates[i].interface);
+		label(out, ',', "hook", metrics->gates[i].hook);
+		fprintf(out, "} %d\n", metrics->gates[i].up);
+	}
+	head(out, "shunt_source_problems", "gauge",
+	     "Files and objects that are not in force as they are written.");
+	fprintf(out, "shunt_source_problems %" PRIu64 "\n", metrics->source_problems);
+	head(out, "shunt_config_failures_total", "counter",
+	     "Configurations that could not be installed.");
+	fprintf(out, "shunt_config_failures_total %" PRIu64 "\n", metrics->installs_failed);
+	head(out, "shunt_config_age_seconds", "gauge",
+	     "Seconds since the source was last read and found in force.");
+	fprintf(out, "shunt_config_age_seconds %.3f\n", metrics->config_age_seconds);
+	head(out, "shunt_start_time_seconds", "gauge", "When the agent started, since the epoch.");
+	fprintf(out, "shunt_start_time_seconds %.3f\n", metrics->start_time_seconds);
+	head(out, "shunt_build_info", "gauge", "Always 1; the version is in the labels.");
+	fputs("shunt_build_info", out);
+	label(out, '{', "version", metrics->version);
+	fprintf(out, ",abi=\"%d\"} 1\n", SHUNT_ABI_VERSION);
+}
+
+int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, size_t *ret_len)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return -ENOMEM;
+	write_traffic(out, metrics->stats);
+	write_weights(out, metrics);
+	write_kernel(out, metrics->stats);
+	write_agent(out, metrics);
+	if (fclose(out) != 0) {
+		free(text);
+		return -ENOMEM;
+	}
+	*ret_text = text;
+	*ret_len = len;
+	return 0;
+}

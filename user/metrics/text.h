@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_METRICS_TEXT_H
+#define SHUNT_METRICS_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "metrics/collect.h"
+
+/* The weight in force of one variant of one model service. */
+struct shunt_metrics_weight {
+	const char *namespace_;
+	const char *service;
+	const char *variant;
+	char ports[96]; /* "80/TCP,443/TCP": tells the splits of one Service apart */
+	uint32_t weight;
+	double share; /* 0..1 of new connections */
+};
+
+struct shunt_metrics_gate {
+	const char *interface;
+	const char *hook; /* "tc" or "xdp" */
+	bool up;
+};
+
+/* All that one scrape shows. Everything is borrowed. */
+struct shunt_metrics {
+	const struct shunt_stats *stats;
+	const struct shunt_metrics_weight *weights;
+	size_t n_weights;
+	const struct shunt_metrics_gate *gates;
+	size_t n_gates;
+	uint64_t source_problems; /* files and objects that are not in force as written */
+	uint64_t installs_failed;
+	double config_age_seconds; /* since the source was last read and found in force */
+	double start_time_seconds; /* of the agent, since the epoch */
+	const char *version;
+};
+
+#define SHUNT_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/**
+ * shunt_metrics_text - the Prometheus exposition of @metrics
+ * @ret_text: owned by the caller, freed with free(); NUL-terminated
+ *
+ * docs/metrics.md lists what is in it. Return: 0 or -ENOMEM.
+ */
+int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, size_t *ret_len);
+
+#endif
