@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model_text.h"
+
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/yaml/yaml.h"
+
+static const char *endpoint_text(const struct shunt_ip *ip, uint16_t port, char *buf, size_t size)
+{
+	char text[SHUNT_IP_STR_LEN];
+
+	snprintf(buf, size, ip->family == SHUNT_V6 ? "[%s]:%u" : "%s:%u", shunt_ip_str(ip, text),
+		 port);
+	return buf;
+}
+
+static void put_conditions(FILE *out, const char *indent, const struct shunt_conditions *conditions)
+{
+	for (size_t i = 0; i < conditions->n; i++) {
+		const struct shunt_condition *c = &conditions->items[i];
+
+		fprintf(out, "%s%s=%s/%s: %s\n", indent, c->type, c->status, c->reason, c->message);
+	}
+}
+
+static void put_backend(FILE *out, const struct shunt_model_service *service,
+			const struct shunt_model_backend *backend)
+{
+	static const char *const states[] = { "ready", "terminating", "not-ready" };
+	char text[64];
+
+	fprintf(out, "    %s", endpoint_text(&backend->ip, backend->port, text, sizeof(text)));
+	if (service->n_ports > 1)
+		fprintf(out, " for %u", service->ports[backend->port_index].port);
+	fprintf(out, " %s", states[backend->state]);
+	if (backend->usable != (backend->state == SHUNT_BACKEND_READY))
+		fprintf(out, " %s", backend->usable ? "usable" : "unusable");
+	fprintf(out, "\n");
+}
+
+static void put_affinity(FILE *out, const struct shunt_affinity_spec *affinity)
+{
+	static const char *const kinds[] = { "connection", "hash", "session" };
+
+	fprintf(out, " %s", kinds[affinity->kind]);
+	if (affinity->kind != SHUNT_AFFINITY_CONNECTION)
+		fprintf(out, "/%u/%u", affinity->prefix_len_4, affinity->prefix_len_6);
+	if (affinity->kind == SHUNT_AFFINITY_SESSION)
+		fprintf(out, "/%us", affinity->timeout_s);
+}
+
+static void put_service(FILE *out, const struct shunt_model_service *service)
+{
+	static const char *const groups[] = { "", " not-found", " forbidden", " invalid" };
+	char text[64];
+
+	fprintf(out, "%s/%s", service->namespace_, service->name);
+	for (size_t i = 0; i < service->n_ports; i++)
+		fprintf(out, " %s%s%u", service->ports[i].name, *service->ports[i].name ? ":" : "",
+			service->ports[i].port);
+	fprintf(out, " %s %s", service->ports[0].proto == IPPROTO_UDP ? "udp" : "tcp",
+		service->owned ? "owned" : "shared");
+	put_affinity(out, &service->affinity);
+	fprintf(out, "%s by %s/%s\n",
+		service->empty_policy == SHUNT_EMPTY_REDISTRIBUTE ? " redistribute" : "",
+		service->source.namespace_, service->source.name);
+	for (size_t i = 0; i < service->n_frontends; i++) {
+		const struct shunt_frontend_addr *frontend = &service->frontends[i];
+
+		fprintf(out, "  at %s\n",
+			endpoint_text(&frontend->ip, service->ports[frontend->port_index].port,
+				      text, sizeof(text)));
+	}
+	for (size_t i = 0; i < service->n_variants; i++) {
+		const struct shunt_model_variant *variant = &service->variants[i];
+
+		fprintf(out, "  %s=%u%s drain %u\n", variant->name, variant->weight,
+			groups[variant->group], variant->drain_deadline_s);
+		for (size_t b = 0; b < variant->n_backends; b++)
+			put_backend(out, service, &variant->backends[b]);
+	}
+	put_conditions(out, "  ", &service->conditions);
+}
+
+char *model_text(const struct shunt_model *model)
+{
+	char *text;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	for (size_t i = 0; i < model->n_services; i++)
+		put_service(out, &model->services[i]);
+	for (size_t i = 0; i < model->n_reports; i++) {
+		const struct shunt_object_report *report = &model->reports[i];
+
+		fprintf(out, "report %s %s/%s\n", report->ref.kind, report->ref.namespace_,
+			report->ref.name);
+		put_conditions(out, "  ", &report->conditions);
+	}
+	fclose(out);
+	return text;
+}
+
+void model_of_yaml(const char *yaml, const struct shunt_translate_opts *opts,
+		   struct shunt_model *ret_model)
+{
+	struct shunt_objects objects = { 0 };
+	struct shunt_err err = { 0 };
+	char text[1024];
+
+	if (shunt_yaml_parse("t.yaml", yaml, strlen(yaml), &objects, &err) < 0 ||
+	    shunt_translate(&objects, opts, ret_model) < 0) {
+		fprintf(stderr, "model_of_yaml: %s\n", shunt_err_str(&err, text, sizeof(text)));
+		abort();
+	}
+	shunt_objects_free(&objects);
+}
+
+char *text_of_yaml(const char *yaml, const struct shunt_translate_opts *opts)
+{
+	struct shunt_model model;
+	char *text;
+
+	model_of_yaml(yaml, opts, &model);
+	text = model_text(&model);
+	shunt_model_free(&model);
+	return text;
+}
