@@ -233,6 +233,14 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		next_request(peer);
 }
 
+static void read_on(struct peer *peer)
+{
+	int r = uv_read_start((uv_stream_t *)&peer->pipe, on_alloc, on_read);
+
+	if (r < 0 && r != UV_EALREADY)
+		peer_close(peer);
+}
+
 /* Carries out the next line if there is one and the one before is answered and read. */
 static void next_request(struct peer *peer)
 {
@@ -261,8 +269,7 @@ static void next_request(struct peer *peer)
 	/* The time runs from the beginning of the wait, so that dripping bytes gains nothing. */
 	if (!uv_is_active((uv_handle_t *)&peer->timer))
 		uv_timer_start(&peer->timer, on_idle, peer->server->idle_ms, 0);
-	if (uv_read_start((uv_stream_t *)&peer->pipe, on_alloc, on_read) < 0)
-		peer_close(peer);
+	read_on(peer);
 }
 
 /* ---- new peers ----------------------------------------------------------------------------- */
@@ -462,9 +469,8 @@ void shunt_ctl_reply_follow(struct shunt_ctl_reply *reply, json_t *past)
 			if (!peer->closing)
 				peer_write(peer, shunt_ctl_answer_ok(event));
 		}
-		if (!peer->closing &&
-		    uv_read_start((uv_stream_t *)&peer->pipe, on_alloc, on_read) < 0)
-			peer_close(peer);
+		if (!peer->closing)
+			read_on(peer);
 	}
 	json_decref(past);
 }
