@@ -28,6 +28,11 @@ table inet guard {
 """
 
 
+def neighbours(device, mac, *addresses):
+    return [f"neigh add {address} lladdr {mac} dev {device} nud permanent"
+            for address in addresses]
+
+
 class Client:
     """A host outside of the node, with a pool of addresses beside its own."""
 
@@ -35,6 +40,7 @@ class Client:
         self.host = host
         self.index = index
         self.dev = f"vc{index}"
+        self.mac, self.node_mac = f"02:00:01:00:{index:02x}:01", f"02:00:01:00:{index:02x}:02"
         self.v4, self.gateway4 = f"10.1.{index}.2", f"10.1.{index}.1"
         self.v6, self.gateway6 = f"fd01:{index:x}::2", f"fd01:{index:x}::1"
         self.pool4 = f"10.{100 + index}"
@@ -48,11 +54,14 @@ class Client:
     def configure(self, node):
         node.ip(f"addr add {self.gateway4}/24 dev {self.dev}",
                 f"addr add {self.gateway6}/64 dev {self.dev} nodad",
+                f"addr add fe80::1/64 dev {self.dev} nodad",
                 f"link set {self.dev} up",
+                *neighbours(self.dev, self.mac, self.v4, self.v6),
                 f"route add {self.pool4}.0.0/{POOL_BITS} via {self.v4}",
                 f"route add {self.pool6}::/64 via {self.v6}")
         self.host.ip(f"addr add {self.v4}/24 dev eth0", f"addr add {self.v6}/64 dev eth0 nodad",
-                     "link set eth0 up",
+                     "addr add fe80::2/64 dev eth0 nodad", "link set eth0 up",
+                     *neighbours("eth0", self.node_mac, self.gateway4, self.gateway6),
                      f"route add default via {self.gateway4}",
                      f"route add default via {self.gateway6}",
                      f"route add local {self.pool4}.0.0/{POOL_BITS} dev lo",
@@ -70,10 +79,13 @@ class Pod:
         self.group = group
         self.name = f"{group}-{number}"
         self.dev = f"vp{index}"
+        self.mac, self.node_mac = f"02:00:02:00:{index:02x}:01", f"02:00:02:00:{index:02x}:02"
         self.v4, self.v6 = f"10.244.{index // 200}.{index % 200 + 10}", f"fd02::{index + 10:x}"
+        self.local6 = f"fe80::{index + 10:x}"
         self.nginx = None
 
     def configure(self, node, bridge):
+        self.host.ip(f"addr add {self.local6}/64 dev eth0 nodad")
         if bridge:
             node.ip(f"link set {self.dev} master br0", f"link set {self.dev} up")
             self.host.ip(f"addr add {self.v4}/16 dev eth0", f"addr add {self.v6}/64 dev eth0 nodad",
@@ -82,9 +94,12 @@ class Pod:
             return
         node.ip(f"addr add 169.254.1.1/32 dev {self.dev} scope link",
                 f"addr add fe80::1/64 dev {self.dev} nodad", f"link set {self.dev} up",
+                *neighbours(self.dev, self.mac, self.v4, self.v6),
                 f"route add {self.v4}/32 dev {self.dev}", f"route add {self.v6}/128 dev {self.dev}")
         self.host.ip(f"addr add {self.v4}/32 dev eth0", f"addr add {self.v6}/128 dev eth0 nodad",
-                     "link set eth0 up", "route add 169.254.1.1/32 dev eth0",
+                     "link set eth0 up",
+                     *neighbours("eth0", self.node_mac, "169.254.1.1", "fe80::1"),
+                     "route add 169.254.1.1/32 dev eth0",
                      "route add default via 169.254.1.1",
                      "route add default via fe80::1 dev eth0")
 
@@ -115,16 +130,18 @@ class Cluster:
 
     def _wire(self):
         for host in self.lab.hosts.values():
+            # Addresses and neighbours are given below: finding them out takes a second.
             host.sysctl(net__ipv6__conf__default__accept_dad=0,
-                        net__ipv6__conf__all__accept_dad=0)
+                        net__ipv6__conf__default__addr_gen_mode=1)
         self.node.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
                          net__ipv4__conf__all__send_redirects=0,
                          net__ipv4__conf__default__send_redirects=0)
-        self.lab.veths(*((c.host, "eth0", self.node, c.dev) for c in self.clients),
-                       *((p.host, "eth0", self.node, p.dev) for p in self.pods))
+        self.lab.veths(*((m.host, "eth0", m.mac, self.node, m.dev, m.node_mac)
+                         for m in [*self.clients, *self.pods]))
         if self.bridge:
             self.node.ip("link add br0 type bridge", "addr add 10.244.0.1/16 dev br0",
-                         "addr add fd02::1/64 dev br0 nodad", "link set br0 up")
+                         "addr add fd02::1/64 dev br0 nodad", "addr add fe80::1/64 dev br0 nodad",
+                         "link set br0 up")
         for client in self.clients:
             client.configure(self.node)
         for pod in self.pods:

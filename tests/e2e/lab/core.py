@@ -151,10 +151,11 @@ class Lab:
         del self.hosts[host.role]
 
     def veths(self, *pairs):
-        """Makes pairs of devices: (host, device, peer host, peer device)."""
+        """Makes pairs of devices: (host, device, its MAC, peer host, peer device, its MAC)."""
         run(["ip", "-batch", "-"], input="".join(
-            f"link add {dev} netns {a.name} type veth peer name {peer} netns {b.name}\n"
-            for a, dev, b, peer in pairs))
+            f"link add {dev} netns {a.name} address {mac} type veth "
+            f"peer name {peer} netns {b.name} address {peer_mac}\n"
+            for a, dev, mac, b, peer, peer_mac in pairs))
 
     def program(self, name):
         """A BPF object that was built for the tests."""
