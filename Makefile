@@ -73,4 +73,6 @@ clean: ## Remove what was built
 	rm -rf $(BUILD)
 
 -include tests/tests.mk
+-include tests/bench/bench.mk
+-include user/cli/cli.mk
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

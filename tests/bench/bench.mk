@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# make bench: figures, never a test on an absolute time. docs/BENCHMARKS.md keeps them.
+
+BENCH_SKEL := $(patsubst tests/bench/%.bpf.c,$(BUILD)/bench/%.skel.h,$(wildcard tests/bench/*.bpf.c))
+BENCH_BIN  := $(BUILD)/tests/bench/packets $(BUILD)/tests/bench/changes
+
+$(BUILD)/bench/%.bpf.o: tests/bench/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/bench/%.skel.h: $(BUILD)/bench/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
+
+$(BUILD)/tests/bench/packets.o: $(BENCH_SKEL)
+
+$(BENCH_BIN): %: %.o $(BUILD)/tests/bench/lab.o $(BUILD)/libshunt.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+.PHONY: bench
+.PRECIOUS: $(BUILD)/bench/%.bpf.o $(BUILD)/bench/%.skel.h
+bench: deps $(BENCH_BIN) ## Measure ns per packet and a weight change's time (root; BENCH_JSON=FILE)
+	$(Q)BENCH_JSON=$(BENCH_JSON) $(BUILD)/tests/bench/packets $(ROUNDS)
+	$(Q)$(BUILD)/tests/bench/changes

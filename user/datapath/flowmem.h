@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_DATAPATH_FLOWMEM_H
+#define SHUNT_DATAPATH_FLOWMEM_H
+
+#include "datapath/datapath.h"
+#include "shunt/compat.h"
+
+/* Where shunt/flowtab.h finds the table: in the mapped arrays. */
+typedef const struct shunt_dp_maps *shunt_ft_t;
+
+static inline struct shunt_flow_set *shunt_ft_set(shunt_ft_t maps, __u32 index)
+{
+	if (index >= maps->flow_sets.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->flow_sets, struct shunt_flow_set, index);
+}
+
+static inline struct shunt_flow *shunt_ft_flow(shunt_ft_t maps, __u32 index)
+{
+	return index < maps->flows.n ? SHUNT_DP_AT(maps->flows, struct shunt_flow, index) : NULL;
+}
+
+static inline struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t maps, __u32 index)
+{
+	if (index >= maps->reply_sets.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->reply_sets, struct shunt_reply_set, index);
+}
+
+static inline struct shunt_active *shunt_ft_active(shunt_ft_t maps, __u32 backend)
+{
+	if (backend >= maps->backend_active.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->backend_active, struct shunt_active, backend);
+}
+
+static inline const struct shunt_settings *shunt_ft_settings(shunt_ft_t maps)
+{
+	return SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
+}
+
+#include "shunt/flowtab.h"
+
+#endif
