@@ -238,6 +238,11 @@ static int open_state(struct agent *agent, struct shunt_err *err)
 	}
 	if (r)
 		agent_event(agent, SHUNT_LOG_WARN, "StateDamaged", "", "%s", note.text);
+	if (access(agent->opts->dp.state_dir, W_OK) < 0) {
+		shunt_err_set(&note, 0, "%s cannot be written: %s; overrides hold until a restart",
+			      agent->opts->dp.state_dir, strerror(errno));
+		agent_state_problem(agent, note.text);
+	}
 	agent_state_load(agent);
 	return 0;
 }
@@ -254,6 +259,9 @@ static int open_kernel(struct agent *agent, struct shunt_err *err)
 		return EXIT_BUSY;
 	if (r == -ENOMEM)
 		return EXIT_INTERNAL;
+	/* The secret could not be kept. */
+	if (r == -EROFS || r == -ENOSPC || r == -EDQUOT)
+		return EXIT_PLACE;
 	if (r < 0)
 		return EXIT_KERNEL;
 
@@ -341,16 +349,17 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 		.started_ns = agent_mono_ns(),
 		.confirmed_ns = agent_mono_ns(),
 	};
-	/* The socket comes late: who can connect finds an agent that holds the pins. */
+	/* The kernel last; nobody is answered before the loop runs. An agent that is one too many
+	 * leaves no pins behind. */
 	r = open_source(agent, err);
 	if (!r)
 		r = open_state(agent, err);
 	if (!r)
-		r = open_kernel(agent, err);
-	if (!r)
 		r = open_socket(agent, err);
 	if (!r)
 		r = open_http(agent, err);
+	if (!r)
+		r = open_kernel(agent, err);
 	if (r)
 		return r;
 

@@ -243,12 +243,24 @@ static bool has_override(const struct agent_change *change)
 	return false;
 }
 
+/*
+ * Must the manifests be read again after the change? A backend's drain may have ended with
+ * the override, and a refusal of what the manifest asks may be over.
+ */
+static bool needs_refresh(const struct agent_change *change)
+{
+	for (size_t i = 0; i < change->n; i++)
+		if (shunt_conditions_get(&change->targets[i].service->conditions, "WeightRefused"))
+			return true;
+	return change->from_manifest;
+}
+
 /* From the weights of the targets to the answer. */
 static void carry_out(struct agent_change *change)
 {
 	struct agent *agent = change->request->agent;
 	struct shunt_cause cause = agent_change_cause(change);
-	bool changed = false;
+	bool changed = false, again = needs_refresh(change);
 
 	if (check(change) < 0)
 		return;
@@ -269,8 +281,7 @@ static void carry_out(struct agent_change *change)
 	remember(change, &cause);
 	answer(change, true);
 	agent_record_changes(agent, change->targets[0].service, &cause);
-	/* A backend's drain has ended with the override: only the manifest knows its state. */
-	if (change->from_manifest)
+	if (again)
 		agent_refresh(agent, true);
 }
 

@@ -87,6 +87,13 @@ int agent_find_services(const struct agent_request *request, const char *name, u
 	struct shunt_model_service **slot;
 	bool named = false;
 
+	if (!request->agent->installed) {
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_UNAVAILABLE,
+				     "the configuration is not in force yet: %s",
+				     request->agent->install_problem);
+		return -ENOENT;
+	}
+
 	for (size_t i = 0; i < model->n_services; i++) {
 		if (!is_named(&model->services[i], name))
 			continue;

@@ -79,7 +79,7 @@ static int drain_backends(struct drain *drain, struct shunt_model_service *servi
 	return r;
 }
 
-/* Ends the drains of the meant backends: those are not in the model, so the list is asked. */
+/* Ends the drains of the meant backends; the list is asked, for the model may lack them. */
 static int undrain_backends(struct drain *drain, const struct shunt_model_service *service,
 			    struct shunt_err *err)
 {
@@ -211,6 +211,19 @@ static void answer(struct drain *drain, bool changed)
 			  "warning", change->warning));
 }
 
+static void tell(const struct drain *drain, const struct shunt_cause *cause)
+{
+	const struct shunt_model_service *service = drain->change.targets[0].service;
+	char object[2 * SHUNT_NAME_LEN + 2];
+
+	snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
+	agent_event(drain->change.request->agent, SHUNT_LOG_INFO,
+		    drain->undo ? "DrainEnded" : "Drain", object, "%s %s %s, by uid %lld%s%s",
+		    drain->is_variant ? "variant" : "backend", drain->target,
+		    drain->undo ? "takes new connections again" : "gets nothing new",
+		    (long long)cause->who_uid, *cause->reason ? ": " : "", cause->reason);
+}
+
 /* The whole pipeline: the model of a drained backend is the manifest's without it. */
 static int reapply(struct drain *drain, const struct shunt_cause *cause)
 {
@@ -294,8 +307,11 @@ static void carry_out(struct drain *drain)
 	reopened.from = NULL;
 	agent_change_close(&drain->change);
 	drain->change = reopened;
-	if (!agent_change_open(&drain->change))
-		answer(drain, changed);
+	if (agent_change_open(&drain->change) < 0)
+		return;
+	answer(drain, changed);
+	if (changed)
+		tell(drain, &cause);
 }
 
 void agent_cmd_drain(struct agent_request *request)

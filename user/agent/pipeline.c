@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/rest.h"
 #include "agent/told.h"
 #include "base/cleanup.h"
 #include "dialect/dialect.h"
-#include "dialect/options.h"
 #include "model/last_good.h"
 
 /* ---- telling ------------------------------------------------------------------------------- */
@@ -144,12 +144,17 @@ static int install(struct agent *agent, const struct agent_images *images,
 
 /* Compiles and installs @model; on 0 agent->images are its images. */
 static int compile_and_install(struct agent *agent, const struct shunt_model *model,
+			       const struct shunt_cause *cause,
 			       struct shunt_install_result *ret_result, struct shunt_err *err)
 {
 	CLEANUP(agent_images_free) struct agent_images images = { 0 };
+	CLEANUP(agent_rest_free) struct agent_rest rest = { 0 };
 	int r;
 
-	r = agent_images_build(model, shunt_installer_ids(agent->installer), &agent->images,
+	r = agent_rest_make(agent->overrides, model, cause ? cause->when_ms : 0, &rest);
+	if (r < 0)
+		return shunt_err_set(err, r, "out of memory");
+	r = agent_images_build(&rest.model, shunt_installer_ids(agent->installer), &agent->images,
 			       &images, err);
 	if (r < 0)
 		return r;
@@ -171,7 +176,7 @@ int agent_install_model(struct agent *agent, struct shunt_install_result *ret_re
 	if (!agent->installed)
 		return shunt_err_set(err, -EAGAIN, "the configuration is not in force yet: %.400s",
 				     agent->install_problem);
-	r = compile_and_install(agent, &agent->model, ret_result, err);
+	r = compile_and_install(agent, &agent->model, NULL, ret_result, err);
 	if (r < 0)
 		return r;
 	return shunt_last_good_replace(agent->good, &agent->model);
@@ -221,47 +226,6 @@ static bool would_lose_adopted(const struct agent *agent, const struct shunt_mod
 	return false;
 }
 
-/* Takes backend @target out of @service; its deadline is that of a fresh drain. */
-static void take_out(struct shunt_model_service *service, const struct shunt_drain *drain,
-		     bool fresh)
-{
-	struct shunt_model_backend wanted = { 0 };
-
-	if (shunt_addr_port_parse(drain->target, &wanted.ip, &wanted.port) < 0)
-		return;
-	for (size_t v = 0; v < service->n_variants; v++) {
-		struct shunt_model_variant *variant = &service->variants[v];
-		size_t n = 0;
-
-		for (size_t b = 0; b < variant->n_backends; b++)
-			if (!shunt_ip_equal(&variant->backends[b].ip, &wanted.ip) ||
-			    variant->backends[b].port != wanted.port)
-				variant->backends[n++] = variant->backends[b];
-		if (n < variant->n_backends && fresh && drain->deadline_s)
-			variant->drain_deadline_s = drain->deadline_s;
-		variant->n_backends = n;
-	}
-}
-
-/*
- * A drained backend is one that is removed: the installer gives it a deadline once, when it
- * goes, so only the install that follows the command needs the command's deadline.
- */
-static void take_out_drained(struct agent *agent, struct shunt_model *model,
-			     const struct shunt_cause *cause)
-{
-	const struct shunt_drain *drains;
-
-	for (size_t i = 0; i < model->n_services; i++) {
-		size_t n = shunt_overrides_drains(agent->overrides, &model->services[i], &drains);
-
-		for (size_t d = 0; d < n; d++)
-			if (drains[d].is_backend)
-				take_out(&model->services[i], &drains[d],
-					 cause && drains[d].when_ms == cause->when_ms);
-	}
-}
-
 /* Overrides, guard, compiler, installer. On failure nothing is changed. */
 static int bring(struct agent *agent, struct shunt_model *model, const struct shunt_cause *cause,
 		 struct shunt_install_result *ret_result, struct shunt_err *err)
@@ -277,12 +241,11 @@ static int bring(struct agent *agent, struct shunt_model *model, const struct sh
 		return shunt_err_set(err, r, "%.500s", note.text);
 	if (r)
 		agent_state_problem(agent, note.text);
-	take_out_drained(agent, model, cause);
 
 	r = shunt_guard_apply(model, agent->good, &opts);
 	if (r < 0)
 		return shunt_err_set(err, r, "out of memory");
-	r = compile_and_install(agent, model, ret_result, err);
+	r = compile_and_install(agent, model, cause, ret_result, err);
 	if (r < 0) {
 		/* The guard has taken note of weights that are not in force. */
 		if (agent->installed)

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "agent/rest.h"
 #include "base/units.h"
 
 static const char *proto_name(uint8_t proto)
@@ -35,22 +36,6 @@ json_t *agent_ref_json(const struct shunt_object_ref *ref)
 /* ---- backends
  * ------------------------------------------------------------------------------------ */
 
-static bool is_drained(const struct agent *agent, const struct shunt_model_service *service,
-		       const struct shunt_ip *ip, uint16_t port)
-{
-	const struct shunt_drain *drains;
-	struct shunt_ip drained;
-	uint16_t drained_port;
-	size_t n = shunt_overrides_drains(agent->overrides, service, &drains);
-
-	for (size_t i = 0; i < n; i++)
-		if (drains[i].is_backend &&
-		    !shunt_addr_port_parse(drains[i].target, &drained, &drained_port) &&
-		    drained_port == port && shunt_ip_equal(&drained, ip))
-			return true;
-	return false;
-}
-
 static json_t *backend_json(const struct shunt_ip *ip, uint16_t port, uint8_t proto,
 			    const char *state, const struct shunt_stats_backend *counted)
 {
@@ -63,8 +48,15 @@ static json_t *backend_json(const struct shunt_ip *ip, uint16_t port, uint8_t pr
 			 "connections_active", (json_int_t)(counted ? counted->active : 0));
 }
 
-static const char *backend_state(const struct shunt_model_backend *backend)
+static const char *backend_state(const struct agent_view *view,
+				 const struct shunt_model_service *service,
+				 const struct shunt_model_backend *backend)
 {
+	const struct shunt_drain *drains;
+	size_t n = shunt_overrides_drains(view->agent->overrides, service, &drains);
+
+	if (agent_drain_of(drains, n, &backend->ip, backend->port))
+		return "drained";
 	switch (backend->state) {
 	case SHUNT_BACKEND_READY:
 		return "ready";
@@ -107,19 +99,18 @@ static json_t *backends_json(const struct agent_view *view,
 		if (counted)
 			c = shunt_stats_backend(&view->stats, counted->id, &backend->ip,
 						backend->port, proto);
-		json_array_append_new(array, backend_json(&backend->ip, backend->port, proto,
-							  backend_state(backend), c));
+		json_array_append_new(array,
+				      backend_json(&backend->ip, backend->port, proto,
+						   backend_state(view, service, backend), c));
 	}
 	/* Those that the manifest no longer has, until their last flow has ended. */
 	for (size_t b = 0; counted && b < counted->n_backends; b++) {
 		const struct shunt_stats_backend *c =
 			&view->stats.backends[counted->first_backend + b];
-		bool drained = is_drained(view->agent, service, &c->ip, c->port);
 
 		if (c->flags & SHUNT_BE_REMOVED && !in_model(service, variant, c))
-			json_array_append_new(array,
-					      backend_json(&c->ip, c->port, c->proto,
-							   drained ? "drained" : "removed", c));
+			json_array_append_new(
+				array, backend_json(&c->ip, c->port, c->proto, "removed", c));
 	}
 	return array;
 }

@@ -183,6 +183,7 @@ int shunt_http_start(uv_loop_t *loop, const struct shunt_ip *ip, uint16_t port,
 		     struct shunt_err *err)
 {
 	struct sockaddr_storage addr;
+	char text[SHUNT_IP_STR_LEN];
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_ITC;
 	struct shunt_http *http = calloc(1, sizeof(*http));
 	int r;
@@ -204,7 +205,8 @@ int shunt_http_start(uv_loop_t *loop, const struct shunt_ip *ip, uint16_t port,
 	if (!http->daemon) {
 		r = errno ? -errno : -EIO;
 		free(http);
-		return shunt_err_set(err, r, "cannot serve metrics there: %s", strerror(-r));
+		return shunt_err_set(err, r, "cannot serve metrics on %s port %u: %s",
+				     shunt_ip_str(ip, text), port, strerror(-r));
 	}
 
 	r = join_loop(http, loop);
