@@ -131,7 +131,7 @@ static int read_annotations(const struct shunt_object *object, struct shunt_err 
 	return 0;
 }
 
-int shunt_settings_read(const struct shunt_translate_opts *opts,
+int shunt_annotations_read(const struct shunt_translate_opts *opts,
 			const struct shunt_world_service *service,
 			const struct shunt_object *object, struct shunt_err *err,
 			struct shunt_split_settings *ret_settings)

@@ -34,14 +34,14 @@ struct shunt_split_settings {
 };
 
 /**
- * shunt_settings_read - what holds for a split
+ * shunt_annotations_read - what holds for a split
  * @opts:    for the defaults
  * @service: that is split, or NULL for entry points
  * @object:  that splits it
  *
  * Return: 0 or -EINVAL with @err filled.
  */
-int shunt_settings_read(const struct shunt_translate_opts *opts,
+int shunt_annotations_read(const struct shunt_translate_opts *opts,
 			const struct shunt_world_service *service,
 			const struct shunt_object *object, struct shunt_err *err,
 			struct shunt_split_settings *ret_settings);
