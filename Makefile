@@ -74,5 +74,6 @@ clean: ## Remove what was built
 
 -include tests/tests.mk
 -include tests/bench/bench.mk
+-include user/agent/agent.mk
 -include user/cli/cli.mk
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -123,7 +123,7 @@ static const struct option_row rows[] = {
 	{ "version", NULL, "print the version and exit", KIND_ACTION, 0, AGENT_SHOW_VERSION, 0,
 	  NULL },
 	{ "help", NULL, "print this text and exit", KIND_ACTION, 0, AGENT_SHOW_HELP, 0, NULL },
-	{ "help-man", NULL, "print the man page (roff) and exit", KIND_ACTION, 0, AGENT_SHOW_MAN, 0,
+	{ "man", NULL, "print the man page (roff) and exit", KIND_ACTION, 0, AGENT_SHOW_MAN, 0,
 	  NULL },
 };
 
