@@ -381,7 +381,7 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 /* ---- the end
  * ---------------------------------------------------------------------------------------------- */
 
-void agent_close(struct agent *agent)
+static void close_handles(struct agent *agent)
 {
 	uv_handle_t *const handles[] = {
 		(uv_handle_t *)&agent->dir_poll, (uv_handle_t *)&agent->netlink_poll,
@@ -393,10 +393,24 @@ void agent_close(struct agent *agent)
 	for (size_t i = 0; agent->handles_open && i < ARRAY_LEN(handles); i++)
 		uv_close(handles[i], NULL);
 	agent->handles_open = false;
-	shunt_ctl_server_stop(agent->ctl);
 	shunt_http_stop(agent->http);
-	agent->ctl = NULL;
 	agent->http = NULL;
+}
+
+void agent_close_kernel(struct agent *agent)
+{
+	close_handles(agent);
+	shunt_installer_free(agent->installer);
+	shunt_dp_close(agent->dp);
+	agent->installer = NULL;
+	agent->dp = NULL;
+}
+
+void agent_close(struct agent *agent)
+{
+	close_handles(agent);
+	shunt_ctl_server_stop(agent->ctl);
+	agent->ctl = NULL;
 }
 
 void agent_free(struct agent *agent)

@@ -94,6 +94,12 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 void agent_close(struct agent *agent);
 void agent_free(struct agent *agent);
 
+/*
+ * Gives up maps and pins, and with them everything of the loop that reads maps. Commands that
+ * still come in are refused. For the way out only.
+ */
+void agent_close_kernel(struct agent *agent);
+
 /* Ends the loop with an exit code. */
 void agent_stop(struct agent *agent, int exit_code);
 

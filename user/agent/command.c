@@ -188,6 +188,10 @@ void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *comm
 		.since_ns = agent_mono_ns(),
 	};
 
+	if (!request.agent->dp) {
+		shunt_ctl_reply_fail(reply, SHUNT_CTL_UNAVAILABLE, "the agent has left this node");
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
 		if (strcmp(commands[i].name, command))
 			continue;

@@ -36,14 +36,14 @@ static void finish(struct agent *agent)
 	for (size_t i = 0; i < agent->gates.n; i++)
 		n_gates += agent->gates.items[i].attached;
 
+	/* Only who does not hold the pins can remove them. From here on there are no maps. */
+	agent_close_kernel(agent);
 	r = shunt_dp_remove(agent->opts->dp.bpffs, &err);
-	agent->detach.reply = NULL;
 	if (r < 0) {
-		/* Nothing is lost: what could not be removed goes on splitting. */
-		__sync_fetch_and_and(&settings_of(agent)->flags, ~SHUNT_S_DRAIN);
-		agent_event(agent, SHUNT_LOG_ERROR, "DetachFailed", "", "%s", err.text);
+		agent_event(agent, SHUNT_LOG_ERROR, "DetachFailed", "",
+			    "%s; the agent ends, a new one takes over what is left", err.text);
 		shunt_ctl_reply_fail(detach.reply, SHUNT_CTL_KERNEL, "%s", err.text);
-		agent_sync_gates(agent, true);
+		agent_stop(agent, SHUNT_CTL_KERNEL);
 		return;
 	}
 	agent_event(agent, SHUNT_LOG_INFO, "Detached", "",
