@@ -248,6 +248,9 @@ static const struct {
 	  "endpoints[0].conditions.ready: must be true or false\n", NULL },
 
 	/* ---- endpoints that are not let in ---- */
+	{ "an IPv4 address in IPv6 clothes is refused",
+	  SEEN(SLICE_AS("s", "IPv6", "- {addresses: ['::ffff:127.0.0.1']}\n")),
+	  "endpoints[0].addresses[0]: ::ffff:127.0.0.1: write the IPv4 address\n", NULL },
 	{ "a loopback endpoint is refused and named", SEEN(SLICE("- {addresses: [127.0.0.1]}\n")),
 	  "EndpointRefused=True/AddressNotAllowed: t.yaml:7:16: endpoints[0].addresses[0]: "
 	  "127.0.0.1 of EndpointSlice shop/s is a loopback address\n",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dialect/field.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -94,6 +95,13 @@ int shunt_field_text(const struct shunt_node *node, const char **ret_text)
 	return 0;
 }
 
+/* ::ffff:1.2.3.4 means an IPv4 address, and would pass every guard as another one. */
+static bool is_v4_mapped(const struct shunt_ip *ip)
+{
+	return ip->family == SHUNT_V6 && !ip->addr.word_be[0] && !ip->addr.word_be[1] &&
+	       ip->addr.word_be[2] == htonl(0xffff);
+}
+
 int shunt_field_ip(const struct shunt_node *node, struct shunt_ip *ret_ip)
 {
 	const char *text = "";
@@ -104,6 +112,8 @@ int shunt_field_ip(const struct shunt_node *node, struct shunt_ip *ret_ip)
 	if (shunt_ip_parse(text, ret_ip) < 0)
 		return shunt_field_error(node, -EINVAL, NULL, "\"%.60s\" is not an IP address",
 					 text);
+	if (is_v4_mapped(ret_ip))
+		return shunt_field_error(node, -EINVAL, NULL, "%s: write the IPv4 address", text);
 	return 0;
 }
 

@@ -184,8 +184,10 @@ static int note_event(struct shunt_dir *dir, const char *path, uint32_t mask)
 
 	if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) {
 		file = file_find(dir, path);
-		if (file)
+		if (file) {
 			file->write_hold_ms = 0;
+			file->st.st_nlink = 0; /* its stamps are too coarse to show every write */
+		}
 		return 0;
 	}
 	if (!(mask & IN_MODIFY) && !(mask & IN_CREATE && is_being_made(path)))
