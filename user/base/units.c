@@ -92,6 +92,9 @@ const char *shunt_duration_str(uint64_t ms, char *buf)
 
 	if (ms < 1000)
 		snprintf(buf, SHUNT_UNIT_STR_LEN, "%llu ms", (unsigned long long)ms);
+	else if (ms < 10000)
+		snprintf(buf, SHUNT_UNIT_STR_LEN, "%llu.%llu s", s,
+			 (unsigned long long)ms / 100 % 10);
 	else if (s < 100)
 		snprintf(buf, SHUNT_UNIT_STR_LEN, "%llu s", s);
 	else if (s < 3600)

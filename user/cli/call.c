@@ -4,8 +4,10 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/units.h"
 #include "cli/cli.h"
+#include "cli/print.h"
 
 const char *cli_flag(const struct cli *cli, const char *name)
 {
@@ -18,13 +20,16 @@ const char *cli_flag(const struct cli *cli, const char *name)
 
 int cli_fail(const struct cli *cli, int exit_code, const char *fmt, ...)
 {
+	CLEANUP(freep) char *text = NULL;
 	va_list args;
 
-	fputs("shunt: ", cli->err);
 	va_start(args, fmt);
-	vfprintf(cli->err, fmt, args);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
 	va_end(args);
-	fputc('\n', cli->err);
+	if (text)
+		print_tame(text);
+	fprintf(cli->err, "shunt: %s\n", text ? text : "out of memory");
 	return exit_code;
 }
 

@@ -22,7 +22,11 @@ static uint64_t now_ms(void)
 static int refused(const struct cli *cli, int r, const struct shunt_err *err)
 {
 	if (r == -ENOENT)
-		return cli_fail(cli, SHUNT_CTL_NOT_FOUND, "%s", err->text);
+		return cli_fail(
+			cli, SHUNT_CTL_NOT_FOUND,
+			"nothing to detach: no agent answers on %s and nothing is pinned in "
+			"%s; --socket and --bpffs name others",
+			cli->socket, cli->bpffs);
 	return cli_fail(cli, r == -EBUSY ? SHUNT_CTL_REFUSED : SHUNT_CTL_KERNEL, "%s", err->text);
 }
 

@@ -73,10 +73,10 @@ static void print_checks(const struct cli *cli, const json_t *checks)
 				print_text(cli, states[s].style, "%s", states[s].text);
 		}
 		print_text(cli, PRINT_BOLD, "  %-16s", cli_str(check, "name"));
-		print_text(cli, PRINT_PLAIN, "  %s", cli_str(check, "text"));
-		fputc('\n', cli->out);
+		fputs("  ", cli->out);
+		print_wrapped(cli->out, cli_str(check, "text"), 24, 24, 80);
 		if (*cli_str(check, "hint"))
-			print_wrapped(cli->out, cli_str(check, "hint"), 24, 80);
+			print_wrapped(cli->out, cli_str(check, "hint"), 0, 24, 80);
 	}
 }
 

@@ -4,7 +4,8 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 
-#define WIDTH 80
+#define WIDTH	    80
+#define HELP_COLUMN 26
 
 static void flag_title(const struct cli_flag *flag, char *buf, size_t size)
 {
@@ -19,21 +20,16 @@ static void flag_title(const struct cli_flag *flag, char *buf, size_t size)
 static void put_flags(FILE *out, const struct cli_flag *flags)
 {
 	char title[64];
+	int at;
 
 	for (; flags && flags->name; flags++) {
 		flag_title(flags, title, sizeof(title));
-		if (strlen(title) < 24) {
-			/* The help begins in column 26; the first word's indent is what is left. */
-			fprintf(out, "  %-23s ", title);
-			if (strlen(flags->help) <= WIDTH - 26) {
-				fprintf(out, "%s\n", flags->help);
-				continue;
-			}
+		at = fprintf(out, "  %s", title);
+		if (at > HELP_COLUMN - 1) {
 			fputc('\n', out);
-		} else {
-			fprintf(out, "  %s\n", title);
+			at = 0;
 		}
-		print_wrapped(out, flags->help, 26, WIDTH);
+		print_wrapped(out, flags->help, at, HELP_COLUMN, WIDTH);
 	}
 }
 
@@ -60,7 +56,7 @@ static unsigned all_exits(const struct cli_command *command)
 static void put_paragraphs(FILE *out, const char *text)
 {
 	while (*text) {
-		text = print_wrapped(out, text, 0, WIDTH);
+		text = print_wrapped(out, text, 0, 0, WIDTH);
 		if (*text)
 			fputc('\n', out);
 	}
@@ -68,7 +64,7 @@ static void put_paragraphs(FILE *out, const char *text)
 
 void cli_help_command(const struct cli_command *command, FILE *out)
 {
-	fprintf(out, "shunt %s%s%s - %s\n\n", command->name, *command->args ? " " : "",
+	fprintf(out, "shunt %s%s%s\n  %s\n\n", command->name, *command->args ? " " : "",
 		command->args, command->summary);
 	put_paragraphs(out, command->text);
 	if (command->flags) {

@@ -12,8 +12,7 @@ static const char *const style_codes[] = {
 	[PRINT_GOOD] = "\033[32m", [PRINT_WARN] = "\033[33m", [PRINT_BAD] = "\033[31m",
 };
 
-/* Names and reasons come from manifests and other users: no escape sequence may pass. */
-static void tame(char *text)
+void print_tame(char *text)
 {
 	for (; *text; text++) {
 		if ((unsigned char)*text < ' ' || *text == 0x7f)
@@ -50,7 +49,7 @@ void print_text(const struct cli *cli, enum print_style style, const char *fmt, 
 	va_end(args);
 	if (!text)
 		return;
-	tame(text);
+	print_tame(text);
 	put(cli, style, text);
 }
 
@@ -68,7 +67,7 @@ void print_cell(struct print_grid *grid, enum print_style style, const char *fmt
 		text = NULL;
 	va_end(args);
 	if (text)
-		tame(text);
+		print_tame(text);
 	grid->cells = cells;
 	grid->cells[grid->n_cells++] = (struct print_cell){ .text = text, .style = style };
 }
@@ -144,9 +143,10 @@ void print_grid(const struct cli *cli, struct print_grid *grid, int indent)
 	grid->n_cells = 0;
 }
 
-const char *print_wrapped(FILE *out, const char *text, int indent, int width)
+const char *print_wrapped(FILE *out, const char *text, int at, int indent, int width)
 {
-	int at = 0, len;
+	bool is_first = true;
+	int len;
 
 	while (*text && strncmp(text, "\n\n", 2)) {
 		if (*text == ' ' || *text == '\n') {
@@ -154,12 +154,14 @@ const char *print_wrapped(FILE *out, const char *text, int indent, int width)
 			continue;
 		}
 		len = (int)strcspn(text, " \n");
-		if (at && at + 1 + len > width) {
+		if (!is_first && at + 1 + len > width) {
 			fputc('\n', out);
 			at = 0;
+			is_first = true;
 		}
-		fprintf(out, "%*s%.*s", at ? 1 : indent, "", len, text);
-		at += (at ? 1 : indent) + len;
+		fprintf(out, "%*s%.*s", is_first ? indent - at : 1, "", len, text);
+		at = (is_first ? indent : at + 1) + len;
+		is_first = false;
 		text += len;
 	}
 	fputc('\n', out);

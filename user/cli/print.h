@@ -33,6 +33,9 @@ struct print_grid {
 		.columns = (columns_), .n_columns = (int)ARRAY_LEN(columns_)                       \
 	}
 
+/* Names and reasons come from manifests and other users: control characters become '?'. */
+void print_tame(char *text);
+
 /* Adds the next cell, row by row. Out of memory, the cell is empty. */
 void print_cell(struct print_grid *grid, enum print_style style, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -40,12 +43,17 @@ void print_cell(struct print_grid *grid, enum print_style style, const char *fmt
 /* Prints with @indent blanks before each line, and frees the cells. */
 void print_grid(const struct cli *cli, struct print_grid *grid, int indent);
 
-/* Text without a newline of its own; control characters become '?'. */
+/* Text without a newline of its own, tamed. */
 void print_text(const struct cli *cli, enum print_style style, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The first paragraph of @text, wrapped at @width columns, each line after @indent blanks.
- * Return: the paragraph behind it, "" if there is none. */
-const char *print_wrapped(FILE *out, const char *text, int indent, int width);
+/**
+ * print_wrapped - the first paragraph of @text, wrapped
+ * @at:     columns that the first line has already; at most @indent
+ * @indent: column where each line begins
+ *
+ * Return: the paragraph behind it, "" if there is none.
+ */
+const char *print_wrapped(FILE *out, const char *text, int at, int indent, int width);
 
 #endif

@@ -41,13 +41,12 @@ void status_print_agent(const struct cli *cli, const json_t *status)
 	char uptime[SHUNT_UNIT_STR_LEN];
 	bool is_ok = !strcmp(health, "ok");
 
-	print_text(cli, PRINT_PLAIN,
-		   "shuntd %s, up %s, generation %lld, %zu %s, %lld of %lld flows, ",
-		   cli_str(status, "version"),
+	print_text(cli, PRINT_PLAIN, "shuntd %s, ", cli_str(status, "version"));
+	print_text(cli, is_ok ? PRINT_GOOD : PRINT_WARN, "%s", health);
+	print_text(cli, PRINT_PLAIN, ", up %s, generation %lld, %zu %s, %lld/%lld flows",
 		   shunt_duration_str((uint64_t)cli_int(status, "uptime_s") * 1000, uptime),
 		   cli_int(status, "generation"), n_gates, n_gates == 1 ? "gate" : "gates",
 		   cli_int(flows, "used"), cli_int(flows, "capacity"));
-	print_text(cli, is_ok ? PRINT_GOOD : PRINT_WARN, "%s", health);
 	fputs("\n\n", cli->out);
 }
 
@@ -100,12 +99,16 @@ static const char *service_remark(const json_t *service)
 	return json_is_object(json_object_get(service, "override")) ? "override" : "";
 }
 
+/* What is wrong with the whole service also explains its variants: one is enough for a line. */
 static void remark_cell(struct print_grid *grid, const char *service, const char *variant)
 {
-	bool is_bad = *variant || (*service && strcmp(service, "override") != 0);
+	bool is_override = !strcmp(service, "override");
 
-	print_cell(grid, is_bad ? PRINT_WARN : PRINT_PLAIN, "%s%s%s", service,
-		   *service && *variant ? ", " : "", variant);
+	if (*service && !is_override)
+		print_cell(grid, PRINT_WARN, "%s", service);
+	else
+		print_cell(grid, *variant ? PRINT_WARN : PRINT_PLAIN, "%s%s%s", service,
+			   *service && *variant ? ", " : "", variant);
 }
 
 static void add_variant(struct print_grid *grid, const json_t *service, const json_t *variant,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ctl/line.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,9 +67,13 @@ int shunt_ctl_request_parse(const char *line, size_t len, json_t **ret_request,
 	int r;
 
 	request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
-	if (!request)
+	if (!request) {
+		/* jansson quotes what stands there, and one sentence is one line. */
+		for (char *c = where.text; *c; c++)
+			*c = iscntrl((unsigned char)*c) ? '?' : *c;
 		return shunt_err_set(err, -EINVAL, "the request is not JSON: %s at byte %d",
 				     where.text, where.position);
+	}
 	if (!json_is_object(request))
 		return shunt_err_set(err, -EINVAL, "a request is a JSON object");
 	r = check_members(request, err);

@@ -126,11 +126,11 @@ static int trial_map(void)
 static void add_trial(struct doctor *doctor, const char *name, const char *what, int r)
 {
 	if (r == 0)
-		doctor_add(doctor, SHUNT_CHECK_OK, name, "", "%s can be loaded", what);
+		doctor_add(doctor, SHUNT_CHECK_OK, name, "", "%s works", what);
 	else if (r == -EPERM || r == -EACCES)
 		doctor_add(doctor, SHUNT_CHECK_FAIL, name,
-			   "run as root, or with CAP_BPF and CAP_NET_ADMIN",
-			   "%s: no right to load it", what);
+			   "run as root, or with CAP_BPF and CAP_NET_ADMIN", "%s: no right to",
+			   what);
 	else
 		doctor_add(doctor, SHUNT_CHECK_FAIL, name,
 			   "the kernel lacks it: see CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF",
@@ -164,9 +164,11 @@ int shunt_doctor(const char *bpffs, struct shunt_check **ret_checks, size_t *ret
 	check_btf(&doctor);
 	check_jit(&doctor);
 	check_bpffs(&doctor);
-	add_trial(&doctor, "tc programs", "a tc program", trial_load(BPF_PROG_TYPE_SCHED_CLS, -1));
-	add_trial(&doctor, "xdp programs", "an XDP program", trial_load(BPF_PROG_TYPE_XDP, 2));
-	add_trial(&doctor, "maps", "an mmapable array", trial_map());
+	add_trial(&doctor, "tc programs", "loading a tc program",
+		  trial_load(BPF_PROG_TYPE_SCHED_CLS, -1));
+	add_trial(&doctor, "xdp programs", "loading an XDP program",
+		  trial_load(BPF_PROG_TYPE_XDP, 2));
+	add_trial(&doctor, "maps", "making an mmapable array", trial_map());
 	check_tcx(&doctor);
 	doctor_check_pins(&doctor);
 	doctor_check_sysctl(&doctor);

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "dialect/options.h"
+
+static const struct {
+	const char *text;
+	int r;
+	uint16_t port;
+} endpoints[] = {
+	{ "10.0.0.1:80", 0, 80 },
+	{ "[fd00::1]:443", 0, 443 },
+	{ "10.0.0.1:65535", 0, 65535 },
+	{ "10.0.0.1:0", -EINVAL, 0 },
+	{ "10.0.0.1:65536", -EINVAL, 0 },
+	{ "10.0.0.1", -EINVAL, 0 },
+	{ "10.0.0.1:", -EINVAL, 0 },
+	{ ":80", -EINVAL, 0 },
+	{ "fd00::1:80", -EINVAL, 0 },
+	{ "[10.0.0.1]:80", -EINVAL, 0 },
+	{ "[fd00::1:80", -EINVAL, 0 },
+	{ "[]:80", -EINVAL, 0 },
+	{ "[:80", -EINVAL, 0 },
+	{ "10.0.0.1:8a", -EINVAL, 0 },
+	{ "10.0.0.1:+8", -EINVAL, 0 },
+	{ "10.0.0.256:80", -EINVAL, 0 },
+	{ "", -EINVAL, 0 },
+	{ "10.0.0.1000000000000000000000000000000000000000000000000:80", -EINVAL, 0 },
+};
+
+Test(options, an_address_and_port_is_read_strictly)
+{
+	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+		struct shunt_ip ip;
+		uint16_t port = 0;
+
+		cr_expect_eq(shunt_addr_port_parse(endpoints[i].text, &ip, &port), endpoints[i].r,
+			     "%s", endpoints[i].text);
+		cr_expect_eq(port, endpoints[i].port, "%s", endpoints[i].text);
+	}
+}
+
+Test(options, what_was_set_arrives_at_the_translator)
+{
+	struct shunt_dialect_options options;
+	struct shunt_translate_opts opts;
+	struct shunt_err err = { 0 };
+
+	shunt_dialect_options_init(&options);
+	cr_expect_eq(shunt_dialect_options_set(&options, "entrypoint", "web=10.0.0.1:80", &err), 1);
+	cr_expect_eq(shunt_dialect_options_set(&options, "entrypoint", "web=[fd00::1]:80", &err),
+		     1);
+	cr_expect_eq(shunt_dialect_options_set(&options, "frontend-cidr", "203.0.113.0/24", &err),
+		     1);
+	cr_expect_eq(shunt_dialect_options_set(&options, "allow-node-endpoints", NULL, &err), 1);
+	cr_expect_eq(shunt_dialect_options_set(&options, "default-drain", "5m", &err), 1);
+	cr_expect_eq(shunt_dialect_options_set(&options, "socket", "/x", &err), 0);
+	shunt_dialect_options_get(&options, &opts);
+	cr_expect_eq(opts.n_entrypoints, 2);
+	cr_expect_str_eq(opts.entrypoints[1].name, "web");
+	cr_expect_eq(opts.entrypoints[1].ip.family, SHUNT_V6);
+	cr_expect_eq(opts.entrypoints[0].port, 80);
+	cr_expect_eq(opts.n_frontend_cidrs, 1);
+	cr_expect_eq(opts.frontend_cidrs[0].prefix_len, 24);
+	cr_expect(opts.allow_node_endpoints);
+	cr_expect_not(opts.allow_cross_namespace);
+	cr_expect_eq(opts.default_drain_s, 300);
+	shunt_dialect_options_free(&options);
+	cr_expect_null(options.entrypoints);
+}
+
+Test(options, a_wrong_value_is_refused_by_name)
+{
+	static const struct {
+		const char *name, *value;
+	} wrong[] = { { "entrypoint", "web" },		{ "entrypoint", "=10.0.0.1:80" },
+		      { "entrypoint", "web=10.0.0.1" }, { "frontend-cidr", "10.0.0.0/33" },
+		      { "frontend-cidr", "x" },		{ "default-drain", "soon" } };
+	struct shunt_dialect_options options;
+	char name[128] = "a", value[160];
+
+	shunt_dialect_options_init(&options);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		struct shunt_err err = { 0 };
+
+		cr_expect_eq(
+			shunt_dialect_options_set(&options, wrong[i].name, wrong[i].value, &err),
+			-EINVAL, "%s", wrong[i].value);
+		cr_expect(strstr(err.text, wrong[i].name) && strstr(err.text, wrong[i].value), "%s",
+			  err.text);
+	}
+	memset(name, 'n', SHUNT_NAME_LEN);
+	snprintf(value, sizeof(value), "%s=10.0.0.1:80", name);
+	cr_expect_eq(shunt_dialect_options_set(&options, "entrypoint", value, NULL), -EINVAL);
+	shunt_dialect_options_free(&options);
+}
+
+Test(options, the_nodes_own_addresses_are_found)
+{
+	struct shunt_dialect_options options;
+	bool has_loopback = false;
+
+	shunt_dialect_options_init(&options);
+	cr_assert_eq(shunt_dialect_options_add_node_addrs(&options), 0);
+	for (size_t i = 0; i < options.n_node_addrs; i++)
+		has_loopback |= options.node_addrs[i].family == SHUNT_V4 &&
+				options.node_addrs[i].addr.word_be[3] == htonl(0x7f000001);
+	cr_expect(has_loopback);
+	shunt_dialect_options_free(&options);
+}

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# What is made from the table of commands; included by the Makefile behind tests/tests.mk.
+
+MAN	:= $(BUILD)/man/shunt.8 $(BUILD)/man/shuntd.8
+
+.PHONY: man cli-docs
+man: $(MAN) ## Write the manual pages to $(BUILD)/man
+
+$(BUILD)/man/shunt.8: $(BUILD)/shunt
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)$< help --man > $@
+
+$(BUILD)/man/shuntd.8: $(BUILD)/shuntd
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)$< --man > $@
+
+cli-docs: $(BUILD)/shunt ## Write docs/cli.md anew (a test compares it)
+	$(Q)$< help --markdown > docs/cli.md
+
+# The tests of the command line call it as a function. The library comes once more behind it,
+# because the linker reads from left to right.
+CLI_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_cli_*.c))
+$(CLI_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(filter-out user/cli/main.c,$(CLI_SRC)))
+$(CLI_TESTS): LDLIBS := $(BUILD)/libshunt.a $(LDLIBS)
