@@ -129,5 +129,10 @@ int shunt_resolve(struct shunt_translation *t, struct shunt_model *ret_model);
  * shunt_field_*(), or -ENOMEM.
  */
 int shunt_translate_route(struct shunt_translation *t, const struct shunt_object *object);
+int shunt_translate_traefik_service(struct shunt_translation *t, const struct shunt_object *object);
+int shunt_translate_ingress_route(struct shunt_translation *t, const struct shunt_object *object);
+int shunt_translate_virtual_service(struct shunt_translation *t, const struct shunt_object *object);
+int shunt_translate_destination_rule(struct shunt_translation *t,
+				     const struct shunt_object *object);
 
 #endif

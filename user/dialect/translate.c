@@ -7,7 +7,10 @@
 #include "base/cleanup.h"
 #include "dialect/request.h"
 
-#define GATEWAY "gateway.networking.k8s.io"
+#define GATEWAY	    "gateway.networking.k8s.io"
+#define TRAEFIK	    "traefik.io/v1alpha1"
+#define TRAEFIK_OLD "traefik.containo.us/v1alpha1"
+#define ISTIO	    "networking.istio.io"
 
 /*
  * Every kind that we read. The order is the precedence: where two objects split the same
@@ -25,6 +28,18 @@ static const struct {
 	{ GATEWAY "/v1alpha2", "TCPRoute", shunt_translate_route },
 	{ GATEWAY "/v1", "UDPRoute", shunt_translate_route },
 	{ GATEWAY "/v1alpha2", "UDPRoute", shunt_translate_route },
+	{ TRAEFIK, "TraefikService", shunt_translate_traefik_service },
+	{ TRAEFIK_OLD, "TraefikService", shunt_translate_traefik_service },
+	{ TRAEFIK, "IngressRoute", shunt_translate_ingress_route },
+	{ TRAEFIK_OLD, "IngressRoute", shunt_translate_ingress_route },
+	{ TRAEFIK, "IngressRouteTCP", shunt_translate_ingress_route },
+	{ TRAEFIK_OLD, "IngressRouteTCP", shunt_translate_ingress_route },
+	{ ISTIO "/v1", "VirtualService", shunt_translate_virtual_service },
+	{ ISTIO "/v1beta1", "VirtualService", shunt_translate_virtual_service },
+	{ ISTIO "/v1alpha3", "VirtualService", shunt_translate_virtual_service },
+	{ ISTIO "/v1", "DestinationRule", shunt_translate_destination_rule },
+	{ ISTIO "/v1beta1", "DestinationRule", shunt_translate_destination_rule },
+	{ ISTIO "/v1alpha3", "DestinationRule", shunt_translate_destination_rule },
 	{ GATEWAY "/v1", "ReferenceGrant", NULL },
 	{ GATEWAY "/v1beta1", "ReferenceGrant", NULL },
 	{ "v1", "Service", NULL },

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "dialect/istio.h"
+
+/*
+ * DestinationRule: subsets are the pods of a Service that carry labels. Load balancing is
+ * Shunt's own, so a traffic policy is refused, but for the one that says as much: RANDOM.
+ */
+
+/* ---- hosts ------------------------------------------------------------------------------ */
+
+/* Copies @len bytes as a name. Return: whether they are one. */
+static bool copy_label(char name[SHUNT_NAME_LEN], const char *text, size_t len)
+{
+	if (!len || len >= SHUNT_NAME_LEN ||
+	    strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") < len)
+		return false;
+	memcpy(name, text, len);
+	name[len] = '\0';
+	return true;
+}
+
+int shunt_istio_read_host(const struct shunt_translation *t, const struct shunt_node *host,
+			  struct shunt_istio_host *ret_host)
+{
+	const char *own = host->object->namespace_, *text = "", *dot, *rest;
+	struct shunt_istio_host found;
+	int r = shunt_field_text(host, &text);
+	bool ok;
+
+	if (r < 0)
+		return r;
+	dot = strchrnul(text, '.');
+	ok = copy_label(found.service, text, dot - text);
+	if (*dot) {
+		rest = strchrnul(dot + 1, '.');
+		ok = ok && copy_label(found.namespace_, dot + 1, rest - (dot + 1)) &&
+		     (!*rest || !strcmp(rest, ".svc") || !strcmp(rest, ".svc.cluster.local"));
+	} else {
+		ok = ok && copy_label(found.namespace_, own, strlen(own));
+	}
+	if (!ok)
+		return shunt_field_error(host, -EOPNOTSUPP, NULL,
+					 "\"%.120s\" does not name a Service: NAME, NAME.NAMESPACE "
+					 "or NAME.NAMESPACE.svc.cluster.local",
+					 text);
+	if (strcmp(found.namespace_, own) && !t->opts->allow_cross_namespace)
+		return shunt_field_error(host, -EOPNOTSUPP, NULL,
+					 "%s is another namespace than the object's own, %s: only "
+					 "with --allow-cross-namespace",
+					 found.namespace_, own);
+	*ret_host = found;
+	return 0;
+}
+
+int shunt_istio_check_export(const struct shunt_node *spec)
+{
+	struct shunt_node list, item;
+	const char *text = "";
+	int r = shunt_field_list(spec, "exportTo", &list);
+
+	for (size_t i = 0; r > 0 && i < shunt_field_length(&list); i++) {
+		item = shunt_field_item(&list, i);
+		r = shunt_field_text(&item, &text);
+		if (!r && strcmp(text, "*"))
+			r = shunt_field_error(&item, -EOPNOTSUPP, NULL,
+					      "Shunt splits for clients of all namespaces: only "
+					      "\"*\"");
+		else if (!r)
+			r = 1;
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- DestinationRule --------------------------------------------------------------------- */
+
+static int check_policy(const struct shunt_node *node)
+{
+	static const char *const policy_fields[] = { "loadBalancer", NULL };
+	static const char *const balancer_fields[] = { "simple", NULL };
+	struct shunt_node policy, balancer;
+	const char *simple = "RANDOM";
+	int r = shunt_field_object(node, "trafficPolicy", &policy);
+
+	if (r > 0)
+		r = shunt_field_only(&policy, policy_fields);
+	else
+		return r;
+	if (!r)
+		r = shunt_field_object(&policy, "loadBalancer", &balancer);
+	if (r <= 0)
+		return r;
+	r = shunt_field_only(&balancer, balancer_fields);
+	if (!r)
+		r = shunt_field_string(&balancer, "simple", &simple);
+	if (r < 0 || !strcmp(simple, "RANDOM") || !strcmp(simple, "UNSPECIFIED"))
+		return r < 0 ? r : 0;
+	return shunt_field_error(&balancer, -EOPNOTSUPP, "simple",
+				 "Shunt places connections by a hash, which is RANDOM, not %.60s",
+				 simple);
+}
+
+static int check_labels(const struct shunt_node *subset)
+{
+	struct shunt_node labels;
+	const char *key;
+	json_t *value;
+	int r = shunt_field_object(subset, "labels", &labels);
+
+	if (r <= 0)
+		return r;
+	json_object_foreach ((json_t *)labels.json, key, value)
+		if (!json_is_string(value))
+			return shunt_field_error(&labels, -EINVAL, key, "must be a string");
+	return 0;
+}
+
+static int check_subset(const struct shunt_node *list, size_t i)
+{
+	static const char *const known[] = { "name", "labels", "trafficPolicy", NULL };
+	struct shunt_node subset, name;
+	const char *text = "";
+	int r = shunt_field_item_object(list, i, &subset);
+
+	if (!r)
+		r = shunt_field_only(&subset, known);
+	if (!r)
+		r = shunt_field_need(&subset, "name", &name);
+	if (r > 0)
+		r = shunt_field_label(&subset, "name", &text);
+	if (r > 0)
+		r = check_labels(&subset);
+	return r < 0 ? r : check_policy(&subset);
+}
+
+/* Checks all of @object; *ret_subsets is its list, with json NULL if it has none. */
+static int read_rule(const struct shunt_translation *t, const struct shunt_object *object,
+		     struct shunt_err *err, struct shunt_istio_host *ret_host,
+		     struct shunt_node *ret_subsets)
+{
+	static const char *const root_fields[] = { "apiVersion", "kind",   "metadata",
+						   "spec",	 "status", NULL };
+	static const char *const known[] = { "host", "subsets", "trafficPolicy", "exportTo", NULL };
+	struct shunt_node root = shunt_field_root(object, err), spec, host;
+	int r = shunt_field_only(&root, root_fields);
+
+	if (!r)
+		r = shunt_field_need(&root, "spec", &spec);
+	if (r > 0)
+		r = shunt_field_object(&root, "spec", &spec);
+	if (r > 0)
+		r = shunt_field_only(&spec, known);
+	if (!r)
+		r = shunt_istio_check_export(&spec);
+	if (!r)
+		r = check_policy(&spec);
+	if (!r)
+		r = shunt_field_need(&spec, "host", &host);
+	if (r > 0)
+		r = shunt_istio_read_host(t, &host, ret_host);
+	if (r < 0)
+		return r;
+	*ret_subsets = (struct shunt_node){ 0 };
+	r = shunt_field_list(&spec, "subsets", ret_subsets);
+	for (size_t i = 0; r > 0 && i < shunt_field_length(ret_subsets); i++) {
+		r = check_subset(ret_subsets, i);
+		if (!r)
+			r = 1;
+	}
+	return r < 0 ? r : 0;
+}
+
+int shunt_translate_destination_rule(struct shunt_translation *t, const struct shunt_object *object)
+{
+	struct shunt_conditions *conditions;
+	struct shunt_istio_host host;
+	struct shunt_node subsets;
+	int r = read_rule(t, object, &t->err, &host, &subsets);
+
+	if (r < 0)
+		return r;
+	conditions = shunt_report(&t->reports, object);
+	if (!conditions)
+		return -ENOMEM;
+	return shunt_conditions_set(
+		conditions, "Accepted", "True", "Accepted", "%zu subsets of %s/%s",
+		subsets.json ? shunt_field_length(&subsets) : 0, host.namespace_, host.service);
+}
+
+/* ---- the way from a VirtualService --------------------------------------------------------- */
+
+/* The host of a rule that may be wrong elsewhere, or false. */
+static bool is_about(const struct shunt_translation *t, const struct shunt_object *rule,
+		     const struct shunt_istio_host *host)
+{
+	struct shunt_istio_host found;
+	struct shunt_err ignored;
+	struct shunt_node root = shunt_field_root(rule, &ignored), spec, node;
+
+	return shunt_field_object(&root, "spec", &spec) > 0 &&
+	       shunt_field_any(&spec, "host", &node) > 0 &&
+	       !shunt_istio_read_host(t, &node, &found) && !strcmp(found.service, host->service) &&
+	       !strcmp(found.namespace_, host->namespace_);
+}
+
+/* Return: whether @subsets has one of this name. */
+static bool find_labels(const struct shunt_node *subsets, const char *name,
+			const json_t **ret_labels)
+{
+	const json_t *subset, *labels;
+	size_t i;
+
+	json_array_foreach (subsets->json, i, subset) {
+		const char *found = json_string_value(json_object_get(subset, "name"));
+
+		if (!found || strcmp(found, name))
+			continue;
+		labels = json_object_get(subset, "labels");
+		*ret_labels = json_is_object(labels) ? labels : NULL;
+		return true;
+	}
+	return false;
+}
+
+/* The error of @rule becomes one of the object that builds on it: say whose it is. */
+static int blame(struct shunt_translation *t, const struct shunt_object *rule, int r)
+{
+	char text[sizeof(t->err.text)];
+
+	memcpy(text, t->err.text, sizeof(text));
+	snprintf(t->err.text, sizeof(t->err.text), "(of DestinationRule %s/%s) %.300s",
+		 rule->namespace_, rule->name, text);
+	return r;
+}
+
+static int search(struct shunt_translation *t, const char *namespace_,
+		  const struct shunt_istio_host *host, const char *subset,
+		  const json_t **ret_labels)
+{
+	const struct shunt_object *rule;
+	struct shunt_istio_host found;
+	struct shunt_node subsets;
+	size_t pos = 0;
+	int r;
+
+	while ((rule = shunt_world_next(&t->world, "networking.istio.io", "DestinationRule",
+					&pos))) {
+		if (strcmp(rule->namespace_, namespace_) || !is_about(t, rule, host))
+			continue;
+		r = read_rule(t, rule, &t->err, &found, &subsets);
+		if (r < 0)
+			return blame(t, rule, r);
+		if (find_labels(&subsets, subset, ret_labels))
+			return 1;
+	}
+	return 0;
+}
+
+int shunt_istio_find_subset(struct shunt_translation *t, const char *from,
+			    const struct shunt_istio_host *host, const char *subset,
+			    const json_t **ret_labels)
+{
+	int r = search(t, from, host, subset, ret_labels);
+
+	if (!r && strcmp(from, host->namespace_))
+		r = search(t, host->namespace_, host, subset, ret_labels);
+	return r;
+}
