@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * libFuzzer: any bytes through the YAML reader, the translators and the model.
- *
- *   make fuzz T=yaml
- */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "dialect/dialect.h"
 #include "source/yaml/yaml.h"
 
+/*
+ * Any bytes through the YAML reader, the translators and the model. Linked with libFuzzer or
+ * with driver.c.
+ */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct shunt_translate_opts opts = { .default_drain_s = 60 };
