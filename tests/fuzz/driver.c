@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,16 +54,35 @@ static void load(const char *dir, const char *name)
 	n_inputs++;
 }
 
+static const uint8_t *current;
+static size_t current_size;
+
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "abort_on_error=1";
+}
+
+/* Only what may be called from a signal handler. */
+static void save_input(int signal_number)
+{
+	int fd = open("fuzz-input", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd >= 0 && write(fd, current, current_size) < 0)
+		_exit(3);
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
 static void run(const uint8_t *data, size_t size)
 {
 	/* A buffer of the exact size, so that reading past its end is seen. */
 	uint8_t *copy = malloc(size ? size : 1);
-	FILE *file = fopen("fuzz-input", "w");
 
-	if (!copy || !file)
+	if (!copy)
 		exit(2);
-	fwrite(data, 1, size, file);
-	fclose(file);
+	current = data;
+	current_size = size;
 	memcpy(copy, data, size);
 	LLVMFuzzerTestOneInput(copy, size);
 	free(copy);
@@ -122,6 +143,7 @@ int main(int argc, char **argv)
 	closedir(dir);
 	if (!n_inputs)
 		return 2;
+	signal(SIGABRT, save_input);
 
 	for (size_t i = 0; i < n_inputs; i++)
 		run(inputs[i].data, inputs[i].size);
@@ -131,7 +153,6 @@ int main(int argc, char **argv)
 		memcpy(data, input->data, input->size);
 		run(data, mutate(data, input->size));
 	}
-	unlink("fuzz-input");
 	printf("%zu inputs, %ld mutants\n", n_inputs, rounds);
 	return 0;
 }

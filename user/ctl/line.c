@@ -53,7 +53,7 @@ static int check_members(json_t *request, struct shunt_err *err)
 		if (strcmp(key, "command") && strcmp(key, "args"))
 			return shunt_err_set(
 				err, -EINVAL,
-				"a request has \"command\" and \"args\", not \"%.60s\"", key);
+				"a request has \"command\" and \"args\", nothing else");
 	}
 	return 0;
 }
