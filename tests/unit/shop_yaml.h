@@ -4,7 +4,7 @@
 
 /*
  * A small shop for the tests of dialects: Service app is split over the Services blue and
- * green, each with port 80 named http, two ready pods, 10.1.0.x and 10.2.0.x. 31 lines each.
+ * green, each with port 80 named http and two ready pods: 10.1.0.x, 10.2.0.x.
  */
 #define SHOP_SERVICE(name, ip)                                                                     \
 	"---\n"                                                                                    \
