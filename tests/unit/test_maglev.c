@@ -106,7 +106,10 @@ Test(maglev, weights_are_met_within_one_percent, .init = setup)
 		fill(backends, 4, table);
 		for (int b = 0; b < 4; b++) {
 			double share = (double)slots_of(table, size, b) / size;
+			double due = size * sets[s][b] / total;
 
+			cr_assert(fabs(share * size - due) <= 1, "set %zu, backend %d: %f of %f", s,
+				  b, share * size, due);
 			cr_assert(fabs(share - sets[s][b] / total) < 0.01,
 				  "set %zu, backend %d: %f", s, b, share);
 		}
