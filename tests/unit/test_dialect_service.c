@@ -165,12 +165,12 @@ static const struct {
 	  "shunt.io/session-seconds: '7'}}\n"
 	  "spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}]}\n" BLUE ROUTE,
 	  " session/32/128/7s by shop/r\n", NULL },
-	{ "a wrong annotation of the Service refuses the split",
+	{ "a wrong annotation of the Service refuses the Service",
 	  "apiVersion: v1\nkind: Service\n"
 	  "metadata: {name: api, namespace: shop, annotations: {shunt.io/affinity-prefix: "
 	  "'33/1'}}\n"
 	  "spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}]}\n" BLUE ROUTE,
-	  "report TCPRoute shop/r\n  Accepted=False/Invalid: t.yaml:3:80: "
+	  "report Service shop/api\n  Accepted=False/Invalid: t.yaml:3:80: "
 	  "metadata.annotations.shunt.io/affinity-prefix: \"33/1\" is not \"1..32/1..128\"\n",
 	  HEAD },
 

@@ -132,9 +132,9 @@ static int read_annotations(const struct shunt_object *object, struct shunt_err 
 }
 
 int shunt_annotations_read(const struct shunt_translate_opts *opts,
-			const struct shunt_world_service *service,
-			const struct shunt_object *object, struct shunt_err *err,
-			struct shunt_split_settings *ret_settings)
+			   const struct shunt_world_service *service,
+			   const struct shunt_object *object, struct shunt_err *err,
+			   struct shunt_split_settings *ret_settings)
 {
 	struct shunt_split_settings settings = {
 		.affinity = {
@@ -160,4 +160,11 @@ int shunt_annotations_read(const struct shunt_translate_opts *opts,
 	if (!r)
 		*ret_settings = settings;
 	return r;
+}
+
+int shunt_annotations_check(const struct shunt_object *object, struct shunt_err *err)
+{
+	struct shunt_split_settings ignored = { 0 };
+
+	return read_annotations(object, err, &ignored);
 }

@@ -42,8 +42,11 @@ struct shunt_split_settings {
  * Return: 0 or -EINVAL with @err filled.
  */
 int shunt_annotations_read(const struct shunt_translate_opts *opts,
-			const struct shunt_world_service *service,
-			const struct shunt_object *object, struct shunt_err *err,
-			struct shunt_split_settings *ret_settings);
+			   const struct shunt_world_service *service,
+			   const struct shunt_object *object, struct shunt_err *err,
+			   struct shunt_split_settings *ret_settings);
+
+/* Are the annotations of @object right? Return: 0 or -EINVAL with @err filled. */
+int shunt_annotations_check(const struct shunt_object *object, struct shunt_err *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "dialect/field.h"
+#include "dialect/settings.h"
 
 int shunt_world_proto(const struct shunt_node *node, const char *key, uint8_t *ret_proto)
 {
@@ -343,5 +344,5 @@ int shunt_world_decode_service(const struct shunt_object *object, struct shunt_e
 		return r;
 	service->source_ranges = r > 0 && shunt_field_length(&ranges);
 	list_left_out(service, &spec);
-	return 0;
+	return shunt_annotations_check(object, err);
 }
