@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "agent/gates.h"
+#include "agent/netlink.h"
+#include "base/cleanup.h"
+
+/* ---- patterns ------------------------------------------------------------------------------ */
+
+Test(gates, a_pattern_names_a_hook_or_means_tc)
+{
+	struct agent_gate_pattern p;
+
+	cr_assert_eq(agent_gate_parse("eth0", &p, NULL), 0);
+	cr_assert(p.literal && p.hook == SHUNT_HOOK_TC && !strcmp(p.pattern, "eth0"));
+	cr_assert_eq(agent_gate_parse("veth*:tc", &p, NULL), 0);
+	cr_assert(!p.literal && p.hook == SHUNT_HOOK_TC && !strcmp(p.pattern, "veth*"));
+	cr_assert_eq(agent_gate_parse("eth[0-3]:xdp", &p, NULL), 0);
+	cr_assert(!p.literal && p.hook == SHUNT_HOOK_XDP && !strcmp(p.pattern, "eth[0-3]"));
+}
+
+Test(gates, a_bad_pattern_is_refused_with_a_sentence)
+{
+	static const char *const bad[] = {
+		"",
+		"  ",
+		":xdp",
+		"eth0:",
+		"eth0:foo",
+		"a/b",
+		"eth[",
+		"eth[!]",
+		"a b:tc",
+		"sixteen-chars-xx",
+		"eth0:tc:xdp",
+	};
+	struct agent_gate_pattern p = { .pattern = "untouched" };
+	struct shunt_err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		memset(&err, 0, sizeof(err));
+		cr_expect_eq(agent_gate_parse(bad[i], &p, &err), -EINVAL, "%s", bad[i]);
+		cr_expect(err.text[0], "%s", bad[i]);
+		cr_expect_str_eq(p.pattern, "untouched");
+	}
+}
+
+Test(gates, the_first_pattern_that_matches_counts)
+{
+	const struct agent_gate_pattern patterns[] = {
+		{ .pattern = "veth1", .hook = SHUNT_HOOK_XDP, .literal = true },
+		{ .pattern = "veth*", .hook = SHUNT_HOOK_TC },
+	};
+
+	cr_assert_eq(agent_gate_match(patterns, 2, "veth1"), &patterns[0]);
+	cr_assert_eq(agent_gate_match(patterns, 2, "veth10"), &patterns[1]);
+	cr_assert_null(agent_gate_match(patterns, 2, "eth0"));
+}
+
+/* ---- following the interfaces ---------------------------------------------------------------- */
+
+static struct {
+	char log[512]; /* "+eth0 -3 !eth0 " */
+	int fail;      /* what the next attachments return */
+	const char *why;
+} host;
+
+static void note(const char *sign, const char *what)
+{
+	size_t len = strlen(host.log);
+
+	snprintf(host.log + len, sizeof(host.log) - len, "%s%s ", sign, what);
+}
+
+static int attach(void *ctx, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
+		  struct shunt_gate *ret_gate, struct shunt_err *err)
+{
+	(void)ctx;
+	if (host.fail)
+		return shunt_err_set(err, host.fail, "%s", host.why);
+	note(hook == SHUNT_HOOK_XDP ? "x" : "t", ifname);
+	ret_gate->ifindex = ifindex;
+	return 0;
+}
+
+static int detach(void *ctx, uint32_t ifindex)
+{
+	char index[16];
+
+	(void)ctx;
+	snprintf(index, sizeof(index), "%u", ifindex);
+	note("-", index);
+	return 0;
+}
+
+static void changed(void *ctx, enum agent_gate_change change, const struct agent_gate *gate)
+{
+	(void)ctx;
+	note(change == AGENT_GATE_ATTACHED ? "up:"
+	     : change == AGENT_GATE_GONE   ? "gone:"
+					   : "failed:",
+	     gate->ifname);
+}
+
+static const struct agent_gate_pattern patterns[] = {
+	{ .pattern = "eth0", .hook = SHUNT_HOOK_XDP, .literal = true },
+	{ .pattern = "veth*", .hook = SHUNT_HOOK_TC },
+};
+
+static struct agent_gates gates;
+
+static void setup(void)
+{
+	memset(&host, 0, sizeof(host));
+	gates = (struct agent_gates){
+		.patterns = patterns,
+		.n_patterns = ARRAY_LEN(patterns),
+		.ops = { .attach = attach, .detach = detach, .changed = changed },
+	};
+}
+
+static void teardown(void)
+{
+	agent_gates_free(&gates);
+}
+
+TestSuite(gates_sync, .init = setup, .fini = teardown);
+
+/* Syncs with the given interfaces; the log must say @expected then. */
+#define SYNC(verify, expected, ...)                                                                \
+	do {                                                                                       \
+		const struct agent_link links[] = { __VA_ARGS__ };                                 \
+		host.log[0] = '\0';                                                                \
+		cr_assert_eq(agent_gates_sync(&gates, links, ARRAY_LEN(links), verify), 0);        \
+		cr_assert_str_eq(host.log, expected);                                              \
+	} while (0)
+
+Test(gates_sync, interfaces_that_match_are_attached_once)
+{
+	SYNC(false, "xeth0 up:eth0 tveth1 up:veth1 ", { 1, "lo" }, { 2, "eth0" }, { 3, "veth1" });
+	SYNC(false, "", { 1, "lo" }, { 2, "eth0" }, { 3, "veth1" });
+	cr_assert(agent_gates_ready(&gates));
+}
+
+Test(gates_sync, the_slow_look_attaches_again_without_an_event)
+{
+	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+	SYNC(true, "tveth1 ", { 3, "veth1" });
+}
+
+Test(gates_sync, a_vanished_interface_is_forgotten)
+{
+	SYNC(false, "tveth1 up:veth1 tveth2 up:veth2 ", { 3, "veth1" }, { 4, "veth2" });
+	SYNC(false, "-3 gone:veth1 ", { 4, "veth2" });
+	SYNC(false, "-4 gone:veth2 ", { 1, "lo" });
+	cr_assert_eq(gates.n, 0);
+}
+
+Test(gates_sync, a_renamed_interface_follows_its_new_name)
+{
+	SYNC(false, "", { 3, "tmp0" });
+	SYNC(false, "tveth9 up:veth9 ", { 3, "veth9" });
+	SYNC(false, "", { 3, "veth8" });
+	SYNC(false, "-3 gone:veth8 xeth0 up:eth0 ", { 3, "eth0" });
+	SYNC(false, "-3 gone:eth0 ", { 3, "other" });
+}
+
+Test(gates_sync, an_index_that_is_used_again_is_attached_anew)
+{
+	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+	agent_gates_forget(&gates, 3);
+	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+}
+
+Test(gates_sync, a_failure_is_told_once_and_tried_again)
+{
+	host.fail = -EPERM;
+	host.why = "no right";
+	SYNC(false, "failed:eth0 ", { 2, "eth0" });
+	SYNC(true, "", { 2, "eth0" });
+	cr_assert_not(agent_gates_ready(&gates));
+	host.why = "another reason";
+	SYNC(false, "failed:eth0 ", { 2, "eth0" });
+	host.fail = 0;
+	SYNC(false, "xeth0 up:eth0 ", { 2, "eth0" });
+	cr_assert(agent_gates_ready(&gates));
+	cr_assert_str_empty(gates.items[0].problem);
+}
+
+Test(gates_sync, ready_waits_for_named_interfaces_only)
+{
+	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+	cr_assert_not(agent_gates_ready(&gates));
+	cr_assert_null(agent_gates_find(&gates, &patterns[0]));
+	SYNC(false, "xeth0 up:eth0 ", { 2, "eth0" }, { 3, "veth1" });
+	cr_assert(agent_gates_ready(&gates));
+}
+
+/* ---- netlink ----------------------------------------------------------------------------------
+ */
+
+struct link_message {
+	struct nlmsghdr hdr;
+	struct ifinfomsg info;
+};
+
+static struct link_message message(uint16_t type, uint8_t family, int index)
+{
+	return (struct link_message){
+		.hdr = { .nlmsg_len = sizeof(struct link_message), .nlmsg_type = type },
+		.info = { .ifi_family = family, .ifi_index = index },
+	};
+}
+
+Test(netlink, only_a_link_that_is_deleted_is_listed)
+{
+	const struct link_message messages[] = {
+		message(RTM_NEWLINK, AF_UNSPEC, 3),
+		message(RTM_DELLINK, AF_BRIDGE, 4), /* it left its bridge */
+		message(RTM_DELLINK, AF_UNSPEC, 5),
+		message(RTM_DELLINK, AF_UNSPEC, 6),
+	};
+	struct agent_netlink_news news = { 0 };
+
+	cr_assert_eq(agent_netlink_parse(messages, sizeof(messages), &news), 0);
+	cr_assert(news.any);
+	cr_assert_eq(news.n_deleted, 2);
+	cr_assert_eq(news.deleted[0], 5);
+	cr_assert_eq(news.deleted[1], 6);
+	free(news.deleted);
+}
+
+Test(netlink, a_cut_message_is_left_alone)
+{
+	const struct link_message whole = message(RTM_DELLINK, AF_UNSPEC, 5);
+	struct agent_netlink_news news = { 0 };
+
+	for (size_t len = 0; len < sizeof(whole); len++) {
+		struct link_message *cut = malloc(sizeof(whole));
+
+		memcpy(cut, &whole, sizeof(whole));
+		cr_assert_eq(agent_netlink_parse(cut, len, &news), 0);
+		free(cut);
+	}
+	cr_assert_eq(news.n_deleted, 0);
+	cr_assert_not(news.any);
+}
+
+Test(netlink, the_loopback_interface_and_its_address_are_found)
+{
+	CLEANUP(freep) struct agent_link *links = NULL;
+	CLEANUP(freep) struct shunt_ip *addrs = NULL;
+	bool found_link = false;
+	size_t n;
+
+	cr_assert_eq(agent_links(&links, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		found_link |= !strcmp(links[i].ifname, "lo") && links[i].ifindex;
+	cr_assert(found_link);
+	cr_assert_eq(agent_addresses(&addrs, &n), 0);
+	for (size_t i = 1; i < n; i++)
+		cr_assert(addrs[i - 1].family <= addrs[i].family);
+}

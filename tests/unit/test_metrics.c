@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <criterion/criterion.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "metrics/text.h"
+
+static struct shunt_stats_variant variants[] = {
+	{ .id = 1,
+	  .name = { "shop", "web", "blue" },
+	  .own = { .connections = 7, .rejects = 2 },
+	  .first_backend = 0,
+	  .n_backends = 2 },
+	{ .id = 2, .name = { "shop", "web", "a\"b\\c\nd" }, .first_backend = 2 },
+};
+
+static struct shunt_stats_backend backends[] = {
+	{ .id = 1, .variant = 1, .port = 8080, .proto = IPPROTO_TCP, .active = 3 },
+	{ .id = 2, .variant = 1, .port = 53, .proto = IPPROTO_UDP },
+};
+
+static const struct shunt_metrics_weight weights[] = {
+	{ "shop", "web", "blue", "80/TCP", 95, 0.95 },
+	{ "shop", "web", "green", "80/TCP", 5, 0.05 },
+};
+
+static const struct shunt_metrics_gate gates[] = { { "eth0", "xdp", true },
+						   { "eth1", "tc", false } };
+
+/* The text of some statistics, of none with @empty. */
+static char *text_of(bool empty)
+{
+	struct shunt_stats stats = { .flow_capacity = 1024, .generation = 14 };
+	struct shunt_metrics metrics = { .stats = &stats,
+					 .version = "1.2.3",
+					 .config_age_seconds = 0.5 };
+	char *text;
+	size_t len;
+
+	if (!empty) {
+		cr_assert_eq(shunt_ip_parse("10.0.0.1", &backends[0].ip), 0);
+		cr_assert_eq(shunt_ip_parse("fd00::1", &backends[1].ip), 0);
+		backends[0].counters.bytes_out = 123456789012ull;
+		stats.variants = variants;
+		stats.n_variants = ARRAY_LEN(variants);
+		stats.backends = backends;
+		stats.n_backends = ARRAY_LEN(backends);
+		metrics.weights = weights;
+		metrics.n_weights = ARRAY_LEN(weights);
+		metrics.gates = gates;
+		metrics.n_gates = ARRAY_LEN(gates);
+		stats.flow_states[SHUNT_F_ESTABLISHED] = 3;
+	}
+	cr_assert_eq(shunt_metrics_text(&metrics, &text, &len), 0);
+	cr_assert_eq(strlen(text), len);
+	return text;
+}
+
+static void assert_line(const char *text, const char *line)
+{
+	char wanted[256];
+
+	snprintf(wanted, sizeof(wanted), "\n%s\n", line);
+	cr_expect(strstr(text, wanted), "no line %s", line);
+}
+
+static void assert_promtool_likes(const char *text)
+{
+	FILE *tool = popen("promtool check metrics", "w");
+	int status;
+
+	cr_assert_not_null(tool);
+	fputs(text, tool);
+	status = pclose(tool);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "promtool says %d",
+		  WEXITSTATUS(status));
+}
+
+Test(metrics, promtool_finds_nothing_to_say)
+{
+	CLEANUP(freep) char *text = text_of(false);
+	CLEANUP(freep) char *empty = text_of(true);
+
+	assert_promtool_likes(text);
+	assert_promtool_likes(empty);
+}
+
+Test(metrics, a_backend_without_traffic_has_zeros)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_connections_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",backend=\"10.0.0.1:8080\"} 0");
+	assert_line(text, "shunt_packets_total{namespace=\"shop\",service=\"web\",variant=\"blue\","
+			  "backend=\"[fd00::1]:53/udp\",direction=\"out\"} 0");
+	assert_line(text, "shunt_rejects_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",backend=\"10.0.0.1:8080\"} 0");
+}
+
+Test(metrics, figures_stand_where_they_belong)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_connections_active{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",backend=\"10.0.0.1:8080\"} 3");
+	assert_line(text, "shunt_bytes_total{namespace=\"shop\",service=\"web\",variant=\"blue\","
+			  "backend=\"10.0.0.1:8080\",direction=\"out\"} 123456789012");
+	assert_line(text, "shunt_variant_weight{namespace=\"shop\",service=\"web\","
+			  "variant=\"green\",ports=\"80/TCP\"} 5");
+	assert_line(text, "shunt_variant_share{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",ports=\"80/TCP\"} 0.95");
+	assert_line(text, "shunt_flow_entries{state=\"established\"} 3");
+	assert_line(text, "shunt_gate_up{interface=\"eth1\",hook=\"tc\"} 0");
+	assert_line(text, "shunt_generation 14");
+	assert_line(text, "shunt_config_age_seconds 0.500");
+}
+
+Test(metrics, what_no_backend_took_is_in_a_series_of_its_own)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_connections_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",backend=\"other\"} 7");
+	assert_line(text, "shunt_rejects_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",backend=\"other\"} 2");
+}
+
+Test(metrics, label_values_are_escaped)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_connections_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"a\\\"b\\\\c\\nd\",backend=\"other\"} 0");
+}
+
+Test(metrics, every_reason_has_a_series_from_the_first_moment)
+{
+	CLEANUP(freep) char *text = text_of(true);
+	char line[96];
+
+#define EXPECT_REASON(name, action, words)                                                         \
+	snprintf(line, sizeof(line), "shunt_packets_by_reason_total{reason=\"%s\"} 0", #name);     \
+	assert_line(text, line);
+	SHUNT_REASONS(EXPECT_REASON)
+#undef EXPECT_REASON
+}
