@@ -155,7 +155,7 @@ int shunt_file_read(const char *path, size_t max, char **ret_text, size_t *ret_l
 	CLEANUP(fd_closep) int fd = -EBADF;
 	CLEANUP(freep) char *text = NULL;
 	struct stat st;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
