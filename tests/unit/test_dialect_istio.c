@@ -444,6 +444,22 @@ Test(istio, random_balancing_is_what_is_done_anyway)
 	shunt_model_free(&model);
 }
 
+Test(istio, the_rule_of_another_host_is_not_asked)
+{
+	struct shunt_model model;
+	const struct shunt_model_service *app =
+		one(SHOP PODS OBJECT("DestinationRule", "a",
+				     "{host: blue, subsets: [{name: blue, labels: {version: v2}}]}")
+			    OBJECT("DestinationRule", "b",
+				   "{host: green, trafficPolicy: {tls: {mode: SIMPLE}}}")
+				    SUBSETS VIRTUAL_SERVICE("{hosts: [app], http: [{route: [" TO(
+					    "blue", "1") "]}]}"),
+		    &model);
+
+	cr_expect_eq(app->variants[0].n_backends, 2);
+	shunt_model_free(&model);
+}
+
 Test(istio, of_two_rules_for_a_host_the_subset_is_found_in_either)
 {
 	struct shunt_model model;
