@@ -334,6 +334,22 @@ Test(ctl, a_line_at_the_limit_is_taken)
 	fake_agent_stop(agent);
 }
 
+Test(ctl, the_client_hears_a_refusal_that_comes_while_it_still_writes)
+{
+	struct fake_agent *agent = fake_agent_start(handle, NULL, NULL);
+	json_auto_t *args = json_pack("{s:o}", "x", long_string(8 * SHUNT_CTL_MAX_REQUEST));
+	struct shunt_err err = { 0 };
+	json_t *result = NULL;
+	int exit_code;
+
+	cr_assert_eq(shunt_ctl_call(fake_agent_socket(agent), "echo", args, TIMEOUT_MS, &result,
+				    &exit_code, &err),
+		     -EREMOTEIO, "%s", err.text);
+	cr_assert_eq(exit_code, SHUNT_CTL_USAGE);
+	cr_assert(strstr(err.text, "longer than 1 MiB"), "%s", err.text);
+	fake_agent_stop(agent);
+}
+
 Test(ctl, half_a_line_ends_after_the_idle_time_however_it_drips)
 {
 	struct shunt_ctl_server_opts opts = { .idle_ms = 300 };
@@ -456,6 +472,7 @@ Test(ctl, a_foreign_user_is_refused)
 		read_all(fd, buf, sizeof(buf), TIMEOUT_MS);
 		_exit(write(pipe_fds[1], buf, strlen(buf)) > 0 ? 0 : 1);
 	}
+	close(pipe_fds[1]);
 	wait(&status);
 	cr_assert_gt(read(pipe_fds[0], buf, sizeof(buf) - 1), 0);
 	cr_assert_one_refusal(buf, "PERMISSION");

@@ -27,7 +27,6 @@ struct peer {
 	struct shunt_ctl_reply *reply; /* the request that is being carried out */
 	bool writing, following, closing;
 	bool close_after_write;
-	bool dispatching; /* next_request() is on the stack */
 };
 
 struct shunt_ctl_reply {
@@ -241,23 +240,21 @@ static void read_on(struct peer *peer)
 		peer_close(peer);
 }
 
-/* Carries out the next line if there is one and the one before is answered and read. */
+/*
+ * Carries out the next line if there is one. Called when something was read, which is not
+ * while a request is open, and when an answer is out.
+ */
 static void next_request(struct peer *peer)
 {
 	char *newline;
 	size_t len;
-
-	if (peer->dispatching || peer->reply || peer->writing || peer->closing)
-		return;
 
 	newline = peer->len ? memchr(peer->buf, '\n', peer->len) : NULL;
 	if (newline && newline - peer->buf <= SHUNT_CTL_MAX_REQUEST) {
 		/* Nothing more is read meanwhile: the peer's socket holds the rest back. */
 		uv_read_stop((uv_stream_t *)&peer->pipe);
 		len = newline - peer->buf;
-		peer->dispatching = true;
 		dispatch(peer, peer->buf, len);
-		peer->dispatching = false;
 		peer->len -= len + 1;
 		memmove(peer->buf, newline + 1, peer->len);
 		return;
