@@ -251,6 +251,16 @@ Test(netlink, a_cut_message_is_left_alone)
 	cr_assert_not(news.any);
 }
 
+Test(netlink, a_message_that_is_too_short_for_what_it_says_is_left_alone)
+{
+	struct link_message whole = message(RTM_DELLINK, AF_UNSPEC, 5);
+	struct agent_netlink_news news = { 0 };
+
+	whole.hdr.nlmsg_len = NLMSG_HDRLEN;
+	cr_assert_eq(agent_netlink_parse(&whole, sizeof(whole), &news), 0);
+	cr_assert_eq(news.n_deleted, 0);
+}
+
 Test(netlink, the_loopback_interface_and_its_address_are_found)
 {
 	CLEANUP(freep) struct agent_link *links = NULL;

@@ -40,7 +40,9 @@ static bool ready(void *ctx, char *why)
 	return is_ready;
 }
 
-static const struct shunt_http_ops ops = { .metrics = metrics, .healthy = healthy, .ready = ready };
+static const struct shunt_http_ops ops = {
+	.metrics = metrics, .healthy = healthy, .ready = ready, .timeout_s = 1
+};
 
 /* A port that nobody has: the kernel's choice, given back. */
 static uint16_t free_port(void)
@@ -173,6 +175,17 @@ Test(http, one_client_cannot_take_all_connections)
 		close(fds[i]);
 	}
 	cr_assert_eq(n_closed, 4);
+}
+
+/* Blocks until the server has something to do: only its own timer can wake the loop. */
+Test(http, a_silent_connection_is_closed)
+{
+	CLEANUP(fd_closep) int fd = connect_to_it();
+	char byte;
+
+	while (read(fd, &byte, 1) != 0 && errno == EAGAIN)
+		uv_run(&loop, UV_RUN_ONCE);
+	cr_assert_eq(read(fd, &byte, 1), 0);
 }
 
 Test(http, a_taken_port_is_an_error_with_a_sentence)

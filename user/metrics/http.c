@@ -196,12 +196,13 @@ int shunt_http_start(uv_loop_t *loop, const struct shunt_ip *ip, uint16_t port,
 		flags |= MHD_USE_IPv6;
 
 	errno = 0;
-	http->daemon = MHD_start_daemon(
-		flags, 0, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&addr,
-		MHD_OPTION_CONNECTION_LIMIT, SHUNT_HTTP_MAX_CONNECTIONS,
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, SHUNT_HTTP_MAX_PER_CLIENT,
-		MHD_OPTION_CONNECTION_TIMEOUT, SHUNT_HTTP_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
+	http->daemon =
+		MHD_start_daemon(flags, 0, NULL, NULL, handle, http, MHD_OPTION_SOCK_ADDR,
+				 (struct sockaddr *)&addr, MHD_OPTION_CONNECTION_LIMIT,
+				 SHUNT_HTTP_MAX_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+				 SHUNT_HTTP_MAX_PER_CLIENT, MHD_OPTION_CONNECTION_TIMEOUT,
+				 ops->timeout_s ? ops->timeout_s : SHUNT_HTTP_TIMEOUT_S,
+				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
 	if (!http->daemon) {
 		r = errno ? -errno : -EIO;
 		free(http);

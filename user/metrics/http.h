@@ -26,6 +26,7 @@ struct shunt_http_ops {
 	bool (*healthy)(void *ctx, char *why);
 	bool (*ready)(void *ctx, char *why);
 	void *ctx;
+	unsigned timeout_s; /* of a connection on which nothing moves; 0: SHUNT_HTTP_TIMEOUT_S */
 };
 
 /**
