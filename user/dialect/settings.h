@@ -18,7 +18,7 @@
  *   shunt.io/session-seconds  how long a session outlives its last new connection; 1..86400,
  *                             default sessionAffinityConfig's timeout, else 10800
  *   shunt.io/drain-seconds    how long sessions stay on a variant whose weight is 0;
- *                             0..86400, default --drain-seconds
+ *                             0..86400, default --default-drain
  *   shunt.io/empty-variant    reject | redistribute: what a variant without usable backends
  *                             does with its share. Default reject
  *   shunt.io/frontends        shared | owned: does the cluster's proxy serve the addresses
