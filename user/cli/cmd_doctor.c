@@ -27,11 +27,24 @@ static int add_host(const struct cli *cli, json_t *checks)
 	return 0;
 }
 
-/* The agent's own checks, or that there is none; traffic goes on without it. */
+static bool has_name(const json_t *checks, const char *name)
+{
+	const json_t *check;
+	size_t i;
+
+	json_array_foreach (checks, i, check) {
+		if (!strcmp(cli_str(check, "name"), name))
+			return true;
+	}
+	return false;
+}
+
+/* The agent's own checks, or that there is none; of what both looked at, ours is taken out. */
 static void add_agent(const struct cli *cli, json_t *checks)
 {
 	json_auto_t *result = NULL;
 	struct shunt_err err = { 0 };
+	const json_t *agents;
 	int exit_code;
 
 	if (shunt_ctl_call(cli->socket, "doctor", NULL, cli->timeout_ms, &result, &exit_code,
@@ -39,6 +52,11 @@ static void add_agent(const struct cli *cli, json_t *checks)
 		add(checks, "agent", SHUNT_CHECK_FAIL, err.text,
 		    "what is pinned goes on splitting, but nothing changes it");
 		return;
+	}
+	agents = json_object_get(result, "checks");
+	for (size_t i = json_array_size(checks); i-- > 0;) {
+		if (has_name(agents, cli_str(json_array_get(checks, i), "name")))
+			json_array_remove(checks, i);
 	}
 	add(checks, "agent", SHUNT_CHECK_OK, "answers on its socket", "");
 	json_array_extend(checks, json_object_get(result, "checks"));

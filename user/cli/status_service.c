@@ -79,8 +79,9 @@ static const char *age(const char *when, char *buf)
 	if (!strptime(when, "%Y-%m-%dT%H:%M:%S", &utc))
 		return when;
 	seconds = difftime(time(NULL), timegm(&utc));
-	snprintf(buf, 48, "%s ago",
-		 shunt_duration_str(seconds > 0 ? (uint64_t)seconds * 1000 : 0, duration));
+	if (seconds < 1)
+		return "just now";
+	snprintf(buf, 48, "%s ago", shunt_duration_str((uint64_t)seconds * 1000, duration));
 	return buf;
 }
 

@@ -70,20 +70,6 @@ static void check_btf(struct doctor *doctor)
 		   is_there ? "the kernel describes its types" : "no /sys/kernel/btf/vmlinux");
 }
 
-static void check_jit(struct doctor *doctor)
-{
-	long value;
-
-	if (doctor_read_number("/proc/sys/net/core/bpf_jit_enable", &value) < 0)
-		doctor_add(doctor, SHUNT_CHECK_WARN, "jit", "run as root",
-			   "net.core.bpf_jit_enable cannot be read");
-	else
-		doctor_add(
-			doctor, value ? SHUNT_CHECK_OK : SHUNT_CHECK_FAIL, "jit",
-			"sysctl -w net.core.bpf_jit_enable=1: without it programs are interpreted",
-			"%s", value ? "programs run as machine code" : "switched off");
-}
-
 static void check_bpffs(struct doctor *doctor)
 {
 	struct shunt_err err = { 0 };
@@ -98,17 +84,21 @@ static void check_bpffs(struct doctor *doctor)
 }
 
 /* return -1 (TCX_NEXT, TC_ACT_UNSPEC) or 2 (XDP_PASS): the smallest program there is. */
-static int trial_load(enum bpf_prog_type type, int verdict)
+static int trial_load(enum bpf_prog_type type, int verdict, bool *ret_jited)
 {
 	const struct bpf_insn insns[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = verdict },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	int fd = bpf_prog_load(type, "shunt_trial", "GPL", insns, ARRAY_LEN(insns), NULL);
+	CLEANUP(fd_closep) int fd = -EBADF;
+	struct bpf_prog_info info = { 0 };
+	uint32_t len = sizeof(info);
 
+	fd = bpf_prog_load(type, "shunt_trial", "GPL", insns, ARRAY_LEN(insns), NULL);
 	if (fd < 0)
 		return -errno;
-	close(fd);
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+		*ret_jited = info.jited_prog_len > 0;
 	return 0;
 }
 
@@ -137,6 +127,23 @@ static void add_trial(struct doctor *doctor, const char *name, const char *what,
 			   "%s: %s", what, strerror(-r));
 }
 
+static void check_programs(struct doctor *doctor)
+{
+	bool is_jited = false;
+
+	add_trial(doctor, "tc programs", "loading a tc program",
+		  trial_load(BPF_PROG_TYPE_SCHED_CLS, -1, &is_jited));
+	add_trial(doctor, "xdp programs", "loading an XDP program",
+		  trial_load(BPF_PROG_TYPE_XDP, 2, &is_jited));
+	if (is_jited)
+		doctor_add(doctor, SHUNT_CHECK_OK, "jit", "", "programs run as machine code");
+	else
+		doctor_add(
+			doctor, SHUNT_CHECK_WARN, "jit",
+			"sysctl -w net.core.bpf_jit_enable=1: without it programs are interpreted",
+			"no program was seen to run as machine code");
+}
+
 /* A query changes nothing; kernels before 6.6 do not know the attach type. */
 static void check_tcx(struct doctor *doctor)
 {
@@ -162,12 +169,8 @@ int shunt_doctor(const char *bpffs, struct shunt_check **ret_checks, size_t *ret
 
 	check_kernel(&doctor);
 	check_btf(&doctor);
-	check_jit(&doctor);
 	check_bpffs(&doctor);
-	add_trial(&doctor, "tc programs", "loading a tc program",
-		  trial_load(BPF_PROG_TYPE_SCHED_CLS, -1));
-	add_trial(&doctor, "xdp programs", "loading an XDP program",
-		  trial_load(BPF_PROG_TYPE_XDP, 2));
+	check_programs(&doctor);
 	add_trial(&doctor, "maps", "making an mmapable array", trial_map());
 	check_tcx(&doctor);
 	doctor_check_pins(&doctor);
