@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Single stages on inputs that tests choose, which no packet could bring about: compiled for
+ * tc here and, by stages_xdp.bpf.c, for XDP.
+ */
+#include "hook.h"
+#include "action.h"
+#include "newflow.h"
+#include "stages.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct stage_input);
+} stage_input SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STAGE_TUPLES);
+	__type(key, __u32);
+	__type(value, struct stage_tuple);
+} stage_tuples SEC(".maps");
+
+static __always_inline struct stage_input *stage_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&stage_input, &zero);
+}
+
+/* The verdict of a reason that the test gives. */
+static __always_inline int stage_finish(hook_ctx *ctx)
+{
+	struct stage_input *input = stage_get();
+
+	return input ? action_finish(ctx, input->reason, input->variant) : HOOK_DROP;
+}
+
+/* Variant and backend of one tuple, as newflow_split() chooses them; the next one each run. */
+static __always_inline int stage_choose(void)
+{
+	struct stage_input *input = stage_get();
+	struct variant_choice choice = {};
+	struct shunt_tuple tuple;
+	struct stage_tuple *t;
+	__u32 index;
+
+	if (!input)
+		return 1;
+	index = input->next++;
+	t = bpf_map_lookup_elem(&stage_tuples, &index);
+	if (!t)
+		return 1;
+	tuple = t->tuple;
+	t->hash = newflow_hash(&tuple, input->seed, input->affinity, input->prefix_len);
+	t->reason = variant_choose(input->split, t->hash, tuple.family, &choice);
+	t->variant = choice.variant;
+	if (t->reason == SHUNT_R_FORWARDED)
+		t->reason = backend_choose(&choice, t->hash, &t->backend);
+	return 0;
+}
+
+#ifdef SHUNT_HOOK_XDP
+SEC("xdp")
+int stage_finish_xdp(struct xdp_md *ctx)
+{
+	return stage_finish(ctx);
+}
+#else
+SEC("tc")
+int stage_finish_tc(struct __sk_buff *ctx)
+{
+	return stage_finish(ctx);
+}
+
+SEC("tc")
+int stage_choose_tc(struct __sk_buff *ctx)
+{
+	(void)ctx;
+	return stage_choose();
+}
+#endif
+
+char _license[] SEC("license") = "Dual BSD/GPL";
