@@ -53,7 +53,7 @@ static void assert_share(double seen, double share, double total, const char *wh
 static struct shunt_split make_split(const uint32_t *weights, unsigned n)
 {
 	struct shunt_split split = { .n_variants = n };
-	char name[16];
+	char name[32];
 
 	for (unsigned v = 0; v < n; v++) {
 		snprintf(name, sizeof(name), "variant-%02u", v);

@@ -24,6 +24,8 @@ static void add_bytes(struct shunt_sip *sip, const void *bytes, size_t n)
 		memcpy(&word, at, sizeof(word));
 		shunt_sip_word(sip, word);
 	}
+	if (!n)
+		return;
 	word = 0;
 	memcpy(&word, at, n);
 	shunt_sip_word(sip, word);
