@@ -22,7 +22,9 @@ comma	:= ,
 ABI_FLAGS := $(if $(filter 1,$(ABI_NEXT)),-DSHUNT_ABI_NEXT)
 
 MULTIARCH := $(shell $(CC) -print-multiarch)
-BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -Wno-unused-function -Iinclude -Ibpf $(ABI_FLAGS) -I/usr/include/$(MULTIARCH)
+# Stack slots are not shared: a spilled pointer that a 32-bit value overwrites is refused to a
+# loader without CAP_PERFMON.
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -mllvm -no-stack-slot-sharing $(WARN) -Wno-unused-function -Iinclude -Ibpf $(ABI_FLAGS) -I/usr/include/$(MULTIARCH)
 
 BPF_SRC	 := $(wildcard bpf/*.bpf.c)
 BPF_OBJ	 := $(BPF_SRC:bpf/%.bpf.c=$(BUILD)/bpf/%.bpf.o)

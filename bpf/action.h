@@ -17,26 +17,27 @@ static __always_inline void action_count(enum shunt_reason reason)
 }
 
 /* A translated packet of a flow. @is_new: the first of it. */
-static __always_inline void action_count_in(hook_ctx *ctx, __u32 backend, int is_new)
+static __always_inline void action_count_in(hook_ctx *ctx, __u32 ip_bytes, __u32 backend,
+					    int is_new)
 {
 	struct shunt_counters *c = bpf_map_lookup_elem(&shunt_backend_counters, &backend);
 
 	if (!c)
 		return;
 	c->packets_in += hook_segments(ctx);
-	c->bytes_in += hook_ip_bytes(ctx);
+	c->bytes_in += ip_bytes;
 	c->connections += is_new;
 }
 
 /* A restored answer of a flow. */
-static __always_inline void action_count_out(hook_ctx *ctx, __u32 backend)
+static __always_inline void action_count_out(hook_ctx *ctx, __u32 ip_bytes, __u32 backend)
 {
 	struct shunt_counters *c = bpf_map_lookup_elem(&shunt_backend_counters, &backend);
 
 	if (!c)
 		return;
 	c->packets_out += hook_segments(ctx);
-	c->bytes_out += hook_ip_bytes(ctx);
+	c->bytes_out += ip_bytes;
 }
 
 static __always_inline void action_count_reject(__u32 variant)
@@ -76,7 +77,9 @@ static __always_inline int action_finish(hook_ctx *ctx, enum shunt_reason reason
 	switch (action_of(reason)) {
 	case SHUNT_A_REJECT:
 		action_count_reject(variant);
-		return reject_packet(ctx) ? HOOK_DROP : hook_bounce(ctx);
+		if (parse_family(ctx) == SHUNT_V6 ? reject_v6(ctx) : reject_v4(ctx))
+			return HOOK_DROP;
+		return hook_bounce(ctx);
 	case SHUNT_A_DROP:
 		return HOOK_DROP;
 	default:

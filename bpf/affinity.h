@@ -2,7 +2,7 @@
 #ifndef SHUNT_BPF_AFFINITY_H
 #define SHUNT_BPF_AFFINITY_H
 
-#include "maps.h"
+#include "lookup.h"
 #include "shunt/choose.h"
 
 /*
@@ -12,11 +12,7 @@
 
 static __always_inline const struct shunt_service_slot *affinity_service(__u32 service, __u32 slot)
 {
-	const struct shunt_service *s = bpf_map_lookup_elem(&shunt_services, &service);
-
-	if (!s)
-		return NULL;
-	return slot ? &s->slot[1] : &s->slot[0];
+	return lookup_slot(bpf_map_lookup_elem(&shunt_services, &service), slot);
 }
 
 static __always_inline void affinity_key(const struct shunt_tuple *tuple, __u32 service,
@@ -24,7 +20,7 @@ static __always_inline void affinity_key(const struct shunt_tuple *tuple, __u32 
 					 struct shunt_session_key *key)
 {
 	shunt_masked_addr(&tuple->src, tuple->family,
-			  tuple->family == SHUNT_V6 ? s->prefix_len[1] : s->prefix_len[0],
+			  SHUNT_PICK(tuple->family == SHUNT_V6, s->prefix_len[0], s->prefix_len[1]),
 			  &key->client);
 	key->service = service;
 }

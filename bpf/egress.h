@@ -29,25 +29,49 @@ egress_flow(hook_ctx *ctx, const struct shunt_settings *settings, struct packet 
 
 	is_direct = nat.flags & SHUNT_FLOW_DIRECT;
 	if (!is_direct)
-		action_count_out(ctx, nat.backend);
+		action_count_out(ctx, pkt->ip_bytes, nat.backend);
 	else if (!(nat.flags & SHUNT_FLOW_SOURCE_NAT))
 		return SHUNT_R_DIRECT;
-	if (rewrite_packet(ctx, &pkt->tuple, &nat, ref, 1) != SHUNT_R_FORWARDED)
+	if (rewrite_packet(ctx, pkt, &nat, ref, 1) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
 	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_RESTORED;
 }
 
-static __always_inline int egress(hook_ctx *ctx)
+/* One family's answers. */
+static __always_inline int egress_family(hook_ctx *ctx, __u32 family)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	struct packet pkt = {};
 	enum shunt_reason reason;
 
 	if (!settings)
-		return HOOK_PASS; /* an array has its element 0 */
-	reason = parse_packet(ctx, &pkt);
-	if (reason == SHUNT_R_FORWARDED)
-		reason = egress_flow(ctx, settings, &pkt);
+		return SHUNT_R_BAD_CONFIG;
+	reason = parse_packet(ctx, family, &pkt);
+	return reason == SHUNT_R_FORWARDED ? egress_flow(ctx, settings, &pkt) : reason;
+}
+
+__attribute__((noinline)) int egress_v4(hook_ctx *ctx)
+{
+	return egress_family(ctx, SHUNT_V4);
+}
+
+__attribute__((noinline)) int egress_v6(hook_ctx *ctx)
+{
+	return egress_family(ctx, SHUNT_V6);
+}
+
+static __always_inline int egress(hook_ctx *ctx)
+{
+	enum shunt_reason reason = SHUNT_R_NOT_IP;
+
+	switch (parse_family(ctx)) {
+	case SHUNT_V4:
+		reason = egress_v4(ctx);
+		break;
+	case SHUNT_V6:
+		reason = egress_v6(ctx);
+		break;
+	}
 	return action_finish(ctx, reason, 0);
 }
 

@@ -14,8 +14,7 @@
  * if its source port had to be translated; SHUNT_R_HELD: the record was reused under our
  * eyes, the sender's next packet decides; SHUNT_R_REWRITE.
  */
-static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx,
-							const struct shunt_tuple *tuple,
+static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx, const struct packet *pkt,
 							const struct shunt_flow *flow, __u64 ref,
 							int is_new)
 {
@@ -26,10 +25,10 @@ static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx,
 		return SHUNT_R_HELD;
 	is_direct = nat.flags & SHUNT_FLOW_DIRECT;
 	if (!is_direct)
-		action_count_in(ctx, nat.backend, is_new);
+		action_count_in(ctx, pkt->ip_bytes, nat.backend, is_new);
 	else if (!(nat.flags & SHUNT_FLOW_SOURCE_NAT))
 		return SHUNT_R_DIRECT;
-	if (rewrite_packet(ctx, tuple, &nat, ref, 0) != SHUNT_R_FORWARDED)
+	if (rewrite_packet(ctx, pkt, &nat, ref, 0) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
 	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_FORWARDED;
 }

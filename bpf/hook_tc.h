@@ -4,6 +4,8 @@
 
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
 
 #include "shunt/compat.h"
 
@@ -44,30 +46,28 @@ static __always_inline __u32 hook_segments(hook_ctx *ctx)
 	return ctx->gso_segs ? ctx->gso_segs : 1;
 }
 
-/* Length of the IP packet; of a super-packet, of the one that the stack sees. */
-static __always_inline __u32 hook_ip_bytes(hook_ctx *ctx)
-{
-	return ctx->len - 14;
-}
-
 /*
- * Accounts for changed addresses and ports in the TCP or UDP checksum at @csum_off.
- * @addr_diff, @port_diff: as bpf_csum_diff() gives them. A partial checksum holds only the
- * pseudo header: the kernel's helper tells the two by its flag. Packet pointers are stale.
+ * Accounts for changed addresses and ports in the checksum of the TCP or UDP header at
+ * @l4_off. @addr_diff, @port_diff: what must be added to the sum, as csum.h says. A partial
+ * checksum holds only the pseudo header: the kernel's helper tells the two by its flag.
+ * Packet pointers are stale.
  */
-static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 csum_off, __u32 addr_diff,
+static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 addr_diff,
 					    __u32 port_diff, int is_udp)
 {
+	__u32 off = l4_off + (is_udp ? __builtin_offsetof(struct udphdr, check)
+				     : __builtin_offsetof(struct tcphdr, check));
 	__u64 flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
 
-	if (bpf_l4_csum_replace(ctx, csum_off, 0, addr_diff, BPF_F_PSEUDO_HDR | flags))
+	if (bpf_l4_csum_replace(ctx, off, 0, addr_diff, BPF_F_PSEUDO_HDR | flags))
 		return -1;
-	return port_diff ? bpf_l4_csum_replace(ctx, csum_off, 0, port_diff, flags) : 0;
+	return port_diff ? bpf_l4_csum_replace(ctx, off, 0, port_diff, flags) : 0;
 }
 
 /* Cuts or grows the frame to @len bytes; packet pointers are stale. */
-static __always_inline int hook_resize(hook_ctx *ctx, __u32 len)
+static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len)
 {
+	(void)old_len;
 	return bpf_skb_change_tail(ctx, len, 0);
 }
 

@@ -3,6 +3,8 @@
 #define SHUNT_BPF_HOOK_XDP_H
 
 #include <linux/bpf.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
 
 #include "shunt/compat.h"
 
@@ -44,27 +46,25 @@ static __always_inline __u32 hook_segments(hook_ctx *ctx)
 	return 1;
 }
 
-/* Length of the IP packet, with the padding of a frame below 60 bytes. */
-static __always_inline __u32 hook_ip_bytes(hook_ctx *ctx)
-{
-	return ctx->data_end - ctx->data - 14;
-}
-
 /*
- * Accounts for changed addresses and ports in the TCP or UDP checksum at @csum_off
- * (RFC 1624, eqn. 3). @addr_diff, @port_diff: as bpf_csum_diff() gives them.
+ * Accounts for changed addresses and ports in the checksum of the TCP or UDP header at
+ * @l4_off, a constant (RFC 1624, eqn. 3). @addr_diff, @port_diff: what must be added to the
+ * sum, as csum.h says.
  */
-static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 csum_off, __u32 addr_diff,
+static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 addr_diff,
 					    __u32 port_diff, int is_udp)
 {
-	__u8 *data = hook_data(ctx);
+	void *data = hook_data(ctx);
 	__u16 *check;
 	__u64 sum;
 
-	/* 40 bytes of IPv6 and 16 of TCP behind Ethernet: csum_off <= 70, for the verifier. */
-	if (csum_off > 126)
-		return -1;
-	check = (__u16 *)(data + csum_off);
+	if (is_udp) {
+		check = data + l4_off + __builtin_offsetof(struct udphdr, check);
+		SHUNT_OPAQUE_CASE(check, 0);
+	} else {
+		check = data + l4_off + __builtin_offsetof(struct tcphdr, check);
+		SHUNT_OPAQUE_CASE(check, 1);
+	}
 	if ((void *)(check + 1) > hook_end(ctx))
 		return -1;
 	if (is_udp && !*check)
@@ -74,15 +74,19 @@ static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 csum_off, __u32
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
-	*check = ~sum;
-	if (is_udp && !*check)
-		*check = 0xffff;
+	sum = ~sum & 0xffff;
+	*check = is_udp && !sum ? 0xffff : sum;
 	return 0;
 }
 
-static __always_inline int hook_resize(hook_ctx *ctx, __u32 len)
+/*
+ * Cuts or grows the frame to @len bytes; packet pointers are stale. @old_len: of Ethernet and
+ * IP by their headers: packet pointers may not be subtracted without CAP_PERFMON. A frame
+ * that was padded to 60 bytes keeps its padding.
+ */
+static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len)
 {
-	return bpf_xdp_adjust_tail(ctx, (int)len - (int)(ctx->data_end - ctx->data));
+	return bpf_xdp_adjust_tail(ctx, (int)len - (int)old_len);
 }
 
 /* Writes @len bytes at the start of the frame. @len is a constant. */

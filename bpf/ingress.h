@@ -58,16 +58,17 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 	}
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	return forward_packet(ctx, &pkt->tuple, flow, ref, 0);
+	return forward_packet(ctx, pkt, flow, ref, 0);
 }
 
 /**
  * ingress_fast - packets that are not ours, and those of known flows
+ * @family: a constant
  *
  * Return: the reason in the low byte; above it, for INGRESS_NEW, what lookup_target() found
  * (target_pack()), and for a reject the variant in the upper half.
  */
-__attribute__((noinline)) __u64 ingress_fast(hook_ctx *ctx)
+static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	struct target target = {};
@@ -78,15 +79,14 @@ __attribute__((noinline)) __u64 ingress_fast(hook_ctx *ctx)
 
 	if (!settings)
 		return SHUNT_R_BAD_CONFIG;
-	reason = parse_packet(ctx, &pkt);
+	reason = parse_packet(ctx, family, &pkt);
 	if (reason == SHUNT_R_FORWARDED)
 		reason = lookup_target(settings, &pkt.tuple, &target);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 
 	hash = shunt_table_hash(settings->table_key, &pkt.tuple.src, &pkt.tuple.dst,
-				pkt.tuple.sport_be, pkt.tuple.dport_be, pkt.tuple.proto,
-				pkt.tuple.family);
+				pkt.tuple.sport_be, pkt.tuple.dport_be, pkt.tuple.proto, family);
 	ref = shunt_ft_find(FT, &pkt.tuple, hash);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
@@ -97,12 +97,32 @@ __attribute__((noinline)) __u64 ingress_fast(hook_ctx *ctx)
 	return (__u64)flow->variant << 32 | reason;
 }
 
+__attribute__((noinline)) __u64 ingress_fast_v4(hook_ctx *ctx)
+{
+	return ingress_fast(ctx, SHUNT_V4);
+}
+
+__attribute__((noinline)) __u64 ingress_fast_v6(hook_ctx *ctx)
+{
+	return ingress_fast(ctx, SHUNT_V6);
+}
+
 static __always_inline int ingress(hook_ctx *ctx)
 {
-	__u64 result = ingress_fast(ctx);
+	__u64 result = SHUNT_R_NOT_IP;
 
-	if ((result & 0xff) == INGRESS_NEW)
-		result = newflow_open(ctx, result);
+	switch (parse_family(ctx)) {
+	case SHUNT_V4:
+		result = ingress_fast_v4(ctx);
+		if ((result & 0xff) == INGRESS_NEW)
+			result = newflow_open_v4(ctx, result);
+		break;
+	case SHUNT_V6:
+		result = ingress_fast_v6(ctx);
+		if ((result & 0xff) == INGRESS_NEW)
+			result = newflow_open_v6(ctx, result);
+		break;
+	}
 	return action_finish(ctx, result & 0xff, result >> 32);
 }
 

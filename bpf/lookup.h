@@ -54,11 +54,29 @@ static __always_inline enum shunt_reason lookup_target(const struct shunt_settin
 		return SHUNT_R_NO_SERVICE;
 
 	target->slot = SHUNT_READ_ONCE(settings->generation) & 1;
-	target->service = target->slot ? frontend->service[1] : frontend->service[0];
+	target->service = SHUNT_PICK(target->slot, frontend->service[0], frontend->service[1]);
 	target->is_backend = frontend->is_backend;
 	if (!target->service && !target->is_backend)
 		return SHUNT_R_NO_SERVICE;
 	return SHUNT_R_FORWARDED;
+}
+
+/* Slot @slot of a service, NULL if it is NULL. */
+static __always_inline const struct shunt_service_slot *
+lookup_slot(const struct shunt_service *service, __u32 slot)
+{
+	const struct shunt_service_slot *s;
+
+	if (!service)
+		return NULL;
+	if (slot) {
+		s = &service->slot[1];
+		SHUNT_OPAQUE_CASE(s, 1);
+	} else {
+		s = &service->slot[0];
+		SHUNT_OPAQUE_CASE(s, 0);
+	}
+	return s;
 }
 
 /**
@@ -75,7 +93,7 @@ static __always_inline const struct shunt_service_slot *lookup_service(const str
 	if (!service)
 		return NULL;
 	*seed = service->seed;
-	return target->slot ? &service->slot[1] : &service->slot[0];
+	return lookup_slot(service, target->slot);
 }
 
 /**
@@ -92,7 +110,7 @@ static __always_inline __u32 lookup_split(const struct target *target, __u32 rul
 
 	if (!rule)
 		return 0;
-	return target->slot ? SHUNT_READ_ONCE(rule->split[1]) : SHUNT_READ_ONCE(rule->split[0]);
+	return SHUNT_PICK(target->slot, rule->split[0], rule->split[1]);
 }
 
 #endif

@@ -83,9 +83,9 @@ static __always_inline enum shunt_reason
 newflow_choose(struct newflow *nf, const struct shunt_service_slot *service, __u64 seed)
 {
 	__u32 family = nf->tuple->family;
-	__u64 hash =
-		newflow_hash(nf->tuple, seed, service->affinity,
-			     family == SHUNT_V6 ? service->prefix_len[1] : service->prefix_len[0]);
+	__u64 hash = newflow_hash(
+		nf->tuple, seed, service->affinity,
+		SHUNT_PICK(family == SHUNT_V6, service->prefix_len[0], service->prefix_len[1]));
 	struct variant_choice choice = {};
 	enum shunt_reason reason = variant_choose(nf->split, hash, family, &choice);
 
@@ -179,25 +179,28 @@ static __always_inline __be16 newflow_port(const struct shunt_settings *settings
 
 /**
  * newflow_add_reply - enter the reply key, with a translated source port if it is taken
+ * @index: of the filled flow, whose source port is the client's
+ * @hash:  of the client's tuple: where the search for a port begins
  *
  * Taken: another frontend's or a direct flow of this client port to this backend is alive.
  *
  * Return: 1, or 0 when all tries failed.
  */
-static __always_inline int newflow_add_reply(const struct shunt_settings *settings,
-					     struct shunt_flow *flow, __u32 index,
-					     const struct newflow *nf)
+__attribute__((noinline)) int newflow_add_reply(__u32 index, __u64 hash)
 {
-	__be16 port_be = nf->tuple->sport_be;
+	const struct shunt_settings *settings = lookup_settings();
+	struct shunt_flow *flow = shunt_ft_flow(FT, index);
 
-	for (__u32 attempt = 0; attempt <= NEWFLOW_PORT_TRIES; attempt++) {
-		flow->source_port_be = port_be;
-		if (shunt_ft_add_reply(FT, index)) {
-			if (attempt)
-				flow->flags |= SHUNT_FLOW_SOURCE_NAT;
+	if (!settings || !flow)
+		return 0;
+	if (shunt_ft_add_reply(FT, index))
+		return 1;
+	flow->flags |= SHUNT_FLOW_SOURCE_NAT;
+#pragma GCC unroll 8
+	for (__u32 attempt = 0; attempt < NEWFLOW_PORT_TRIES; attempt++) {
+		flow->source_port_be = newflow_port(settings, hash, attempt);
+		if (shunt_ft_add_reply(FT, index))
 			return 1;
-		}
-		port_be = newflow_port(settings, nf->hash, attempt);
 	}
 	return 0;
 }
@@ -210,6 +213,7 @@ static __always_inline void newflow_sweep(const struct shunt_settings *settings,
 	__u32 there = (__u32)shunt_mix64(nf->hash ^ nf->now) &
 		      (settings->flow_set_mask * SHUNT_FLOW_WAYS | (SHUNT_FLOW_WAYS - 1));
 
+#pragma GCC unroll 2
 	for (__u32 i = 0; i < NEWFLOW_SWEEP / 2; i++) {
 		shunt_ft_expire(FT, here ^ i, nf->now);
 		shunt_ft_expire(FT, there ^ i, nf->now);
@@ -223,8 +227,7 @@ static __always_inline void newflow_sweep(const struct shunt_settings *settings,
  * Return: SHUNT_R_FORWARDED; SHUNT_R_TABLE_FULL; SHUNT_R_NO_PORT; SHUNT_R_HELD when another
  * CPU makes the same flow right now: the next packet finds it.
  */
-static __always_inline enum shunt_reason newflow_track(const struct shunt_settings *settings,
-						       const struct newflow *nf, __u64 *ret_ref)
+static __always_inline enum shunt_reason newflow_track(const struct newflow *nf, __u64 *ret_ref)
 {
 	__u32 index = shunt_ft_claim(FT, nf->hash, nf->now);
 	struct shunt_flow *flow = index == SHUNT_FT_NO_WAY ? NULL : shunt_ft_flow(FT, index);
@@ -236,7 +239,7 @@ static __always_inline enum shunt_reason newflow_track(const struct shunt_settin
 		return SHUNT_R_HELD;
 	}
 	newflow_fill(flow, nf);
-	if (!newflow_add_reply(settings, flow, index, nf)) {
+	if (!newflow_add_reply(index, nf->hash)) {
 		shunt_ft_unclaim(FT, index, nf->hash);
 		return SHUNT_R_NO_PORT;
 	}
@@ -246,14 +249,13 @@ static __always_inline enum shunt_reason newflow_track(const struct shunt_settin
 }
 
 /* A connection to a known backend without a service: the marker is its own translation. */
-static __always_inline enum shunt_reason newflow_direct(const struct shunt_settings *settings,
-							struct newflow *nf, __u64 *ret_ref)
+static __always_inline enum shunt_reason newflow_direct(struct newflow *nf, __u64 *ret_ref)
 {
 	nf->flags |= SHUNT_FLOW_DIRECT;
 	nf->backend = nf->tuple->dst;
 	nf->backend_port_be = nf->tuple->dport_be;
 	/* Without room for a marker it goes on as if we were not here. */
-	if (newflow_track(settings, nf, ret_ref) != SHUNT_R_FORWARDED)
+	if (newflow_track(nf, ret_ref) != SHUNT_R_FORWARDED)
 		return SHUNT_R_DIRECT;
 	return SHUNT_R_FORWARDED;
 }
@@ -277,24 +279,25 @@ static __always_inline enum shunt_reason newflow_decide(const struct shunt_setti
 
 	newflow_sweep(settings, nf);
 	if (!service)
-		return newflow_direct(settings, nf, ret_ref);
+		return newflow_direct(nf, ret_ref);
 	reason = newflow_split(nf, service, seed);
 	if (reason == SHUNT_R_FORWARDED)
 		reason = newflow_resolve(nf);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	return newflow_track(settings, nf, ret_ref);
+	return newflow_track(nf, ret_ref);
 }
 
 /**
  * newflow_open - decide a packet without an entry; make one, and rewrite the packet
+ * @family: a constant
  * @target: as target_pack() made it
  *
  * Parses again (6 ns) rather than share the caller's stack.
  *
  * Return: NEWFLOW_RESULT.
  */
-__attribute__((noinline)) __u64 newflow_open(hook_ctx *ctx, __u64 target)
+static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 target)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	const struct shunt_flow *flow;
@@ -306,7 +309,7 @@ __attribute__((noinline)) __u64 newflow_open(hook_ctx *ctx, __u64 target)
 
 	if (!settings)
 		return SHUNT_R_BAD_CONFIG;
-	if (parse_linear(ctx, &pkt) != SHUNT_R_FORWARDED)
+	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
 	tuple = pkt.tuple;
 	nf.tuple = &tuple;
@@ -320,8 +323,18 @@ __attribute__((noinline)) __u64 newflow_open(hook_ctx *ctx, __u64 target)
 	reason = newflow_decide(settings, &nf, &ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (reason == SHUNT_R_FORWARDED && flow)
-		reason = forward_packet(ctx, &tuple, flow, ref, 1);
+		reason = forward_packet(ctx, &pkt, flow, ref, 1);
 	return NEWFLOW_RESULT(reason, nf.variant);
+}
+
+__attribute__((noinline)) __u64 newflow_open_v4(hook_ctx *ctx, __u64 target)
+{
+	return newflow_open(ctx, SHUNT_V4, target);
+}
+
+__attribute__((noinline)) __u64 newflow_open_v6(hook_ctx *ctx, __u64 target)
+{
+	return newflow_open(ctx, SHUNT_V6, target);
 }
 
 #endif

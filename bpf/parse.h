@@ -101,40 +101,48 @@ static __always_inline enum shunt_reason parse_ipv6(struct packet *pkt, void *en
 	return parse_l4(pkt, end);
 }
 
+/* Which family a frame is of. Return: SHUNT_V4, SHUNT_V6, or SHUNT_N_FAMILIES: no IP. */
+static __always_inline __u32 parse_family(hook_ctx *ctx)
+{
+	const struct ethhdr *eth = hook_data(ctx);
+
+	if ((void *)(eth + 1) > hook_end(ctx))
+		return SHUNT_N_FAMILIES;
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return SHUNT_V4;
+	return eth->h_proto == bpf_htons(ETH_P_IPV6) ? SHUNT_V6 : SHUNT_N_FAMILIES;
+}
+
 /**
  * parse_linear - frame -> tuple, of what is linear already
- * @pkt: filled on SHUNT_R_FORWARDED only; zeroed by the caller
+ * @family: as parse_family() said; a constant, so that each family has its own code
+ * @pkt:    filled on SHUNT_R_FORWARDED only; zeroed by the caller
  *
  * Reads only.
  *
  * Return: SHUNT_R_FORWARDED, or why the packet is not ours.
  */
-static __always_inline enum shunt_reason parse_linear(hook_ctx *ctx, struct packet *pkt)
+static __always_inline enum shunt_reason parse_linear(hook_ctx *ctx, __u32 family,
+						      struct packet *pkt)
 {
-	struct ethhdr *eth = hook_data(ctx);
-	void *end = hook_end(ctx);
-
-	if ((void *)(eth + 1) > end)
-		return SHUNT_R_TRUNCATED;
-	pkt->l3 = eth + 1;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
-		return parse_ipv4(pkt, end);
-	if (eth->h_proto == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(pkt, end);
-	return SHUNT_R_NOT_IP;
+	pkt->l3 = hook_data(ctx) + sizeof(struct ethhdr);
+	if (family == SHUNT_V6)
+		return parse_ipv6(pkt, hook_end(ctx));
+	return parse_ipv4(pkt, hook_end(ctx));
 }
 
 /* As parse_linear(), but headers outside of the linear part are pulled in first. */
-static __always_inline enum shunt_reason parse_packet(hook_ctx *ctx, struct packet *pkt)
+static __always_inline enum shunt_reason parse_packet(hook_ctx *ctx, __u32 family,
+						      struct packet *pkt)
 {
-	/* Enough for Ethernet, IPv6 and TCP without options; a longer pull would copy payload. */
-	const __u32 headers =
-		sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcphdr);
-	enum shunt_reason reason = parse_linear(ctx, pkt);
+	/* Without options; a longer pull would copy payload. */
+	const __u32 headers = sizeof(struct ethhdr) + sizeof(struct tcphdr) +
+			      (family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	enum shunt_reason reason = parse_linear(ctx, family, pkt);
 
 	if (reason != SHUNT_R_TRUNCATED || hook_pull(ctx, headers))
 		return reason;
-	return parse_linear(ctx, pkt);
+	return parse_linear(ctx, family, pkt);
 }
 
 #endif

@@ -61,19 +61,15 @@ struct reject_icmp6 {
 };
 
 /* Makes the frame @frame, from its Ethernet header on. */
-#define reject_send(ctx, frame)                                                                    \
-	(hook_resize(ctx, sizeof(frame) - sizeof((frame).pad)) ||                                  \
+#define reject_send(ctx, pkt, frame)                                                               \
+	(hook_resize(ctx, (pkt)->ip_bytes + sizeof(struct ethhdr),                                 \
+		     sizeof(frame) - sizeof((frame).pad)) ||                                       \
 	 hook_write(ctx, &(frame).eth, sizeof(frame) - sizeof((frame).pad)))
 
-/* One's-complement sum of @len bytes (a constant multiple of 2) plus @sum. */
-static __always_inline __u64 reject_sum(const void *data, __u32 len, __u64 sum)
+/* One's-complement sum of @len bytes, a multiple of 4, plus @sum. */
+static __always_inline __u64 reject_sum(void *data, __u32 len, __u32 sum)
 {
-	const __u16 *words = data;
-
-#pragma GCC unroll 64
-	for (__u32 i = 0; i < len / 2; i++)
-		sum += words[i];
-	return sum;
+	return bpf_csum_diff(NULL, 0, data, len, sum);
 }
 
 static __always_inline void reject_eth(struct ethhdr *eth, const struct ethhdr *from)
@@ -131,89 +127,105 @@ static __always_inline void reject_tcp(struct tcphdr *tcp, const struct packet *
 	}
 }
 
-static __always_inline int reject_rst(hook_ctx *ctx, const struct packet *pkt,
-				      const struct ethhdr *from, __u32 payload)
+static __always_inline int reject_rst_v4(hook_ctx *ctx, const struct packet *pkt,
+					 const struct ethhdr *from, __u32 payload)
 {
-	if (pkt->tuple.family == SHUNT_V4) {
-		struct reject_rst4 rst;
-		__u64 sum;
+	struct reject_rst4 rst;
+	__u64 sum;
 
-		reject_eth(&rst.eth, from);
-		reject_ipv4(&rst.ip, pkt, sizeof(rst.ip) + sizeof(rst.tcp), IPPROTO_TCP);
-		reject_tcp(&rst.tcp, pkt, payload);
-		sum = reject_sum(&rst.ip.saddr, 8,
-				 bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(rst.tcp)));
-		rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
-		return reject_send(ctx, rst);
-	} else {
-		struct reject_rst6 rst;
-		__u64 sum;
-
-		reject_eth(&rst.eth, from);
-		sum = reject_ipv6(&rst.ip, pkt, sizeof(rst.tcp), IPPROTO_TCP);
-		reject_tcp(&rst.tcp, pkt, payload);
-		rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
-		return reject_send(ctx, rst);
-	}
+	reject_eth(&rst.eth, from);
+	reject_ipv4(&rst.ip, pkt, sizeof(rst.ip) + sizeof(rst.tcp), IPPROTO_TCP);
+	reject_tcp(&rst.tcp, pkt, payload);
+	sum = reject_sum(&rst.ip.saddr, 8, bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(rst.tcp)));
+	rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
+	return reject_send(ctx, pkt, rst);
 }
 
-static __always_inline int reject_unreachable(hook_ctx *ctx, const struct packet *pkt,
-					      const struct ethhdr *from)
+static __always_inline int reject_rst_v6(hook_ctx *ctx, const struct packet *pkt,
+					 const struct ethhdr *from, __u32 payload)
 {
-	if (pkt->tuple.family == SHUNT_V4) {
-		struct reject_icmp4 out;
-		const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp4, ip);
+	struct reject_rst6 rst;
+	__u64 sum;
 
-		reject_eth(&out.eth, from);
-		reject_ipv4(&out.ip, pkt, len, IPPROTO_ICMP);
-		__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
-		out.icmp.type = ICMP_DEST_UNREACH;
-		out.icmp.code = ICMP_PORT_UNREACH;
-		__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
-		__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
-		out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len - sizeof(out.ip), 0));
-		return reject_send(ctx, out);
-	} else {
-		struct reject_icmp6 out;
-		const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp6, icmp);
-		__u64 sum;
+	reject_eth(&rst.eth, from);
+	sum = reject_ipv6(&rst.ip, pkt, sizeof(rst.tcp), IPPROTO_TCP);
+	reject_tcp(&rst.tcp, pkt, payload);
+	rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
+	return reject_send(ctx, pkt, rst);
+}
 
-		reject_eth(&out.eth, from);
-		sum = reject_ipv6(&out.ip, pkt, len, IPPROTO_ICMPV6);
-		__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
-		out.icmp.type = ICMPV6_DEST_UNREACH;
-		out.icmp.code = ICMPV6_PORT_UNREACH;
-		__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
-		__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
-		out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
-		return reject_send(ctx, out);
-	}
+static __always_inline int reject_unreachable_v4(hook_ctx *ctx, const struct packet *pkt,
+						 const struct ethhdr *from)
+{
+	struct reject_icmp4 out;
+	const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp4, ip);
+
+	reject_eth(&out.eth, from);
+	reject_ipv4(&out.ip, pkt, len, IPPROTO_ICMP);
+	__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
+	out.icmp.type = ICMP_DEST_UNREACH;
+	out.icmp.code = ICMP_PORT_UNREACH;
+	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
+	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len - sizeof(out.ip), 0));
+	return reject_send(ctx, pkt, out);
+}
+
+static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct packet *pkt,
+						 const struct ethhdr *from)
+{
+	struct reject_icmp6 out;
+	const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp6, icmp);
+	__u64 sum;
+
+	reject_eth(&out.eth, from);
+	sum = reject_ipv6(&out.ip, pkt, len, IPPROTO_ICMPV6);
+	__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
+	out.icmp.type = ICMPV6_DEST_UNREACH;
+	out.icmp.code = ICMPV6_PORT_UNREACH;
+	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
+	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
+	return reject_send(ctx, pkt, out);
 }
 
 /**
  * reject_packet - answer a packet with RST or ICMP unreachable
+ * @family: a constant
  *
  * Parses again, in a frame of its own: 512 bytes of stack do not hold all. A RST is never
  * answered.
  *
- * Return: 0: the frame is the answer now; -1: it could not be made.
+ * Return: 0: the frame is the answer now; otherwise it could not be made.
  */
-__attribute__((noinline)) int reject_packet(hook_ctx *ctx)
+static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 {
 	struct packet pkt = {};
 	struct ethhdr from;
 	__u32 headers;
 
-	if (parse_linear(ctx, &pkt) != SHUNT_R_FORWARDED)
+	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
 		return -1;
 	__builtin_memcpy(&from, pkt.l3 - sizeof(from), sizeof(from));
 	if (pkt.tuple.proto == IPPROTO_UDP)
-		return reject_unreachable(ctx, &pkt, &from) ? -1 : 0;
+		return family == SHUNT_V6 ? reject_unreachable_v6(ctx, &pkt, &from)
+					  : reject_unreachable_v4(ctx, &pkt, &from);
 	if (pkt.tcp.flags & SHUNT_TCP_RST)
 		return -1;
-	headers = (pkt.tuple.family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) +
+	headers = (family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) +
 		  ((struct tcphdr *)pkt.l4)->doff * 4;
-	return reject_rst(ctx, &pkt, &from, pkt.ip_bytes - headers) ? -1 : 0;
+	return family == SHUNT_V6 ? reject_rst_v6(ctx, &pkt, &from, pkt.ip_bytes - headers)
+				  : reject_rst_v4(ctx, &pkt, &from, pkt.ip_bytes - headers);
+}
+
+__attribute__((noinline)) int reject_v4(hook_ctx *ctx)
+{
+	return reject_packet(ctx, SHUNT_V4);
+}
+
+__attribute__((noinline)) int reject_v6(hook_ctx *ctx)
+{
+	return reject_packet(ctx, SHUNT_V6);
 }
 
 #endif

@@ -38,21 +38,30 @@ __attribute__((noinline)) int variant_tripped(__u32 split_index)
 	return tripped;
 }
 
-/* Copies variant @index of @split; unrolled for the verifier without CAP_PERFMON. */
-static __always_inline void variant_copy(const struct shunt_split *split, int index, __u32 family,
-					 struct variant_choice *choice)
+/* Variant @index of @split; each has its own code, for the verifier without CAP_PERFMON. */
+static __always_inline const struct shunt_split_variant *variant_at(const struct shunt_split *split,
+								    __u32 index)
 {
-#pragma GCC unroll 16
-	for (int i = 0; i < SHUNT_MAX_VARIANTS; i++) {
-		const struct shunt_split_variant *v = &split->variant[i];
+	const struct shunt_split_variant *v = NULL;
 
-		if (i != index)
-			continue;
-		choice->variant = v->variant;
-		choice->ring_first = family == SHUNT_V6 ? v->ring_first[1] : v->ring_first[0];
-		choice->ring_size = family == SHUNT_V6 ? v->ring_size[1] : v->ring_size[0];
-		choice->member_first = family == SHUNT_V6 ? v->member_first[1] : v->member_first[0];
+	switch (index) {
+#define VARIANT_CASE(i)                                                                            \
+	case i:                                                                                    \
+		v = &split->variant[i];                                                            \
+		SHUNT_OPAQUE_CASE(v, i);                                                           \
+		return v;
+		SHUNT_REPEAT_16(VARIANT_CASE)
+#undef VARIANT_CASE
 	}
+	return NULL;
+}
+
+/* Return: index in the split, or -1: every weight is 0, or there is no such split. */
+__attribute__((noinline)) int variant_pick(__u32 split_index, __u64 hash)
+{
+	const struct shunt_split *split = bpf_map_lookup_elem(&shunt_splits, &split_index);
+
+	return split ? shunt_pick_variant(split, variant_tripped(split_index), hash) : -1;
 }
 
 /**
@@ -66,14 +75,22 @@ __attribute__((noinline)) int variant_choose(__u32 split_index, __u64 hash, __u3
 					     struct variant_choice *choice)
 {
 	const struct shunt_split *split = bpf_map_lookup_elem(&shunt_splits, &split_index);
+	const struct shunt_split_variant *v;
 	int index;
 
 	if (!split || !choice)
 		return SHUNT_R_BAD_CONFIG;
-	index = shunt_pick_variant(split, variant_tripped(split_index), hash);
+	index = variant_pick(split_index, hash);
 	if (index < 0)
 		return SHUNT_R_NO_WEIGHT;
-	variant_copy(split, index, family, choice);
+	v = variant_at(split, index);
+	if (!v)
+		return SHUNT_R_BAD_CONFIG;
+	choice->variant = v->variant;
+	choice->ring_first = SHUNT_PICK(family == SHUNT_V6, v->ring_first[0], v->ring_first[1]);
+	choice->ring_size = SHUNT_PICK(family == SHUNT_V6, v->ring_size[0], v->ring_size[1]);
+	choice->member_first =
+		SHUNT_PICK(family == SHUNT_V6, v->member_first[0], v->member_first[1]);
 	return SHUNT_R_FORWARDED;
 }
 

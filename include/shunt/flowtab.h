@@ -85,20 +85,31 @@ static SHUNT_INLINE int shunt_ft_is_counted(__u32 state)
 
 static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32 state)
 {
+	/*
+	 * All are read before one is chosen: clang would turn a choice among addresses into a
+	 * variable offset, which the verifier refuses without CAP_PERFMON.
+	 */
+	__u32 half_open = SHUNT_READ_ONCE(s->timeout_jiffies[SHUNT_T_HALF_OPEN]);
+	__u32 established = SHUNT_READ_ONCE(s->timeout_jiffies[SHUNT_T_ESTABLISHED]);
+	__u32 closing = SHUNT_READ_ONCE(s->timeout_jiffies[SHUNT_T_CLOSING]);
+	__u32 closed = SHUNT_READ_ONCE(s->timeout_jiffies[SHUNT_T_CLOSED]);
+	__u32 udp_new = SHUNT_READ_ONCE(s->timeout_jiffies[SHUNT_T_UDP_NEW]);
+	__u32 udp = SHUNT_READ_ONCE(s->timeout_jiffies[SHUNT_T_UDP]);
+
 	switch (state) {
 	case SHUNT_F_ESTABLISHED:
-		return s->timeout_jiffies[SHUNT_T_ESTABLISHED];
+		return established;
 	case SHUNT_F_FIN_CLIENT:
 	case SHUNT_F_FIN_BACKEND:
-		return s->timeout_jiffies[SHUNT_T_CLOSING];
+		return closing;
 	case SHUNT_F_CLOSED:
-		return s->timeout_jiffies[SHUNT_T_CLOSED];
+		return closed;
 	case SHUNT_F_UDP_NEW:
-		return s->timeout_jiffies[SHUNT_T_UDP_NEW];
+		return udp_new;
 	case SHUNT_F_UDP:
-		return s->timeout_jiffies[SHUNT_T_UDP];
+		return udp;
 	default:
-		return s->timeout_jiffies[SHUNT_T_HALF_OPEN];
+		return half_open;
 	}
 }
 
@@ -135,33 +146,26 @@ static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u3
 	return 1;
 }
 
-/* ---- tags: a variable index into a map value is refused without CAP_PERFMON --------------- */
+/*
+ * ---- words of a set by a variable index: refused without CAP_PERFMON, so each way has its
+ * own code, and SHUNT_OPAQUE_CASE() keeps clang from making one of them again.
+ */
 
+/* Compare-and-swap of tag @way. Return: what was there. */
 static SHUNT_INLINE __u32 shunt_ft_tag_swap(struct shunt_flow_set *set, __u32 way, __u32 old,
 					    __u32 new_)
 {
-	switch (way) {
+	__u32 *tag = &set->tag[0];
+
 #define SHUNT_FT_CASE(w)                                                                           \
 	case w:                                                                                    \
-		return shunt_cmpxchg(&set->tag[w], old, new_);
-		SHUNT_FT_CASE(0)
-		SHUNT_FT_CASE(1)
-		SHUNT_FT_CASE(2)
-		SHUNT_FT_CASE(3)
-		SHUNT_FT_CASE(4)
-		SHUNT_FT_CASE(5)
-		SHUNT_FT_CASE(6)
-		SHUNT_FT_CASE(7)
-		SHUNT_FT_CASE(8)
-		SHUNT_FT_CASE(9)
-		SHUNT_FT_CASE(10)
-		SHUNT_FT_CASE(11)
-		SHUNT_FT_CASE(12)
-		SHUNT_FT_CASE(13)
-		SHUNT_FT_CASE(14)
-		SHUNT_FT_CASE(15)
-#undef SHUNT_FT_CASE
+		tag = &set->tag[w];                                                                \
+		SHUNT_OPAQUE_CASE(tag, w);                                                         \
+		return shunt_cmpxchg(tag, old, new_);
+	switch (way) {
+		SHUNT_REPEAT_16(SHUNT_FT_CASE)
 	}
+#undef SHUNT_FT_CASE
 	return ~old;
 }
 
@@ -176,13 +180,21 @@ static SHUNT_INLINE __u32 shunt_ft_tag_at(const struct shunt_flow_set *set, __u3
 	return tag;
 }
 
+/* Compare-and-swap of word @way. Return: 1 if it was @old. */
 static SHUNT_INLINE int shunt_ft_reply_swap(struct shunt_reply_set *set, __u32 way, __u64 old,
 					    __u64 new_)
 {
-#pragma GCC unroll 8
-	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++)
-		if (w == way)
-			return shunt_cmpxchg(&set->way[w], old, new_) == old;
+	__u64 *word = &set->way[0];
+
+#define SHUNT_FT_CASE(w)                                                                           \
+	case w:                                                                                    \
+		word = &set->way[w];                                                               \
+		SHUNT_OPAQUE_CASE(word, w);                                                        \
+		return shunt_cmpxchg(word, old, new_) == old;
+	switch (way) {
+		SHUNT_REPEAT_8(SHUNT_FT_CASE)
+	}
+#undef SHUNT_FT_CASE
 	return 0;
 }
 
@@ -420,7 +432,7 @@ SHUNT_OUTLINE int shunt_ft_expire(shunt_ft_t t, __u32 index, __u32 now)
 /* ---- making a flow -------------------------------------------------------------------------- */
 
 /* Removes flow @index if it is closed or idle, or, with @half_open, half-open. 1: removed. */
-static SHUNT_INLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, int half_open)
+SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, int half_open)
 {
 	const struct shunt_flow *flow = shunt_ft_flow(t, index);
 	__u32 life, state;
@@ -437,28 +449,64 @@ static SHUNT_INLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now,
 	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
 }
 
-/* What a set looks like to one who wants a way in it. */
-struct shunt_ft_room {
-	__u32 free_way; /* SHUNT_FT_NO_WAY: none */
-	__u32 victim;	/* a half-open one, not always the same */
-	__u32 n_half_open;
-};
-
-static SHUNT_INLINE void shunt_ft_survey(const struct shunt_flow_set *set, __u32 turn,
-					 struct shunt_ft_room *room)
+/* Number of bits set in a 16-bit mask. */
+static SHUNT_INLINE __u32 shunt_ft_popcount(__u32 x)
 {
+	x = (x & 0x5555) + (x >> 1 & 0x5555);
+	x = (x & 0x3333) + (x >> 2 & 0x3333);
+	x = (x & 0x0f0f) + (x >> 4 & 0x0f0f);
+	return (x & 0xff) + (x >> 8);
+}
+
+/* The first way of a non-empty mask at or after @turn, cyclically: not always the same. */
+static SHUNT_INLINE __u32 shunt_ft_pick(__u32 mask, __u32 turn)
+{
+	__u32 rotated = (mask >> turn | mask << (SHUNT_FLOW_WAYS - turn)) & 0xffff;
+
+	rotated &= -rotated;
+	return (shunt_ft_popcount(rotated - 1) + turn) & (SHUNT_FLOW_WAYS - 1);
+}
+
+/*
+ * Which ways of a set are free (low half), and which half-open: masks, made without a branch
+ * (a tag that is not 0 has bit 1 set), or the verifier would follow each combination.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_survey(shunt_ft_t t, __u32 set_index)
+{
+	const struct shunt_flow_set *set = shunt_ft_set(t, set_index);
+	__u32 masks = 0;
+
+	if (!set)
+		return 0;
 #pragma GCC unroll 16
 	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
 		__u32 tag = SHUNT_READ_ONCE(set->tag[w]);
 
-		if (!tag)
-			room->free_way = w;
-		if (tag & SHUNT_FT_HALF_OPEN) {
-			room->n_half_open++;
-			if (room->victim == SHUNT_FT_NO_WAY || w <= turn)
-				room->victim = w;
-		}
+		masks |= (~tag >> 1 & 1) << w | (tag & SHUNT_FT_HALF_OPEN) << (16 + w);
 	}
+	return masks;
+}
+
+/*
+ * Frees a way of a full set: of a closed or expired flow. It costs a look at each, but only
+ * here. Unrolled, as all loops here: without CAP_PERFMON the verifier also follows them past
+ * their end. Return: the way, or SHUNT_FT_NO_WAY.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_reclaim(shunt_ft_t t, __u32 base, __u32 now)
+{
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (shunt_ft_make_room(t, base + w, now, 0))
+			return w;
+	return SHUNT_FT_NO_WAY;
+}
+
+/* Takes way @way of a set if it is free. Return: 1 if it is ours. */
+SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 tag)
+{
+	struct shunt_flow_set *set = shunt_ft_set(t, set_index);
+
+	return set && !shunt_ft_tag_swap(set, way, 0, tag);
 }
 
 /**
@@ -475,32 +523,31 @@ static SHUNT_INLINE void shunt_ft_survey(const struct shunt_flow_set *set, __u32
 SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 {
 	__u32 set_index = shunt_ft_set_index(t, hash), base = set_index * SHUNT_FLOW_WAYS;
-	struct shunt_ft_room room = { .free_way = SHUNT_FT_NO_WAY, .victim = SHUNT_FT_NO_WAY };
-	struct shunt_flow_set *set = shunt_ft_set(t, set_index);
-	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN;
+	__u32 masks = shunt_ft_survey(t, set_index), free_ways = masks & 0xffff;
+	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN, half_open = masks >> 16;
+	__u32 way = SHUNT_FT_NO_WAY;
 
-	if (!set)
+	if (free_ways)
+		way = shunt_ft_pick(free_ways, 0);
+	else
+		way = shunt_ft_reclaim(t, base, now);
+	if (half_open &&
+	    (way == SHUNT_FT_NO_WAY || shunt_ft_popcount(half_open) >= SHUNT_HALF_OPEN_WAYS)) {
+		__u32 turn = (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1);
+		__u32 victim = shunt_ft_pick(half_open, turn);
+
+		if (shunt_ft_make_room(t, base + victim, now, 1))
+			way = victim;
+	}
+	if (way != SHUNT_FT_NO_WAY && shunt_ft_take(t, set_index, way, tag))
+		return base + way;
+
+	/* Another CPU took it: one more try, with what is free now. */
+	free_ways = shunt_ft_survey(t, set_index) & 0xffff;
+	if (!free_ways)
 		return SHUNT_FT_NO_WAY;
-	shunt_ft_survey(set, (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1), &room);
-
-	/* Closed and expired first: it costs a look at each, but only here. */
-	for (__u32 w = 0; room.free_way == SHUNT_FT_NO_WAY && w < SHUNT_FLOW_WAYS; w++)
-		if (shunt_ft_make_room(t, base + w, now, 0))
-			room.free_way = w;
-	if ((room.n_half_open >= SHUNT_HALF_OPEN_WAYS || room.free_way == SHUNT_FT_NO_WAY) &&
-	    room.victim != SHUNT_FT_NO_WAY && shunt_ft_make_room(t, base + room.victim, now, 1))
-		room.free_way = room.victim;
-	if (room.free_way == SHUNT_FT_NO_WAY)
-		return SHUNT_FT_NO_WAY;
-	if (!shunt_ft_tag_swap(set, room.free_way, 0, tag))
-		return base + room.free_way;
-
-		/* Another CPU took it: any other free way will do, from the top. */
-#pragma GCC unroll 16
-	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
-		if (!SHUNT_READ_ONCE(set->tag[w]) && !shunt_cmpxchg(&set->tag[w], 0, tag))
-			return base + w;
-	return SHUNT_FT_NO_WAY;
+	way = shunt_ft_pick(free_ways, 0);
+	return shunt_ft_take(t, set_index, way, tag) ? base + way : SHUNT_FT_NO_WAY;
 }
 
 /* Gives a claimed way back that was never published. Return: 1. */
