@@ -324,6 +324,23 @@ Test(dir, when_the_directory_is_gone_the_objects_stay)
 	cr_expect_str_eq(names(), "two ");
 }
 
+Test(dir, a_directory_that_is_made_anew_is_found)
+{
+	struct shunt_err err;
+	bool changed;
+
+	sh("rm -rf %s", root);
+	cr_expect_eq(shunt_dir_refresh(dir, &changed, &err), -ENOENT);
+	cr_expect_str_eq(names(), "one ");
+
+	must(mkdir(root, 0755));
+	put("a.yaml", "two");
+	cr_expect(changes_within(3000), "nothing but the retry tells of it");
+	cr_expect_str_eq(names(), "two ");
+	put("a.yaml", "three");
+	cr_expect(changes_within(2000), "and it is watched again");
+}
+
 Test(dir, what_is_no_directory_is_refused)
 {
 	struct shunt_dir *other;

@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "source/yaml/dir_view.h"
 #include "source/yaml/files.h"
 #include "source/yaml/yaml.h"
 
@@ -54,9 +55,7 @@ struct shunt_dir {
 	size_t n_watches;
 	struct watched_file **files; /* sorted by path */
 	size_t n_files;
-	struct shunt_objects objects; /* items are the files' */
-	struct shunt_dir_problem *problems;
-	size_t n_problems;
+	struct shunt_dir_view view;
 
 	/* of the refresh that runs */
 	int64_t now_ms;
@@ -339,95 +338,26 @@ static void drop_vanished(struct shunt_dir *dir)
 
 /* ---- what the caller sees ---------------------------------------------------------------- */
 
-static bool was_reported(const struct shunt_dir_problem *problems, size_t n,
-			 const struct shunt_err *err)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(problems[i].err.file, err->file) && problems[i].err.line == err->line &&
-		    !strcmp(problems[i].err.text, err->text))
-			return true;
-	return false;
-}
-
-struct problems {
-	struct shunt_dir_problem *items;
-	size_t n;
-};
-
-static int add_problem(const struct shunt_dir *dir, struct problems *problems,
-		       const struct shunt_err *err)
-{
-	struct shunt_dir_problem *problem;
-
-	problem = shunt_array_add(&problems->items, &problems->n, sizeof(*problem));
-	if (!problem)
-		return -ENOMEM;
-	problem->err = *err;
-	problem->is_new = !was_reported(dir->problems, dir->n_problems, err);
-	return 0;
-}
-
-/* Takes out the second of two equal objects, by file and line, with a problem each. */
-static int drop_duplicates(const struct shunt_dir *dir, struct shunt_objects *objects,
-			   struct problems *problems)
-{
-	size_t kept = 0;
-
-	shunt_objects_sort_ids(objects);
-	for (size_t i = 0; i < objects->n; i++) {
-		const struct shunt_object *first = kept ? objects->items[kept - 1] : NULL;
-		struct shunt_object *second = objects->items[i];
-		struct shunt_err err;
-
-		if (!first || !second->name[0] || shunt_object_compare_id(first, second)) {
-			objects->items[kept++] = second;
-			continue;
-		}
-		shunt_object_err(&err, -EEXIST, second, second->json, "",
-				 "%s %s/%s is already in %s line %u, which stays in force",
-				 second->kind, second->namespace_, second->name, first->file,
-				 first->line);
-		if (add_problem(dir, problems, &err) < 0)
-			return -ENOMEM;
-	}
-	objects->n = kept;
-	return 0;
-}
-
 /* Builds objects and problems anew from all files. */
 static int merge(struct shunt_dir *dir)
 {
-	struct shunt_objects objects = { 0 };
-	struct problems problems = { 0 };
-	size_t n = 0;
+	struct shunt_dir_view view = { 0 };
 	int r = 0;
 
-	for (size_t i = 0; i < dir->n_files; i++)
-		n += dir->files[i]->objects.n;
-	objects.items = calloc(n + 1, sizeof(*objects.items));
-	if (!objects.items)
-		return -ENOMEM;
 	for (size_t i = 0; i < dir->n_files && !r; i++) {
 		const struct watched_file *file = dir->files[i];
 
-		for (size_t o = 0; o < file->objects.n; o++)
-			objects.items[objects.n++] = file->objects.items[o];
-		if (file->has_problem)
-			r = add_problem(dir, &problems, &file->problem);
+		r = shunt_dir_view_add(&view, &file->objects,
+				       file->has_problem ? &file->problem : NULL);
 	}
 	if (!r)
-		r = drop_duplicates(dir, &objects, &problems);
+		r = shunt_dir_view_finish(&view, &dir->view);
 	if (r < 0) {
-		free(objects.items);
-		free(problems.items);
+		shunt_dir_view_clear(&view);
 		return r;
 	}
-	shunt_objects_sort(&objects);
-	free(dir->objects.items);
-	dir->objects = objects;
-	free(dir->problems);
-	dir->problems = problems.items;
-	dir->n_problems = problems.n;
+	shunt_dir_view_clear(&dir->view);
+	dir->view = view;
 	return 0;
 }
 
@@ -453,8 +383,8 @@ int shunt_dir_refresh(struct shunt_dir *dir, bool *ret_changed, struct shunt_err
 	dir->now_ms = monotonic_ms();
 	dir->wake_ms = 0;
 	dir->err = err;
-	for (size_t i = 0; i < dir->n_problems; i++)
-		dir->problems[i].is_new = false;
+	for (size_t i = 0; i < dir->view.n_problems; i++)
+		dir->view.problems[i].is_new = false;
 	for (size_t i = 0; i < dir->n_files; i++)
 		dir->files[i]->seen = false;
 
@@ -467,7 +397,7 @@ int shunt_dir_refresh(struct shunt_dir *dir, bool *ret_changed, struct shunt_err
 		wake_at(dir, dir->now_ms + RETRY_MS);
 	set_timer(dir);
 	if (dir->reloaded && merge(dir) < 0) {
-		dir->objects.n = 0; /* they may be freed already; the next call tries again */
+		dir->view.objects.n = 0; /* they may be freed already; the next call tries again */
 		r = -ENOMEM;
 	}
 	if (r == -ENOMEM)
@@ -523,8 +453,7 @@ void shunt_dir_close(struct shunt_dir *dir)
 	fd_closep(&dir->epoll_fd);
 	free(dir->files);
 	free(dir->watches);
-	free(dir->objects.items);
-	free(dir->problems);
+	shunt_dir_view_clear(&dir->view);
 	free(dir->path);
 	free(dir);
 }
@@ -536,11 +465,11 @@ int shunt_dir_fd(const struct shunt_dir *dir)
 
 const struct shunt_objects *shunt_dir_objects(const struct shunt_dir *dir)
 {
-	return &dir->objects;
+	return &dir->view.objects;
 }
 
 const struct shunt_dir_problem *shunt_dir_problems(const struct shunt_dir *dir, size_t *ret_n)
 {
-	*ret_n = dir->n_problems;
-	return dir->problems;
+	*ret_n = dir->view.n_problems;
+	return dir->view.problems;
 }
