@@ -450,6 +450,19 @@ Test(install, a_released_service_serves_its_flows_and_then_goes, .init = setup, 
 	cr_assert_eq(lab_service_id(&lab, "api"), other);
 }
 
+Test(install, a_flow_that_lives_long_costs_no_grace_periods, .init = setup, .fini = teardown)
+{
+	lab_install_ok(&lab, both, 2);
+	put_flow(3, lab_service_id(&lab, "web"), lab_backend_id(&lab, "web", "blue", "10.1.0.1"),
+		 SHUNT_F_ESTABLISHED);
+	lab_install_ok(&lab, both, 1);
+	tick();
+	lab.graces = 0;
+	for (int i = 0; i < 5; i++)
+		tick();
+	cr_assert_eq(lab.graces, 0);
+}
+
 Test(install, a_released_service_comes_back_at_any_moment, .init = setup, .fini = teardown)
 {
 	for (int ticks = 0; ticks < 4; ticks++) {

@@ -67,6 +67,31 @@ static int look_for_candidates(const struct shunt_installer *installer, struct h
 	return 0;
 }
 
+/*
+ * A first look without waiting: what has flows now need not cost a grace period every second
+ * for as long as they live.
+ */
+static int discard_busy(const struct shunt_installer *installer, struct harvest *harvest)
+{
+	const struct shunt_dp_maps *maps = installer->maps;
+	struct shunt_refs refs = { 0 };
+	int r = shunt_refs_scan(maps, &refs);
+
+	if (r < 0)
+		return r;
+	for (uint32_t id = 1; id < maps->backends.n; id++) {
+		if (!harvest->backends[id] || !refs.backends[id])
+			continue;
+		harvest->backends[id] = 0;
+		harvest->n_backends--;
+	}
+	for (uint32_t id = 1; id < maps->services.n; id++)
+		if (refs.services[id] && service_may_go(installer, id))
+			harvest->n_services--;
+	shunt_refs_done(&refs);
+	return 0;
+}
+
 /* ---- services -------------------------------------------------------------------------------- */
 
 static int remove_frontends(struct shunt_installer *installer)
@@ -303,8 +328,10 @@ int shunt_installer_retire(struct shunt_installer *installer)
 	r = look_for_candidates(installer, &harvest);
 	if (r < 0)
 		return r;
+	if (harvest.n_backends || harvest.n_services)
+		r = discard_busy(installer, &harvest);
 	waits = shunt_place_waits(&installer->splits) || shunt_place_waits(&installer->rings);
-	if (waits || harvest.n_backends || harvest.n_services || harvest.n_variants)
+	if (r == 0 && (waits || harvest.n_backends || harvest.n_services || harvest.n_variants))
 		r = reap(installer, &harvest);
 	free(harvest.backends);
 	return r;
