@@ -7,24 +7,35 @@ TEST_LIBS	= $(shell pkg-config --libs criterion)
 
 # One Criterion binary for each test file; whatever else lies beside them is their helpers.
 test_src	= $(wildcard tests/$(1)/test_*.c)
-helper_src	= $(filter-out $(call test_src,$(1)),$(wildcard tests/$(1)/*.c tests/$(1)/*/*.c))
+helper_src	= $(filter-out $(call test_src,$(1)) %.bpf.c,$(wildcard tests/$(1)/*.c tests/$(1)/*/*.c))
 UNIT_SRC	:= $(call test_src,unit)
 BPF_TEST_SRC	:= $(call test_src,bpf)
 UNIT_HELPERS	:= $(call helper_src,unit)
 BPF_HELPERS	:= $(call helper_src,bpf)
 UNIT_BIN	:= $(UNIT_SRC:%.c=$(BUILD)/%)
 BPF_TEST_BIN	:= $(BPF_TEST_SRC:%.c=$(BUILD)/%)
-E2E_BPF		:= $(BUILD)/tests/e2e/pass.bpf.o
+E2E_BPF		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%.o,$(wildcard tests/e2e/lab/*.bpf.c))
+# Programs that only tests load: stages.bpf.c becomes tests/bpf/stages.skel.h.
+TEST_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
 .PHONY: deps test test-unit test-bpf test-e2e soak demo san test-bins e2e-helpers
-.PRECIOUS: $(BUILD)/tests/%.o
+.PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
 
 $(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(BUILD)/tests/%.o: tests/%.c | $(SKEL)
+$(BUILD)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Itests/bpf -MMD -MP -c $< -o $@
+
+$(BUILD)/tests/bpf/%.skel.h: $(BUILD)/tests/bpf/%.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
+
+$(BUILD)/tests/%.o: tests/%.c | $(SKEL) $(TEST_SKEL)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS) $(TEST_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
