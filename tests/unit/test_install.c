@@ -463,6 +463,29 @@ Test(install, a_flow_that_lives_long_costs_no_grace_periods, .init = setup, .fin
 	cr_assert_eq(lab.graces, 0);
 }
 
+/* A slow packet makes its flow while the tick waits: what the first look cannot see. */
+static void slow_packet(void *backend)
+{
+	put_flow(5, lab_service_id(&lab, "web"), *(uint32_t *)backend, SHUNT_F_CLOSED);
+	lab.on_grace = NULL;
+}
+
+Test(install, a_flow_made_during_the_grace_period_counts, .init = setup, .fini = teardown)
+{
+	uint32_t backend;
+
+	lab_install_ok(&lab, both, 2);
+	backend = lab_backend_id(&lab, "web", "blue", "10.1.0.1");
+	lab_install_ok(&lab, both, 1);
+	lab.now += 10 * LAB_HZ;
+	lab.on_grace = slow_packet;
+	lab.grace_arg = &backend;
+	tick();
+	cr_assert_eq(lab_backend_id(&lab, "web", "blue", "10.1.0.1"), backend);
+	cr_assert_eq(lab_backend_id(&lab, "web", "blue", "10.1.0.2"), 0);
+	cr_assert_neq(frontend_at("10.255.0.2", 80).service[0], 0);
+}
+
 Test(install, a_released_service_comes_back_at_any_moment, .init = setup, .fini = teardown)
 {
 	for (int ticks = 0; ticks < 4; ticks++) {

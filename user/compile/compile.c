@@ -133,8 +133,8 @@ static uint32_t backend_id(const struct compiler *c, size_t v, size_t p,
 
 	shunt_id_backend_key(key, c->variant_id[v], &backend->ip, backend->port,
 			     c->service->ports[p].proto);
-	return give ? shunt_ids_get(c->ids, SHUNT_ID_BACKEND, key) :
-		      shunt_ids_find(c->ids, SHUNT_ID_BACKEND, key);
+	return give ? shunt_ids_get(c->ids, SHUNT_ID_BACKEND, key)
+		    : shunt_ids_find(c->ids, SHUNT_ID_BACKEND, key);
 }
 
 static int ring_build(const struct compiler *c, size_t v, size_t p,
@@ -313,7 +313,8 @@ static int port_compile(struct compiler *c, size_t p)
 /* The maps hold names of a DNS label's length: a cut one would be another's after a restart. */
 static int names_fit(const struct shunt_model_service *service)
 {
-	if (strlen(service->namespace_) >= SHUNT_NAME_LEN || strlen(service->name) >= SHUNT_NAME_LEN)
+	if (strlen(service->namespace_) >= SHUNT_NAME_LEN ||
+	    strlen(service->name) >= SHUNT_NAME_LEN)
 		return -ENAMETOOLONG;
 	if (service->n_variants > SHUNT_MAX_VARIANTS)
 		return -E2BIG;

@@ -15,11 +15,11 @@
 struct space {
 	uint32_t limit;
 	uint32_t used;
-	uint32_t lowest;   /* no free id lies below */
-	uint32_t mask;	   /* of bucket */
-	uint32_t *bucket;  /* first id of a chain, 0: empty */
-	uint32_t *next;	   /* by id */
-	char **key;	   /* by id; NULL: free */
+	uint32_t lowest;  /* no free id lies below */
+	uint32_t mask;	  /* of bucket */
+	uint32_t *bucket; /* first id of a chain, 0: empty */
+	uint32_t *next;	  /* by id */
+	char **key;	  /* by id; NULL: free */
 	bool ran_out;
 };
 

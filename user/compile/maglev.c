@@ -67,7 +67,8 @@ static void claim(struct walker *walker, uint32_t size, uint16_t *entry, uint8_t
 }
 
 static void take_turns(const struct shunt_maglev_backend *backends, struct walker *walkers,
-		       size_t n, uint32_t max_weight, uint32_t size, uint16_t *entry, uint8_t *taken)
+		       size_t n, uint32_t max_weight, uint32_t size, uint16_t *entry,
+		       uint8_t *taken)
 {
 	uint32_t filled = 0;
 
