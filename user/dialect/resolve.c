@@ -323,7 +323,8 @@ static int read_settings(struct resolver *rv, const struct shunt_request *reques
 {
 	struct shunt_err err = { 0 };
 
-	if (!shunt_annotations_read(rv->t->opts, world_service, request->object, &err, ret_settings))
+	if (!shunt_annotations_read(rv->t->opts, world_service, request->object, &err,
+				    ret_settings))
 		return 0;
 	*ret_refused = true;
 	return refuse_with(rv, request, "Invalid", &err);
