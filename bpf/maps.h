@@ -264,4 +264,15 @@ struct {
 	__type(value, struct shunt_session);
 } shunt_sessions SEC(".maps");
 
+/*
+ * shunt_layout - the BTF of all maps here, as it is in the object file
+ *
+ * Key:    0
+ * Value:  struct shunt_layout
+ * Writer: agent, user/datapath/carry.c, when it makes the maps
+ * Reader: an agent of another ABI, which copies the maps field by field
+ * Size:   1
+ */
+SHUNT_ARRAY(shunt_layout, struct shunt_layout, 1);
+
 #endif

@@ -48,6 +48,15 @@ $(BPF_TEST_BIN): $(BUILD)/tests/bpf/%: $(BUILD)/tests/bpf/%.o $(call objs,$(BPF_
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) $(TEST_LIBS) -o $@
 
+# The upgrade test needs an agent of the other ABI: the same test, built with it.
+ifneq ($(ABI_NEXT),1)
+$(BUILD)/tests/unit/test_carry: | abi-next-agent
+.PHONY: abi-next-agent
+abi-next-agent:
+	$(Q)$(MAKE) --no-print-directory ABI_NEXT=1 BUILD=$(BUILD)/abi-next \
+		$(BUILD)/abi-next/tests/unit/test_carry
+endif
+
 test-bins: all $(UNIT_BIN) $(BPF_TEST_BIN) $(E2E_BPF)
 e2e-helpers: $(E2E_BPF)
 

@@ -331,4 +331,19 @@ struct shunt_session {
 	__u32 reserved;
 };
 
+/* ---- the layout itself ---------------------------------------------------------------- */
+
+#define SHUNT_MAX_BTF 131056
+
+/*
+ * The BTF that the maps were made with, for an agent of another ABI: it cannot ask the
+ * kernel for it, which gives BTF by id only to CAP_SYS_ADMIN.
+ */
+struct shunt_layout {
+	__u32 size; /* bytes of btf in use */
+	__u32 reserved[3];
+	__u8 btf[SHUNT_MAX_BTF];
+};
+_Static_assert(sizeof(struct shunt_layout) == 128 * 1024, "no padding");
+
 #endif

@@ -291,13 +291,13 @@ static pid_t start_agent(void)
 	if (!pid) {
 		struct shunt_dp *dp = NULL;
 
-		if (!shunt_dp_open(&lab.opts, &dp, NULL))
-			write(ready[1], "r", 1);
+		if (shunt_dp_open(&lab.opts, &dp, NULL) < 0 || write(ready[1], "r", 1) != 1)
+			_exit(1);
 		for (;;)
 			pause();
 	}
 	close(ready[1]);
-	cr_assert_eq(read(ready[0], &byte, 1), 1);
+	cr_assert_eq(read(ready[0], &byte, 1), 1, "the agent did not start");
 	close(ready[0]);
 	return pid;
 }

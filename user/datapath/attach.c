@@ -188,8 +188,9 @@ static int adopt_clsact(uint32_t ifindex, const char *ifname, enum shunt_directi
 			void *arg)
 {
 	struct adoption *adoption = arg;
+	int r = shunt_clsact_attach(adoption->dp, ifindex, ifname, direction, adoption->err);
 
-	return shunt_clsact_attach(adoption->dp, ifindex, ifname, direction, adoption->err);
+	return r == -EBUSY ? 0 : r; /* a rival at our side: shunt_dp_attach() will tell */
 }
 
 int shunt_gates_adopt(struct shunt_dp *dp, struct shunt_err *err)
@@ -233,7 +234,7 @@ int shunt_dp_remove(const char *bpffs, struct shunt_err *err)
 	snprintf(version, sizeof(version), "v%d", SHUNT_ABI_VERSION);
 	r = shunt_pins_path(dir, bpffs, version);
 	if (!r)
-		r = shunt_pins_unlink_all(dir);
+		r = shunt_pins_unlink_all(dir, true);
 	if (!r)
 		r = each_clsact(bpffs, remove_clsact, (void *)bpffs);
 	if (r < 0)

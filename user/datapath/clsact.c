@@ -291,15 +291,15 @@ int shunt_clsact_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifnam
 	if (r < 0)
 		return r;
 	r = scan_filters(ifindex, direction, name, &scan);
-	if (!r && scan.rival.kind[0])
+	if (!r && scan.rival.kind[0] && !scan.ours)
 		return conflict(ifname, &scan.rival, err);
-	if (!r && scan.ours && scan.mine.prog_id == prog_id)
-		return 0;
-	if (!r)
+	if (!r && !(scan.ours && scan.mine.prog_id == prog_id))
 		r = set_filter(ifindex, direction, prog_fd, name, scan.ours);
-	return r < 0 ? shunt_err_set(err, r, "cannot attach to the clsact hook of %s: %s", ifname,
-				     strerror(-r))
-		     : 0;
+	if (r < 0)
+		return shunt_err_set(err, r, "cannot attach to the clsact hook of %s: %s", ifname,
+				     strerror(-r));
+	/* One that joined our priority: ours is up to date, but may not be the first. */
+	return scan.rival.kind[0] ? conflict(ifname, &scan.rival, err) : 0;
 }
 
 int shunt_clsact_is_ours(const char *bpffs, uint32_t ifindex, enum shunt_direction direction,

@@ -11,6 +11,7 @@
 #define SHUNT_PATH_LEN	256
 #define SHUNT_BPFFS_LEN 192 /* what the user may choose of it; it is also in filters' names */
 
+struct shunt_carry;
 struct shunt_clock;
 
 enum shunt_direction { SHUNT_INGRESS, SHUNT_EGRESS };
@@ -48,8 +49,11 @@ int shunt_pins_mkdir(const char *path, struct shunt_err *err);
  */
 int shunt_pins_lock(const char *bpffs, struct shunt_err *err);
 
-/* Unlinks every pin of a version's directory, links first, and the directories. */
-int shunt_pins_unlink_all(const char *dir);
+/*
+ * Unlinks every pin of a version's directory, and the directories. @detach: the links end
+ * at once; otherwise those that are pinned elsewhere too live on. None there is fine.
+ */
+int shunt_pins_unlink_all(const char *dir, bool detach);
 
 /* Detaches a pinned link, at once, and unlinks it. None there is fine. */
 int shunt_link_drop(const char *path);
@@ -63,9 +67,16 @@ int shunt_pins_path(char *buf, const char *dir, const char *name);
 
 /* ---- maps.c ---------------------------------------------------------------------------- */
 
-/* Creates what is not pinned in dp->dir and pins it; what is pinned keeps its size. */
+/*
+ * Creates what is not pinned in dp->dir and pins it; what is pinned keeps its size. Maps that
+ * something is carried over to (@carry, may be NULL) are not smaller than the old ones.
+ */
 int shunt_maps_create(struct shunt_dp *dp, const struct shunt_dp_sizes *sizes,
-		      struct shunt_err *err);
+		      const struct shunt_carry *carry, struct shunt_err *err);
+
+/* Maps the array of array->fd into memory. Return: 0 or -errno. */
+int shunt_array_map(struct shunt_dp_array *array, bool writable);
+void shunt_array_unmap(struct shunt_dp_array *array); /* leaves the descriptor open */
 
 /* Opens the pins of dp->dir and maps the arrays into memory. */
 int shunt_maps_open(struct shunt_dp *dp, bool writable, struct shunt_err *err);
@@ -88,6 +99,10 @@ int shunt_secret_load(const char *state_dir, struct shunt_secret *ret_secret,
 /* Writes <state_dir>/secret (0600), unless it says so already. */
 int shunt_secret_save(const char *state_dir, const struct shunt_secret *secret,
 		      struct shunt_err *err);
+
+/* Reads the settings of a directory. Return: 1, 0: not there or never filled, or -errno. */
+int shunt_settings_read(const char *dir, struct shunt_settings *ret_settings,
+			struct shunt_err *err);
 
 /* Fills the settings of new maps, or brings those of adopted ones to @opts. */
 int shunt_settings_fill(struct shunt_dp *dp, const struct shunt_dp_opts *opts,

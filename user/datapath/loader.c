@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "datapath/carry.h"
 #include "datapath/internal.h"
 
 #define DEFAULT_BPFFS	  "/sys/fs/bpf/shunt"
@@ -73,10 +74,13 @@ static int dp_new(const char *bpffs, struct shunt_dp **ret_dp, struct shunt_err 
 	return 0;
 }
 
-/* Makes and locks the directories. Pins without settings are the rest of a broken start. */
-static int prepare_pins(struct shunt_dp *dp, struct shunt_err *err)
+static void carry_closep(struct shunt_carry **carry)
 {
-	char path[SHUNT_PATH_LEN];
+	shunt_carry_free(*carry);
+}
+
+static int lock_pins(struct shunt_dp *dp, struct shunt_err *err)
+{
 	int r;
 
 	r = shunt_pins_mkdir(dp->bpffs, err);
@@ -86,15 +90,30 @@ static int prepare_pins(struct shunt_dp *dp, struct shunt_err *err)
 	if (r < 0)
 		return r;
 	dp->lock_fd = r;
+	return 0;
+}
 
-	r = shunt_pins_path(path, dp->dir, "shunt_settings");
-	if (!r && access(path, F_OK) < 0 && errno == ENOENT)
-		r = shunt_pins_unlink_all(dp->dir);
-	if (r < 0)
-		return shunt_err_set(err, r, "cannot clear %s: %s", dp->dir, strerror(-r));
+/* Makes the directories. Maps without settings are the rest of a broken start. */
+static int prepare_pins(struct shunt_dp *dp, struct shunt_err *err)
+{
+	struct shunt_settings settings;
+	char path[SHUNT_PATH_LEN];
+	int r;
+
 	r = shunt_pins_mkdir(dp->dir, err);
 	if (!r)
-		r = shunt_pins_path(path, dp->dir, "links");
+		r = shunt_settings_read(dp->dir, &settings, err);
+	if (r < 0)
+		return r;
+	if (!r) {
+		r = shunt_pins_unlink_all(dp->dir, false);
+		if (r < 0)
+			return shunt_err_set(err, r, "cannot clear %s: %s", dp->dir, strerror(-r));
+		r = shunt_pins_mkdir(dp->dir, err);
+		if (r < 0)
+			return r;
+	}
+	r = shunt_pins_path(path, dp->dir, "links");
 	return r < 0 ? r : shunt_pins_mkdir(path, err);
 }
 
@@ -123,25 +142,49 @@ static int load_programs(struct shunt_dp *dp, struct shunt_err *err)
 	return r < 0 ? r : shunt_object_load_on(SHUNT_OBJ_XDP, dp->dir, &dp->xdp, err);
 }
 
-static int open_filled_maps(struct shunt_dp *dp, const struct shunt_dp_opts *opts,
-			    struct shunt_err *err)
+/* Settings that an agent of this ABI filled are adopted; a hold that it left is over. */
+static int fill_settings(struct shunt_dp *dp, const struct shunt_dp_opts *opts,
+			 struct shunt_carry *carry, struct shunt_err *err)
 {
-	const struct shunt_settings *settings;
+	struct shunt_settings *settings = dp->maps.settings.base;
+	int r = 0;
+
+	if (carry)
+		r = shunt_carry_copy(carry, err);
+	else
+		__atomic_and_fetch(&settings->flags, ~(uint32_t)SHUNT_S_HOLD, __ATOMIC_SEQ_CST);
+	dp->adopted = settings->abi_version != 0;
+	return r < 0 ? r : shunt_settings_fill(dp, opts, err);
+}
+
+/* Everything from the first map to the last gate; @carry is NULL or what is carried over. */
+static int bring_up(struct shunt_dp *dp, const struct shunt_dp_opts *opts,
+		    struct shunt_carry *carry, struct shunt_err *err)
+{
 	int r;
 
-	r = shunt_maps_create(dp, &opts->sizes, err);
+	r = shunt_maps_create(dp, &opts->sizes, carry, err);
 	if (!r)
 		r = shunt_maps_open(dp, true, err);
-	if (r < 0)
-		return r;
-	settings = dp->maps.settings.base;
-	dp->adopted = settings->abi_version != 0;
-	return shunt_settings_fill(dp, opts, err);
+	if (!r)
+		r = load_programs(dp, err);
+	if (!r)
+		r = shunt_carry_describe(dp, err);
+	if (!r)
+		r = fill_settings(dp, opts, carry, err);
+	if (!r && carry)
+		r = shunt_carry_links(carry, err);
+	if (!r)
+		r = shunt_gates_adopt(dp, err);
+	if (!r && carry)
+		r = shunt_carry_finish(carry, err);
+	return r;
 }
 
 int shunt_dp_open(const struct shunt_dp_opts *user_opts, struct shunt_dp **ret_dp,
 		  struct shunt_err *err)
 {
+	CLEANUP(carry_closep) struct shunt_carry *carry = NULL;
 	CLEANUP(dp_closep) struct shunt_dp *dp = NULL;
 	struct shunt_dp_opts opts = *user_opts;
 	int r;
@@ -155,17 +198,17 @@ int shunt_dp_open(const struct shunt_dp_opts *user_opts, struct shunt_dp **ret_d
 		return r;
 	dp->tc_mode = opts.tc_mode;
 
-	r = prepare_pins(dp, err);
+	r = lock_pins(dp, err);
+	if (!r)
+		r = shunt_carry_begin(dp, &carry, err);
+	if (!r)
+		r = prepare_pins(dp, err);
 	if (!r)
 		r = shunt_clock_new(&dp->clock, err);
 	if (!r)
 		r = make_grace(dp, err);
 	if (!r)
-		r = open_filled_maps(dp, &opts, err);
-	if (!r)
-		r = load_programs(dp, err);
-	if (!r)
-		r = shunt_gates_adopt(dp, err);
+		r = bring_up(dp, &opts, carry, err);
 	if (r < 0)
 		return r;
 	*ret_dp = TAKE_PTR(dp);

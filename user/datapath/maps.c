@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/cleanup.h"
+#include "datapath/carry.h"
 
 /* Options, defaults and which map gets how many entries of them. */
 #define MAX_ENTRIES (1u << 28) /* more than this of anything is a typing error */
@@ -129,8 +130,22 @@ static void note_kept_size(struct shunt_dp *dp, const struct bpf_map *map, uint3
 		 bpf_map__max_entries(map), asked);
 }
 
+/* Flows stand where their hash says: their tables keep the exact size. */
+static uint32_t carried_entries(const char *name, const struct shunt_dp_sizes *sizes,
+				const struct shunt_carry *carry)
+{
+	uint32_t asked = entries_of(name, sizes);
+	uint32_t old = carry && asked ? shunt_carry_entries(carry, name) : 0;
+
+	if (!strcmp(name, "shunt_flows") || !strcmp(name, "shunt_flow_sets") ||
+	    !strcmp(name, "shunt_reply_sets"))
+		return old ? old : asked;
+	return old > asked ? old : asked;
+}
+
 static int size_maps(struct shunt_dp *dp, struct bpf_object *obj,
-		     const struct shunt_dp_sizes *sizes, struct shunt_err *err)
+		     const struct shunt_dp_sizes *sizes, const struct shunt_carry *carry,
+		     struct shunt_err *err)
 {
 	struct bpf_program *prog;
 	struct bpf_map *map;
@@ -146,7 +161,7 @@ static int size_maps(struct shunt_dp *dp, struct bpf_object *obj,
 		r = reuse_pinned(map, dp->dir, err);
 		if (r < 0)
 			return r;
-		entries = entries_of(bpf_map__name(map), sizes);
+		entries = carried_entries(bpf_map__name(map), sizes, carry);
 		if (r)
 			note_kept_size(dp, map, entries);
 		else if (entries)
@@ -179,7 +194,7 @@ static int pin_maps(struct bpf_object *obj, const char *dir, struct shunt_err *e
 }
 
 int shunt_maps_create(struct shunt_dp *dp, const struct shunt_dp_sizes *sizes,
-		      struct shunt_err *err)
+		      const struct shunt_carry *carry, struct shunt_err *err)
 {
 	struct bpf_object *obj;
 	int r;
@@ -187,7 +202,7 @@ int shunt_maps_create(struct shunt_dp *dp, const struct shunt_dp_sizes *sizes,
 	r = shunt_object_open(SHUNT_OBJ_TC, &obj, err);
 	if (r < 0)
 		return r;
-	r = size_maps(dp, obj, sizes, err);
+	r = size_maps(dp, obj, sizes, carry, err);
 	if (!r)
 		r = shunt_object_load(obj, err);
 	if (!r)
@@ -220,28 +235,43 @@ static size_t mapped_size(const struct shunt_dp_array *array)
 	return ((size_t)array->n * array->stride + page - 1) / page * page;
 }
 
-static int open_array(const char *dir, const char *name, bool writable,
-		      struct shunt_dp_array *array, struct shunt_err *err)
+int shunt_array_map(struct shunt_dp_array *array, bool writable)
 {
 	struct bpf_map_info info = { 0 };
 	uint32_t len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(array->fd, &info, &len) < 0)
+		return -errno;
+	array->n = info.max_entries;
+	array->stride = (info.value_size + 7) / 8 * 8;
+	array->base = mmap(NULL, mapped_size(array), PROT_READ | (writable ? PROT_WRITE : 0),
+			   MAP_SHARED, array->fd, 0);
+	if (array->base != MAP_FAILED)
+		return 0;
+	array->base = NULL;
+	return -errno;
+}
+
+void shunt_array_unmap(struct shunt_dp_array *array)
+{
+	if (array->base)
+		munmap(array->base, mapped_size(array));
+	array->base = NULL;
+}
+
+static int open_array(const char *dir, const char *name, bool writable,
+		      struct shunt_dp_array *array, struct shunt_err *err)
+{
+	int r;
 
 	/* A read-only descriptor cannot be mapped shared: the mapping alone is read-only. */
 	array->fd = open_pin(dir, name, true, err);
 	if (array->fd < 0)
 		return array->fd;
-	if (bpf_obj_get_info_by_fd(array->fd, &info, &len) < 0)
-		return shunt_err_set(err, -errno, "%s/%s: %s", dir, name, strerror(errno));
-	array->n = info.max_entries;
-	array->stride = (info.value_size + 7) / 8 * 8;
-	array->base = mmap(NULL, mapped_size(array), PROT_READ | (writable ? PROT_WRITE : 0),
-			   MAP_SHARED, array->fd, 0);
-	if (array->base == MAP_FAILED) {
-		array->base = NULL;
-		return shunt_err_set(err, -errno, "cannot map %s/%s into memory: %s", dir, name,
-				     strerror(errno));
-	}
-	return 0;
+	r = shunt_array_map(array, writable);
+	return r < 0 ? shunt_err_set(err, r, "cannot map %s/%s into memory: %s", dir, name,
+				     strerror(-r))
+		     : 0;
 }
 
 int shunt_maps_open(struct shunt_dp *dp, bool writable, struct shunt_err *err)
@@ -283,8 +313,7 @@ int shunt_maps_open(struct shunt_dp *dp, bool writable, struct shunt_err *err)
 
 static void close_array(struct shunt_dp_array *array)
 {
-	if (array->base)
-		munmap(array->base, mapped_size(array));
+	shunt_array_unmap(array);
 	fd_closep(&array->fd);
 }
 

@@ -176,18 +176,20 @@ int shunt_link_drop(const char *path)
 	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int shunt_pins_unlink_all(const char *dir)
+int shunt_pins_unlink_all(const char *dir, bool detach)
 {
-	char links[SHUNT_PATH_LEN];
-	int r = shunt_pins_path(links, dir, "links");
+	char path[SHUNT_PATH_LEN];
+	int r;
 
-	if (r < 0)
-		return r;
-	/* The links first: what is left then is not reached by any packet. */
-	r = shunt_pins_each(links, drop_link, NULL);
+	/* The settings first: a directory without them is the rest of something. */
+	r = unlink_entry(dir, "shunt_settings", NULL);
+	if (!r || r == -ENOENT)
+		r = shunt_pins_path(path, dir, "links");
+	if (!r)
+		r = shunt_pins_each(path, detach ? drop_link : unlink_entry, NULL);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (rmdir(links) < 0 && errno != ENOENT)
+	if (rmdir(path) < 0 && errno != ENOENT)
 		return -errno;
 	r = shunt_pins_each(dir, unlink_entry, NULL);
 	if (r < 0)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "datapath/internal.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "shunt/compat.h"
 
 static const uint32_t default_timeout_ms[SHUNT_N_TIMEOUTS] = {
@@ -51,6 +53,33 @@ static int apply_options(struct shunt_settings *settings, const struct shunt_dp_
 	SHUNT_WRITE_ONCE(settings->nat_port_first, (uint16_t)first);
 	SHUNT_WRITE_ONCE(settings->nat_port_count, (uint16_t)(last - first + 1));
 	return 0;
+}
+
+int shunt_settings_read(const char *dir, struct shunt_settings *ret_settings, struct shunt_err *err)
+{
+	struct shunt_settings settings;
+	struct bpf_map_info info = { 0 };
+	CLEANUP(fd_closep) int fd = -EBADF;
+	uint32_t len = sizeof(info), key = 0;
+	char path[SHUNT_PATH_LEN];
+	int r = shunt_pins_path(path, dir, "shunt_settings");
+
+	if (r < 0)
+		return shunt_err_set(err, r, "%s: path too long", dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0
+				       : shunt_err_set(err, -errno, "cannot open %s: %s", path,
+						       strerror(errno));
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) < 0)
+		return shunt_err_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (info.value_size != sizeof(settings))
+		return shunt_err_set(err, -EPROTO, "%s is not that of ABI %d", path,
+				     SHUNT_ABI_VERSION);
+	if (bpf_map_lookup_elem(fd, &key, &settings) < 0)
+		return shunt_err_set(err, -errno, "%s: %s", path, strerror(errno));
+	*ret_settings = settings;
+	return settings.abi_version != 0;
 }
 
 static void set_secret(struct shunt_settings *settings, const struct shunt_secret *secret)
