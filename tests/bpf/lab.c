@@ -59,21 +59,17 @@ static void maps_open(struct lab *lab)
 	lab->maps.reasons_fd = map_fd(obj, "shunt_reasons");
 }
 
-/* The XDP program works on the maps of the tc programs, as when both are pinned. */
-static void xdp_load(struct lab *lab)
+void lab_share_maps(const struct lab *lab, struct bpf_object *obj)
 {
+	const struct bpf_map *shared;
 	struct bpf_map *map;
 
-	lab->xdp = shunt_xdp__open();
-	cr_assert_not_null(lab->xdp, "opening the XDP object: %m");
-	bpf_object__for_each_map(map, lab->xdp->obj)
+	bpf_object__for_each_map(map, obj)
 	{
-		if (!bpf_map__is_internal(map))
-			cr_assert_eq(
-				bpf_map__reuse_fd(map, map_fd(lab->tc->obj, bpf_map__name(map))),
-				0);
+		shared = bpf_object__find_map_by_name(lab->tc->obj, bpf_map__name(map));
+		if (shared && !bpf_map__is_internal(map))
+			cr_assert_eq(bpf_map__reuse_fd(map, bpf_map__fd(shared)), 0);
 	}
-	cr_assert_eq(shunt_xdp__load(lab->xdp), 0, "loading XDP: %m");
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -104,7 +100,10 @@ void lab_open(struct lab *lab, uint32_t n_flow_sets)
 	bpf_map__set_max_entries(lab->tc->maps.shunt_flows, n_flow_sets * SHUNT_FLOW_WAYS);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_reply_sets, n_flow_sets * 4);
 	cr_assert_eq(shunt_tc__load(lab->tc), 0, "loading tc: %m (these tests need root)");
-	xdp_load(lab);
+	lab->xdp = shunt_xdp__open();
+	cr_assert_not_null(lab->xdp, "opening the XDP object: %m");
+	lab_share_maps(lab, lab->xdp->obj);
+	cr_assert_eq(shunt_xdp__load(lab->xdp), 0, "loading XDP: %m");
 	lab->probe = shunt_probe__open_and_load();
 	cr_assert_not_null(lab->probe, "loading the clock: %m");
 	maps_open(lab);
@@ -250,7 +249,7 @@ int lab_run(struct lab *lab, int prog_fd, enum lab_hook hook, const struct lab_f
 	return 0;
 }
 
-static enum lab_verdict verdict_of(enum lab_hook hook, uint32_t code)
+enum lab_verdict lab_verdict(enum lab_hook hook, uint32_t code)
 {
 	const struct {
 		enum lab_hook hook;
@@ -303,7 +302,7 @@ static struct lab_result run(struct lab *lab, int prog_fd, enum lab_hook hook,
 	cr_assert_eq(r, 0, "%s: running %u bytes: %s", lab_what, frame->len, strerror(-r));
 	reasons_read(lab, after);
 	result.reason = reason_between(before, after);
-	result.verdict = verdict_of(hook, code);
+	result.verdict = lab_verdict(hook, code);
 	packet_parse(&result.frame, &result.packet, &result.sums_right);
 	return result;
 }

@@ -15,6 +15,8 @@
  * A call that fails fails the test.
  */
 
+struct bpf_object;
+
 enum lab_hook { LAB_XDP, LAB_TC };
 
 /* What a test runs over: every stage must do the same for all of them. */
@@ -54,6 +56,9 @@ struct lab_result {
 
 void lab_open(struct lab *lab, uint32_t n_flow_sets);
 void lab_close(struct lab *lab);
+
+/* Makes an object that is open, not loaded, work on the lab's maps of the same names. */
+void lab_share_maps(const struct lab *lab, struct bpf_object *obj);
 
 /* Empties every map and sets up @kind's turn; settings as lab_settings() describes. */
 void lab_reset(struct lab *lab, const struct lab_kind *kind);
@@ -160,6 +165,7 @@ struct lab_result lab_ingress_gso(struct lab *lab, const struct lab_frame *frame
 /* Runs a program without a look at counters. Return: 0 or -errno. */
 int lab_run(struct lab *lab, int prog_fd, enum lab_hook hook, const struct lab_frame *in,
 	    uint32_t segments, struct lab_frame *out, uint32_t *ret_code);
+enum lab_verdict lab_verdict(enum lab_hook hook, uint32_t code);
 int lab_ingress_fd(const struct lab *lab);
 int lab_egress_fd(const struct lab *lab);
 
