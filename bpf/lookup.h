@@ -48,12 +48,14 @@ static __always_inline enum shunt_reason lookup_target(const struct shunt_settin
 		.port_be = tuple->dport_be,
 		.proto = tuple->proto,
 	};
-	const struct shunt_frontend *frontend = bpf_map_lookup_elem(&shunt_frontends, &key);
+	const struct shunt_frontend *frontend;
 
+	/* First: the agent replaces elements before it switches, so newer is always complete. */
+	target->slot = SHUNT_READ_ONCE(settings->generation) & 1;
+	frontend = bpf_map_lookup_elem(&shunt_frontends, &key);
 	if (!frontend)
 		return SHUNT_R_NO_SERVICE;
 
-	target->slot = SHUNT_READ_ONCE(settings->generation) & 1;
 	target->service = SHUNT_PICK(target->slot, frontend->service[0], frontend->service[1]);
 	target->is_backend = frontend->is_backend;
 	if (!target->service && !target->is_backend)

@@ -560,19 +560,42 @@ SHUNT_OUTLINE int shunt_ft_unclaim(shunt_ft_t t, __u32 index, __u64 hash)
 	return set && shunt_ft_tag_swap(set, index & (SHUNT_FLOW_WAYS - 1), tag, 0) == tag;
 }
 
+/* Do two flows have one client's tuple? */
+static SHUNT_INLINE int shunt_ft_same_client(const struct shunt_flow *a, const struct shunt_flow *b)
+{
+	if (a->client_lo_be != b->client_lo_be || a->frontend_lo_be != b->frontend_lo_be ||
+	    a->client_port_be != b->client_port_be || a->frontend_port_be != b->frontend_port_be ||
+	    a->proto != b->proto || a->family != b->family)
+		return 0;
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++)
+		if (a->client_hi_be[w] != b->client_hi_be[w] ||
+		    a->frontend_hi_be[w] != b->frontend_hi_be[w])
+			return 0;
+	return 1;
+}
+
 /**
  * shunt_ft_is_rival - does another CPU make the same flow right now?
- * @index: of our claimed, unpublished way
+ * @index: of our claimed, filled and unpublished flow
  *
- * Of two claims with one tag the lower way wins; a live flow in a higher one with that tag
- * is another flow or an older claim of the same: found by lookup before.
+ * Of two claims with one tag the lower way wins. A claim that is still being filled counts as
+ * the same flow; if it is not (one in 2^30), the sender's next packet will show.
  */
-static SHUNT_INLINE int shunt_ft_is_rival(shunt_ft_t t, __u32 index, __u64 hash)
+SHUNT_OUTLINE int shunt_ft_is_rival(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	const struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
-	__u32 way = index & (SHUNT_FLOW_WAYS - 1);
+	const struct shunt_flow *mine = shunt_ft_flow(t, index), *other;
+	__u32 way;
 
-	return set && shunt_ft_match(set, shunt_ft_tag(hash), 0) < way;
+	if (!set || !mine)
+		return 0;
+	way = shunt_ft_match(set, shunt_ft_tag(hash), 0);
+	if (way >= (index & (SHUNT_FLOW_WAYS - 1)))
+		return 0;
+	other = shunt_ft_flow(t, (index & ~(SHUNT_FLOW_WAYS - 1)) + way);
+	return other && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(other->life)) == SHUNT_F_FREE ||
+			 shunt_ft_same_client(mine, other));
 }
 
 /* Is the reply key of @flow, which stands at @mine, there a second time? */
