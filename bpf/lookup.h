@@ -5,9 +5,9 @@
 #include "maps.h"
 #include "shunt/tuple.h"
 
-/* What stands at a packet's destination, in one generation. */
+/* What stands at a packet's destination, in one epoch. */
 struct target {
-	__u32 slot;	  /* generation & 1 */
+	__u32 slot;	  /* epoch & 1 */
 	__u32 service;	  /* 0: not a frontend */
 	__u32 is_backend; /* a known backend stands there too */
 };
@@ -35,7 +35,7 @@ static __always_inline const struct shunt_settings *lookup_settings(void)
 /**
  * lookup_target - which service or backend is a packet addressed to?
  *
- * The generation is read once per packet, here.
+ * The epoch is read once per packet, here.
  *
  * Return: SHUNT_R_FORWARDED, or SHUNT_R_NO_SERVICE.
  */
@@ -51,7 +51,7 @@ static __always_inline enum shunt_reason lookup_target(const struct shunt_settin
 	const struct shunt_frontend *frontend;
 
 	/* First: the agent replaces elements before it switches, so newer is always complete. */
-	target->slot = SHUNT_READ_ONCE(settings->generation) & 1;
+	target->slot = SHUNT_READ_ONCE(settings->epoch) & 1;
 	frontend = bpf_map_lookup_elem(&shunt_frontends, &key);
 	if (!frontend)
 		return SHUNT_R_NO_SERVICE;
@@ -82,7 +82,7 @@ lookup_slot(const struct shunt_service *service, __u32 slot)
 }
 
 /**
- * lookup_service - the service's slot of this generation, and its seed
+ * lookup_service - the service's slot of this epoch, and its seed
  *
  * Return: the slot, or NULL when the map lacks it.
  */

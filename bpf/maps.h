@@ -33,7 +33,7 @@
 	} name_ SEC(".maps")
 
 /*
- * shunt_settings - generation, secrets, time-outs
+ * shunt_settings - epoch, secrets, time-outs
  *
  * Key:    0
  * Value:  struct shunt_settings
@@ -66,7 +66,7 @@ struct {
  *
  * Key:    service index, 1..
  * Value:  struct shunt_service, two slots
- * Writer: agent, install.c: the idle slot, then the generation
+ * Writer: agent, install.c: the idle slot, then the epoch
  * Reader: bpf/lookup.h, new flows only
  * Miss:   SHUNT_R_BAD_CONFIG: passed
  * Size:   --max-services

@@ -18,8 +18,8 @@
  * of the running kernel in the low 32 bits of jiffies64, compared by signed difference.
  *
  * Two-slot words. Everything that a change of several services must switch at once stands
- * twice, as x[2]. A packet reads shunt_settings.generation once and uses slot
- * (generation & 1). The agent fills the idle slots, then stores generation + 1: one aligned
+ * twice, as x[2]. A packet reads shunt_settings.epoch once and uses slot (epoch & 1).
+ * The agent fills the idle slots, then stores epoch + 1: one aligned
  * store switches all of them. A change of a single rule stores both slots directly.
  */
 #ifdef SHUNT_ABI_NEXT
@@ -67,7 +67,7 @@ enum shunt_timeout {
 
 struct shunt_settings {
 	__u32 abi_version;
-	__u32 generation;	  /* switched by one store; its low bit selects the slots */
+	__u32 epoch;		  /* switched by one store; its low bit selects the slots */
 	__u32 flags;		  /* enum shunt_settings_flags */
 	__u32 seen_grain_jiffies; /* how stale shunt_flow.seen_jiffies may be: a store saved */
 	__u64 choice_key[2];	  /* SipHash key of the variant and backend choice; secret */
@@ -77,7 +77,7 @@ struct shunt_settings {
 	__u32 timeout_jiffies[SHUNT_N_TIMEOUTS];
 	__u16 nat_port_first; /* host order; source ports for colliding flows */
 	__u16 nat_port_count;
-	__u32 reserved;
+	__u32 generation; /* changes that packets have seen so far, single stores too */
 };
 _Static_assert(sizeof(struct shunt_settings) == 80, "settings are 80 bytes");
 
@@ -96,7 +96,7 @@ _Static_assert(sizeof(struct shunt_frontend_key) == 20, "no padding in the key")
  * direct connections to it leave a marker), or both.
  */
 struct shunt_frontend {
-	__u32 service[2]; /* by slot; 0: not a frontend in this generation */
+	__u32 service[2]; /* by slot; 0: not a frontend in this epoch */
 	__u32 is_backend; /* 1: some variant has a backend here */
 };
 
@@ -199,8 +199,8 @@ struct shunt_overlay {
 };
 
 enum shunt_backend_flags {
-	SHUNT_BE_TERMINATING = 1 << 0, /* gets no new connection, not by a session either */
-	SHUNT_BE_REMOVED = 1 << 1,     /* its flows are reset at the deadline */
+	SHUNT_BE_NO_NEW = 1 << 0,  /* not ready or terminating: no session leads here either */
+	SHUNT_BE_REMOVED = 1 << 1, /* its flows are reset at the deadline */
 };
 
 /* Index 0 is never used. */

@@ -190,7 +190,7 @@ LAB_EACH(affinity, a_session_with_a_drained_variant_ends_at_the_deadline, 0)
 
 static void terminating(struct lab *lab)
 {
-	SHUNT_DP_AT(lab->maps.backends, struct shunt_backend, 1)->flags = SHUNT_BE_TERMINATING;
+	SHUNT_DP_AT(lab->maps.backends, struct shunt_backend, 1)->flags = SHUNT_BE_NO_NEW;
 }
 
 static void removed(struct lab *lab)

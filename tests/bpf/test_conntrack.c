@@ -404,9 +404,9 @@ LAB_EACH(conntrack, established_flows_stay_through_changes_of_weights_and_backen
 	(void)k;
 	lab_split(lab, 1)->variant[0].weight = 0;
 	lab_split(lab, 1)->variant[0].ring_size[lab->kind->family] = 0;
-	SHUNT_DP_AT(lab->maps.backends, struct shunt_backend, 1)->flags = SHUNT_BE_TERMINATING;
+	SHUNT_DP_AT(lab->maps.backends, struct shunt_backend, 1)->flags = SHUNT_BE_NO_NEW;
 	SHUNT_DP_AT(lab->maps.overlay, struct shunt_overlay, 1)->tripped = 1;
-	lab_settings(lab)->generation++;
+	lab_settings(lab)->epoch++;
 	result = from_client(lab, &c, TH_ACK_, 1001, 5001);
 	CHECK_REASON(result.reason, SHUNT_R_FORWARDED);
 	CHECK_EQ(lab_backend_of(lab, &result.packet.dst), 1);

@@ -70,13 +70,13 @@ LAB_EACH(lookup, one_store_of_the_generation_switches_every_slot, 0)
 	packet = lab_from_client(lab, 1, 4000, 2);
 	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_NO_SERVICE);
 
-	lab_settings(lab)->generation = 7;
+	lab_settings(lab)->epoch = 7;
 	packet = lab_from_client(lab, 2, 4000, 1);
 	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_NO_SERVICE);
 	packet = lab_from_client(lab, 2, 4000, 2);
 	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_FORWARDED);
 
-	lab_settings(lab)->generation = 8;
+	lab_settings(lab)->epoch = 8;
 	packet = lab_from_client(lab, 3, 4000, 1);
 	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_FORWARDED);
 }
@@ -101,7 +101,7 @@ LAB_EACH(lookup, service_record_and_split_are_those_of_the_generation, 0)
 	CHECK_EQ(lab_backend_of(lab, &result.packet.dst), 2);
 	CHECK_EQ(lab_flow(lab, &packet)->split, 2);
 
-	lab_settings(lab)->generation = 1;
+	lab_settings(lab)->epoch = 1;
 	packet = lab_from_client(lab, 2, 4000, 1);
 	check_untouched(lab, &packet, SHUNT_R_RELEASED);
 	lab_slot(lab, 1, 1)->flags = 0;

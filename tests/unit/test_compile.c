@@ -155,7 +155,7 @@ Test(compile, a_backend_that_is_not_ready_keeps_its_flows_if_it_had_any, .init =
 	set_unusable(&web.variants[1], SHUNT_BACKEND_NOT_READY);
 	image = compile(ids);
 	cr_assert_eq(image->ports[0].n_backends, 6);
-	cr_assert_eq(image->ports[0].backends[5].flags, 0);
+	cr_assert_eq(image->ports[0].backends[5].flags, SHUNT_BE_NO_NEW);
 	cr_assert_eq(image->ports[0].variants[1].ring[SHUNT_V4].size, 0);
 	shunt_image_free(image);
 }
@@ -175,7 +175,7 @@ Test(compile, the_last_resort_is_in_the_ring_without_the_flag, .init = setup, .f
 	cr_assert_eq(port->n_backends, 6);
 	for (size_t i = 0; i < 6; i++)
 		cr_assert_eq(port->backends[i].flags,
-			     i == 1 || i == 3 || i == 4 ? SHUNT_BE_TERMINATING : 0, "%zu", i);
+			     i == 1 || i == 3 || i == 4 ? SHUNT_BE_NO_NEW : 0, "%zu", i);
 	cr_assert_eq(port->variants[1].ring[SHUNT_V4].size, 1);
 	cr_assert_eq(port->variants[1].ring[SHUNT_V4].member[0], port->backends[5].id);
 	shunt_image_free(image);

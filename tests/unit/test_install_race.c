@@ -62,7 +62,7 @@ static void read_once(struct reader *reader, uint32_t *last_generation)
 	uint32_t generation, weight;
 
 	atomic_store(&reader->in_section, true);
-	generation = __atomic_load_n(&settings->generation, __ATOMIC_ACQUIRE);
+	generation = __atomic_load_n(&settings->epoch, __ATOMIC_ACQUIRE);
 	weight = read_rule(reader, reader->rules[0], generation & 1);
 	for (int i = 1; i < SERVICES; i++)
 		if (read_rule(reader, reader->rules[i], generation & 1) != weight)

@@ -8,7 +8,7 @@ static const struct shunt_split *split_in_force(const struct shunt_dp_maps *maps
 {
 	const struct shunt_settings *settings =
 		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
-	uint32_t slot = SHUNT_READ_ONCE(settings->generation) & 1;
+	uint32_t slot = SHUNT_READ_ONCE(settings->epoch) & 1;
 	const struct shunt_service *service;
 	const struct shunt_rule *rule;
 	uint32_t first, split;

@@ -200,6 +200,8 @@ static bool would_lose_adopted(const struct agent *agent, const struct shunt_mod
 			       struct shunt_err *err)
 {
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	const struct shunt_settings *settings =
+		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
 	const struct shunt_dir_problem *problems;
 	const struct shunt_service_name *name;
 	size_t n_problems;
@@ -210,7 +212,7 @@ static bool would_lose_adopted(const struct agent *agent, const struct shunt_mod
 	for (uint32_t id = 1; id < maps->services.n; id++) {
 		const struct shunt_service *service =
 			SHUNT_DP_AT(maps->services, struct shunt_service, id);
-		uint32_t slot = agent->generation & 1;
+		uint32_t slot = settings->epoch & 1;
 
 		name = SHUNT_DP_AT(maps->service_names, struct shunt_service_name, id);
 		if (!name->name[0] || !service->slot[slot].rule_count ||

@@ -174,7 +174,6 @@ static int backend_add(const struct compiler *c, size_t v, size_t p,
 		       const struct shunt_model_backend *backend, struct shunt_image_port *port)
 {
 	uint32_t id = backend_id(c, v, p, backend, takes_new(backend));
-	bool last_flows = backend->state == SHUNT_BACKEND_TERMINATING && !takes_new(backend);
 
 	if (!id)
 		return takes_new(backend) ? -ENOSPC : 0;
@@ -184,7 +183,7 @@ static int backend_add(const struct compiler *c, size_t v, size_t p,
 		.port = backend->port,
 		.proto = c->service->ports[p].proto,
 		.variant = c->variant_id[v],
-		.flags = last_flows ? SHUNT_BE_TERMINATING : 0,
+		.flags = takes_new(backend) ? 0 : SHUNT_BE_NO_NEW,
 	};
 	return 0;
 }

@@ -42,7 +42,7 @@ struct shunt_image_backend {
 	uint16_t port; /* host order */
 	uint8_t proto;
 	uint32_t variant; /* id */
-	uint32_t flags;	  /* SHUNT_BE_TERMINATING or 0; never on one that is in a ring */
+	uint32_t flags;	  /* SHUNT_BE_NO_NEW or 0; never on one that is in a ring */
 };
 
 /* One kernel service: one port of a model service. */

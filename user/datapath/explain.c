@@ -125,7 +125,7 @@ static enum shunt_reason walk(const struct shunt_dp_maps *maps, const struct shu
 {
 	const struct shunt_settings *settings = settings_of(maps);
 	const struct shunt_service *service;
-	uint32_t slot = choice->generation & 1;
+	uint32_t slot = choice->epoch & 1;
 	enum shunt_reason reason;
 
 	if (choice->service >= maps->services.n)
@@ -168,6 +168,7 @@ static void begin(const struct shunt_dp_maps *maps, struct shunt_choice *choice)
 {
 	memset(choice, 0, sizeof(*choice));
 	choice->variant_index = -1;
+	choice->epoch = SHUNT_READ_ONCE(settings_of(maps)->epoch);
 	choice->generation = SHUNT_READ_ONCE(settings_of(maps)->generation);
 }
 
@@ -192,7 +193,7 @@ void shunt_choose(const struct shunt_dp_maps *maps, const struct shunt_tuple *tu
 
 	begin(maps, ret_choice);
 	bpf_map_lookup_elem(maps->frontends_fd, &key, &frontend);
-	ret_choice->service = frontend.service[ret_choice->generation & 1];
+	ret_choice->service = frontend.service[ret_choice->epoch & 1];
 	ret_choice->is_backend = frontend.is_backend;
 	if (ret_choice->service)
 		decide(maps, tuple, now, ret_choice);

@@ -13,6 +13,7 @@ struct shunt_choice {
 	enum shunt_reason reason; /* FORWARDED, or why not */
 
 	/* lookup */
+	uint32_t epoch; /* its low bit is the slot in use */
 	uint32_t generation;
 	uint32_t service; /* index; 0: not a frontend */
 	bool is_backend;  /* a known backend stands there (too) */

@@ -345,7 +345,7 @@ static void store_split(const struct shunt_installer *installer, const struct ch
 	__atomic_store_n(&rule->split[!active], change->new_split, __ATOMIC_RELEASE);
 }
 
-/* The one store of everything else: the generation. */
+/* The one store of everything else: the epoch. */
 static void flip(const struct plan *plan)
 {
 	struct shunt_installer *installer = plan->installer;
@@ -360,20 +360,25 @@ static void flip(const struct plan *plan)
 		SHUNT_DP_AT(installer->maps->rules, struct shunt_rule, change->service)
 			->split[idle] = change->new_split;
 	}
-	__atomic_store_n(&settings->generation, settings->generation + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&settings->epoch, settings->epoch + 1, __ATOMIC_RELEASE);
 	installer->unsettled = true;
 }
 
 /* Return: was it a single store? */
 static bool make_visible(const struct plan *plan)
 {
-	if (plan->n_changes == 1 && !plan->changes[0].slot_changes && !plan->frontends_change) {
+	struct shunt_settings *settings = installer_settings(plan->installer);
+	bool single = plan->n_changes == 1 && !plan->changes[0].slot_changes &&
+		      !plan->frontends_change;
+
+	if (!plan->n_changes && !plan->frontends_change)
+		return false;
+	if (single)
 		store_split(plan->installer, &plan->changes[0]);
-		return true;
-	}
-	if (plan->n_changes || plan->frontends_change)
+	else
 		flip(plan);
-	return false;
+	__atomic_store_n(&settings->generation, settings->generation + 1, __ATOMIC_RELAXED);
+	return single;
 }
 
 static void remember(struct plan *plan, const struct shunt_image_service *const *images, size_t n)

@@ -7,7 +7,7 @@
 
 /*
  * The installer brings the maps to a set of images. It is the only writer of services,
- * rules, splits, rings, members, variants, backends, frontends and the generation.
+ * rules, splits, rings, members, variants, backends, frontends, the epoch and the generation.
  */
 struct shunt_installer;
 
@@ -20,7 +20,7 @@ void shunt_installer_free(struct shunt_installer *installer);
 struct shunt_ids *shunt_installer_ids(struct shunt_installer *installer);
 
 struct shunt_install_result {
-	uint32_t generation;	  /* after the change */
+	uint32_t generation;	  /* after the change: one more for each that packets see */
 	uint32_t services_changed;
 	bool single_store;	  /* one rule: one aligned store of a split index */
 	uint64_t took_ns;	  /* until packets see it */
@@ -33,7 +33,7 @@ struct shunt_install_result {
  * A service that is not in @images any more is released: its entries serve until they close.
  * A backend that is gone is marked removed with a deadline of its variant's drain_deadline_s.
  * One changed split: one store. Otherwise all changes become visible by one store of the
- * generation. On failure nothing that packets can see has changed.
+ * epoch. On failure nothing that packets can see has changed.
  *
  * Return: 0, or -ENOSPC (a map is full: which one and the option that sizes it), -errno.
  */

@@ -76,7 +76,7 @@ static inline struct shunt_settings *installer_settings(const struct shunt_insta
 /* The slot that packets read now. */
 static inline uint32_t installer_slot(const struct shunt_installer *installer)
 {
-	return installer_settings(installer)->generation & 1;
+	return installer_settings(installer)->epoch & 1;
 }
 
 /* One grace period, after which retired ranges are free. Return: 0 or -errno. */
