@@ -9,6 +9,7 @@
 #include "agent/netlink.h"
 #include "base/cleanup.h"
 #include "base/version.h"
+#include "dialect/keep.h"
 #include "shunt/compat.h"
 
 #define EXIT_SOURCE   3
@@ -225,8 +226,9 @@ static int open_state(struct agent *agent, struct shunt_err *err)
 	int r;
 
 	agent->good = shunt_last_good_new();
+	agent->keeper = shunt_keeper_new();
 	agent->baselines = json_object();
-	if (!agent->good || !agent->baselines) {
+	if (!agent->good || !agent->keeper || !agent->baselines) {
 		shunt_err_set(err, -ENOMEM, "out of memory");
 		return EXIT_INTERNAL;
 	}
@@ -423,6 +425,7 @@ void agent_free(struct agent *agent)
 	shunt_dir_close(agent->dir);
 	shunt_overrides_close(agent->overrides);
 	shunt_last_good_free(agent->good);
+	shunt_keeper_free(agent->keeper);
 	json_decref(agent->baselines);
 	agent_events_clear(&agent->events);
 	free(agent->told);

@@ -46,6 +46,7 @@ struct agent {
 	struct shunt_dir *dir;
 	struct shunt_overrides *overrides;
 	struct shunt_last_good *good;
+	struct shunt_keeper *keeper;
 	json_t *baselines; /* connections of each variant when its weights last changed */
 	struct shunt_ctl_server *ctl;
 	struct shunt_http *http;

@@ -9,6 +9,7 @@
 #include "agent/told.h"
 #include "base/cleanup.h"
 #include "dialect/dialect.h"
+#include "dialect/keep.h"
 #include "model/last_good.h"
 
 /* ---- telling ------------------------------------------------------------------------------- */
@@ -189,12 +190,34 @@ static int translate(struct agent *agent, struct shunt_model *ret_model)
 	shunt_dialect_options_get(&agent->opts->dialect, &opts);
 	opts.node_addrs = agent->node_addrs;
 	opts.n_node_addrs = agent->n_node_addrs;
-	return shunt_translate(shunt_dir_objects(agent->dir), &opts, ret_model);
+	return shunt_translate_keeping(agent->keeper, shunt_dir_objects(agent->dir), &opts,
+				       ret_model);
+}
+
+/* A file that cannot be read, or an object that is refused, or "" when all is good. */
+static const char *first_refusal(const struct agent *agent, const struct shunt_model *model)
+{
+	const struct shunt_dir_problem *problems;
+	size_t n_problems;
+
+	problems = shunt_dir_problems(agent->dir, &n_problems);
+	if (n_problems)
+		return problems[0].err.file;
+	for (size_t i = 0; i < model->n_reports; i++) {
+		const struct shunt_condition *accepted =
+			shunt_conditions_get(&model->reports[i].conditions, "Accepted");
+
+		if (accepted && !strcmp(accepted->status, "False") &&
+		    (!strcmp(accepted->reason, "Invalid") ||
+		     !strcmp(accepted->reason, "UnsupportedValue")))
+			return model->reports[i].ref.file;
+	}
+	return "";
 }
 
 /*
- * After a restart the maps may hold a service of a file that has been broken since. What the
- * file said is not known any more, so installing the rest would release the service.
+ * After a restart the maps may hold a service whose file or object has been broken since.
+ * What it said is not known any more, so installing the rest would release the service.
  */
 static bool would_lose_adopted(const struct agent *agent, const struct shunt_model *model,
 			       struct shunt_err *err)
@@ -202,12 +225,10 @@ static bool would_lose_adopted(const struct agent *agent, const struct shunt_mod
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
 	const struct shunt_settings *settings =
 		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
-	const struct shunt_dir_problem *problems;
+	const char *broken = first_refusal(agent, model);
 	const struct shunt_service_name *name;
-	size_t n_problems;
 
-	problems = shunt_dir_problems(agent->dir, &n_problems);
-	if (agent->installed || !shunt_dp_adopted(agent->dp) || !n_problems)
+	if (agent->installed || !shunt_dp_adopted(agent->dp) || !*broken)
 		return false;
 	for (uint32_t id = 1; id < maps->services.n; id++) {
 		const struct shunt_service *service =
@@ -220,9 +241,9 @@ static bool would_lose_adopted(const struct agent *agent, const struct shunt_mod
 		    shunt_model_find(model, name->namespace_, name->name, 0))
 			continue;
 		shunt_err_set(err, -EBUSY,
-			      "%s/%s is in force from an earlier start, and %s cannot be read: "
+			      "%s/%s is in force from an earlier start, and %s is broken: "
 			      "everything stays as it is until the file is mended",
-			      name->namespace_, name->name, problems[0].err.file);
+			      name->namespace_, name->name, broken);
 		return true;
 	}
 	return false;
