@@ -579,19 +579,22 @@ static SHUNT_INLINE int shunt_ft_same_client(const struct shunt_flow *a, const s
  * shunt_ft_is_rival - does another CPU make the same flow right now?
  * @index: of our claimed, filled and unpublished flow
  *
- * Of two claims with one tag the lower way wins. A claim that is still being filled counts as
- * the same flow; if it is not (one in 2^30), the sender's next packet will show.
+ * Asked when our tag is visible: of two at once, at least one sees the other and gives way,
+ * wherever they stand; both may. A claim that is still being filled counts as the same flow;
+ * if it is not (one in 2^30), the sender's next packet will show.
  */
 SHUNT_OUTLINE int shunt_ft_is_rival(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	const struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 	const struct shunt_flow *mine = shunt_ft_flow(t, index), *other;
-	__u32 way;
+	__u32 my_way = index & (SHUNT_FLOW_WAYS - 1), way;
 
 	if (!set || !mine)
 		return 0;
 	way = shunt_ft_match(set, shunt_ft_tag(hash), 0);
-	if (way >= (index & (SHUNT_FLOW_WAYS - 1)))
+	if (way == my_way)
+		way = shunt_ft_match(set, shunt_ft_tag(hash), my_way + 1);
+	if (way == SHUNT_FT_NO_WAY)
 		return 0;
 	other = shunt_ft_flow(t, (index & ~(SHUNT_FLOW_WAYS - 1)) + way);
 	return other && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(other->life)) == SHUNT_F_FREE ||
