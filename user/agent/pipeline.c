@@ -77,6 +77,14 @@ static void describe_change(const struct shunt_change *change, char *buf, size_t
 	}
 }
 
+/* A change of a thousand services is not a thousand events. */
+static void tell_more(struct agent *agent, size_t n, const char *what)
+{
+	if (n > AGENT_TELL_AT_ONCE)
+		agent_event(agent, SHUNT_LOG_INFO, "MoreServices", "", "%zu more services %s",
+			    n - AGENT_TELL_AT_ONCE, what);
+}
+
 static void tell_change(struct agent *agent, const struct shunt_model_service *service,
 			const struct shunt_change *change)
 {
@@ -100,7 +108,7 @@ void agent_record_changes(struct agent *agent, const struct shunt_model_service 
 	const struct shunt_change *const *changes;
 	bool first = !agent->installed;
 	struct shunt_err err = { 0 };
-	size_t n_changed = 0;
+	size_t n_changed = 0, n_told = 0;
 	int r;
 
 	r = shunt_history_record(agent->overrides, &agent->model, service, cause, now_ms, &err);
@@ -116,9 +124,10 @@ void agent_record_changes(struct agent *agent, const struct shunt_model_service 
 		n_changed++;
 		agent_baseline_reset(agent, each);
 		/* At a start nothing has happened: one line says what was found. */
-		if (!first || changes[0]->n_from)
+		if ((!first || changes[0]->n_from) && n_told++ < AGENT_TELL_AT_ONCE)
 			tell_change(agent, each, changes[0]);
 	}
+	tell_more(agent, n_told, "changed");
 	if (n_changed && agent_state_save(agent) && !r)
 		agent_state_problem(agent, "");
 }
@@ -285,16 +294,20 @@ static int bring(struct agent *agent, struct shunt_model *model, const struct sh
 static void tell_released(struct agent *agent, const struct shunt_model *before)
 {
 	char object[2 * SHUNT_NAME_LEN + 2];
+	size_t n_released = 0;
 
 	for (size_t i = 0; i < before->n_services; i++) {
 		const struct shunt_model_service *service = &before->services[i];
 
 		if (shunt_model_find(&agent->model, service->namespace_, service->name, 0))
 			continue;
+		if (n_released++ >= AGENT_TELL_AT_ONCE)
+			continue;
 		snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
 		agent_event(agent, SHUNT_LOG_INFO, "ServiceReleased", object,
 			    "no split any more: its connections live on, new ones pass");
 	}
+	tell_more(agent, n_released, "released");
 }
 
 /* @changed, @cause: of a command, NULL if none; @changed is of the model that goes. */

@@ -4,7 +4,7 @@
 
 #include "agent/agent.h"
 
-/* At most this many new conditions become events at once; a last event counts the others. */
+/* At most this many things of one kind become events at once; a last one counts the others. */
 #define AGENT_TELL_AT_ONCE 20
 
 /**
