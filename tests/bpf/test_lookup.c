@@ -52,7 +52,7 @@ LAB_EACH(lookup, only_address_port_and_protocol_together_are_a_frontend, 0)
 			SHUNT_R_NO_SERVICE);
 }
 
-LAB_EACH(lookup, one_store_of_the_generation_switches_every_slot, 0)
+LAB_EACH(lookup, one_store_of_the_epoch_switches_every_slot, 0)
 {
 	struct lab_packet packet;
 
@@ -81,7 +81,7 @@ LAB_EACH(lookup, one_store_of_the_generation_switches_every_slot, 0)
 	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_FORWARDED);
 }
 
-LAB_EACH(lookup, service_record_and_split_are_those_of_the_generation, 0)
+LAB_EACH(lookup, service_record_and_split_are_those_of_the_epoch, 0)
 {
 	struct shunt_rule *rule = SHUNT_DP_AT(lab->maps.rules, struct shunt_rule, 1);
 	struct lab_packet packet;
