@@ -144,7 +144,7 @@ Test(gates_sync, interfaces_that_match_are_attached_once)
 {
 	SYNC(false, "xeth0 up:eth0 tveth1 up:veth1 ", { 1, "lo" }, { 2, "eth0" }, { 3, "veth1" });
 	SYNC(false, "", { 1, "lo" }, { 2, "eth0" }, { 3, "veth1" });
-	cr_assert(agent_gates_ready(&gates));
+	cr_assert_null(agent_gates_missing(&gates));
 }
 
 Test(gates_sync, the_slow_look_attaches_again_without_an_event)
@@ -183,22 +183,22 @@ Test(gates_sync, a_failure_is_told_once_and_tried_again)
 	host.why = "no right";
 	SYNC(false, "failed:eth0 ", { 2, "eth0" });
 	SYNC(true, "", { 2, "eth0" });
-	cr_assert_not(agent_gates_ready(&gates));
+	cr_assert_str_eq(agent_gates_missing(&gates), "eth0");
 	host.why = "another reason";
 	SYNC(false, "failed:eth0 ", { 2, "eth0" });
 	host.fail = 0;
 	SYNC(false, "xeth0 up:eth0 ", { 2, "eth0" });
-	cr_assert(agent_gates_ready(&gates));
+	cr_assert_null(agent_gates_missing(&gates));
 	cr_assert_str_empty(gates.items[0].problem);
 }
 
 Test(gates_sync, ready_waits_for_named_interfaces_only)
 {
 	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
-	cr_assert_not(agent_gates_ready(&gates));
+	cr_assert_str_eq(agent_gates_missing(&gates), "eth0");
 	cr_assert_null(agent_gates_find(&gates, &patterns[0]));
 	SYNC(false, "xeth0 up:eth0 ", { 2, "eth0" }, { 3, "veth1" });
-	cr_assert(agent_gates_ready(&gates));
+	cr_assert_null(agent_gates_missing(&gates));
 }
 
 /* ---- netlink ----------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ const struct agent_gate *agent_gates_find(const struct agent_gates *gates,
 	return NULL;
 }
 
-bool agent_gates_ready(const struct agent_gates *gates)
+const char *agent_gates_missing(const struct agent_gates *gates)
 {
 	const struct agent_gate *gate;
 
@@ -198,9 +198,9 @@ bool agent_gates_ready(const struct agent_gates *gates)
 			continue;
 		gate = agent_gates_find(gates, &gates->patterns[i]);
 		if (!gate || !gate->attached)
-			return false;
+			return gates->patterns[i].pattern;
 	}
-	return true;
+	return NULL;
 }
 
 void agent_gates_free(struct agent_gates *gates)

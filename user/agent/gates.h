@@ -92,8 +92,9 @@ void agent_gates_forget(struct agent_gates *gates, uint32_t ifindex);
 const struct agent_gate *agent_gates_find(const struct agent_gates *gates,
 					  const struct agent_gate_pattern *pattern);
 
-/* Return: is each gate that a pattern without wildcards names attached? */
-bool agent_gates_ready(const struct agent_gates *gates);
+/* Return: the first interface that a pattern without wildcards names and that is not attached,
+ * or NULL: all are. */
+const char *agent_gates_missing(const struct agent_gates *gates);
 
 /* Frees the table; what is attached stays attached. */
 void agent_gates_free(struct agent_gates *gates);

@@ -130,13 +130,14 @@ static bool ready(void *ctx, char *why)
 {
 	const struct agent *agent = ctx;
 	uint64_t limit_ns = (uint64_t)agent->opts->resync_ms * MISSED_RESYNCS * 1000000;
+	const char *missing;
 
 	if (agent->detach.reply)
 		snprintf(why, 512, "the agent is detaching from this node");
 	else if (!agent->installed)
 		snprintf(why, 512, "not installed yet: %.400s", agent->install_problem);
-	else if (!agent_gates_ready(&agent->gates))
-		snprintf(why, 512, "an interface that --gate names is not guarded");
+	else if ((missing = agent_gates_missing(&agent->gates)))
+		snprintf(why, 512, "interface %s is not guarded", missing);
 	else if (agent_mono_ns() - agent->confirmed_ns > limit_ns && agent->install_problem[0])
 		snprintf(why, 512, "%.500s", agent->install_problem);
 	else

@@ -31,16 +31,21 @@ static json_t *gates_json(const struct agent *agent)
 						       gate->attached ? "attached" : "failed",
 						       "problem", gate->problem));
 	}
+	return array;
+}
+
+/* Interfaces that a pattern names and that are not there. */
+static json_t *waiting_json(const struct agent *agent)
+{
+	json_t *array = json_array();
+
 	for (size_t i = 0; i < agent->gates.n_patterns; i++) {
 		const struct agent_gate_pattern *pattern = &agent->gates.patterns[i];
 
 		if (pattern->literal && !agent_gates_find(&agent->gates, pattern))
 			json_array_append_new(
-				array, json_pack("{s:s, s:i, s:s, s:s, s:s, s:s}", "ifname",
-						 pattern->pattern, "ifindex", 0, "hook",
-						 pattern->hook == SHUNT_HOOK_XDP ? "xdp" : "tc",
-						 "mode", "", "state", "waiting", "problem",
-						 "no such interface yet"));
+				array, json_pack("{s:s, s:s}", "ifname", pattern->pattern, "hook",
+						 pattern->hook == SHUNT_HOOK_XDP ? "xdp" : "tc"));
 	}
 	return array;
 }
@@ -121,7 +126,7 @@ const char *agent_health(const struct agent *agent)
 	if (!agent->installed && !agent->install_problem[0])
 		return "starting";
 	if (agent_count_problems(agent) || agent->state_problem[0] ||
-	    !agent_gates_ready(&agent->gates))
+	    agent_gates_missing(&agent->gates))
 		return "degraded";
 	for (size_t i = 0; i < agent->gates.n; i++)
 		if (!agent->gates.items[i].attached)
@@ -177,13 +182,14 @@ static json_t *status_json(const struct agent_view *view, const struct agent_tar
 
 	for (size_t i = 0; i < targets->n; i++)
 		json_array_append_new(services, agent_service_json(view, targets->items[i]));
-	return json_pack("{s:s, s:i, s:I, s:i, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "version",
-			 SHUNT_VERSION, "abi_version", SHUNT_ABI_VERSION, "generation",
+	return json_pack("{s:s, s:i, s:I, s:i, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "version", SHUNT_VERSION, "abi_version", SHUNT_ABI_VERSION, "generation",
 			 (json_int_t)view->stats.generation, "pid", (int)getpid(), "uptime_s",
 			 (json_int_t)((agent_mono_ns() - agent->started_ns) / 1000000000), "health",
 			 agent_health(agent), "services", services, "gates", gates_json(agent),
-			 "problems", problems_json(agent), "reports", reports_json(agent),
-			 "reasons", reasons_json(&view->stats), "flows", flows_json(&view->stats));
+			 "gates_waiting", waiting_json(agent), "problems", problems_json(agent),
+			 "reports", reports_json(agent), "reasons", reasons_json(&view->stats),
+			 "flows", flows_json(&view->stats));
 }
 
 /* All services, or those of that name. Answers on failure. */
