@@ -122,13 +122,13 @@ def test_the_agent_needs_two_capabilities_and_no_more(world):
 def one_line_and_end(agent, *words, code=None):
     agent.spawn()
     status = agent.process.wait(10)
+    agent.process = None
     text = agent.log_text().strip()
     assert status != 0 and (code is None or status == code), (status, text)
     assert len([line for line in text.split("\n") if "error" in line.lower()]) <= 1
     for word in words:
         assert word in text, text
-    assert "\n" not in text or len(text.split("\n")) <= 4, text
-    agent.process = None
+    assert len(text.split("\n")) <= 4, text
 
 
 def test_a_second_agent_on_the_same_pins_is_refused(world):
@@ -138,7 +138,7 @@ def test_a_second_agent_on_the_same_pins_is_refused(world):
     second.locations = ["--socket", second.socket, "--bpffs", w.agent.bpffs, "--state-dir",
                         second.state_dir]
     second.metrics = "127.0.0.1:9101"
-    os.makedirs(second.source)
+
     one_line_and_end(second, w.agent.bpffs)
     assert not http(w.client, VIP4, total=50).errors
 
@@ -169,7 +169,7 @@ def test_missing_rights_are_named(world):
 ])
 def test_a_wrong_option_is_one_line_and_exit_code_2(world, words):
     w = world(groups={}, options=words)
-    one_line_and_end(w.agent, words[0], code=2)
+    one_line_and_end(w.agent, words[0].strip("-"), code=2)
 
 
 def test_a_missing_source_directory_is_said(world):
@@ -185,9 +185,10 @@ def gates(w):
 
 
 def test_gates_are_taken_as_they_appear_and_forgotten_as_they_go(world):
-    w = world(groups={"blue": 1}, gates=["vc0:tc", "extra*:tc", "extra9:xdp"]).start({"blue": 1})
+    w = world(groups={"blue": 1}, gates=["vc0:tc", "extra*:tc"]).start({"blue": 1})
     assert gates(w) == {"vc0": "tc"}
-    w.node.ip("link add extra1 type dummy", "link set extra1 up", "link add extra2 type dummy")
+    w.node.ip("link add extra1 type veth peer name peer1", "link set extra1 up",
+              "link add extra2 type veth peer name peer2")
     wait_for(lambda: gates(w) == {"vc0": "tc", "extra1": "tc", "extra2": "tc"}, 3, "new gates")
     w.node.ip("link del extra1")
     wait_for(lambda: gates(w) == {"vc0": "tc", "extra2": "tc"}, 3, "the gate to be forgotten")
@@ -197,9 +198,13 @@ def test_gates_are_taken_as_they_appear_and_forgotten_as_they_go(world):
 
 
 def test_a_gate_that_does_not_exist_is_waited_for_and_reported(world):
-    w = world(groups={"blue": 1}, gates=["nothere0:tc"]).start({"blue": 1})
-    assert gates(w) == {}
-    assert "nothere0" in json.dumps(w.cli.json("doctor")) or "nothere0" in w.agent.log_text()
+    w = world(groups={"blue": 1}, gates=["nothere0:tc"])
+    w.backends().split({"blue": 1})
+    w.agent.spawn()
+    wait_for(lambda: w.agent.http("/healthz")[0] == 200, 5, "the agent")
+    code, text = w.agent.http("/readyz")
+    assert code == 503 and text, text
+    assert gates(w) == {} and "nothere0" in w.agent.log_text()
     w.node.ip("link set vc0 down", "link set vc0 name nothere0", "link set nothere0 up",
               f"route add {w.client.pool4}.0.0/16 via {w.client.v4}")
     wait_for(lambda: gates(w) == {"nothere0": "tc"}, 3, "the gate")
@@ -222,11 +227,10 @@ def test_a_full_disk_does_not_stop_a_switch_and_is_said(world):
         with open(os.open(f"{w.agent.state_dir}/secret", os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
             f.write(secret)
         w.start({"blue": 100, "green": 0})
-        with open(f"{w.agent.state_dir}/filler", "wb") as f:
+        with open(f"{w.agent.state_dir}/filler", "wb", buffering=0) as f:
             with pytest.raises(OSError):
                 while True:
                     f.write(b"x" * 4096)
-                    f.flush()
         done = w.cli.run("switch", "demo", "green", "-o", "json")
         assert "space" in (done.stdout + done.stderr).lower(), done
         assert http(w.client, VIP4, total=50).groups == {"green": 50}
@@ -240,16 +244,26 @@ def test_a_full_disk_does_not_stop_a_switch_and_is_said(world):
         run_command(["umount", "-l", w.agent.state_dir])
 
 
-@pytest.mark.parametrize("garbage", [b"\0\xff\xfe\n", b"{}\n", b"[1,2]\n", b'{"command":"weight"}\n',
-                                     b'{"command":"status","args":{"no":1}}\n', b"x" * (2 << 20),
-                                     b'{"command":"nothing"}\n', b'{"command":\n'])
-def test_garbage_on_the_socket_gets_an_error_and_harms_nobody(world, garbage):
+GARBAGE = {
+    "bytes": b"\0\xff\xfe\n",
+    "no command": b"{}\n",
+    "an array": b"[1,2]\n",
+    "no arguments": b'{"command":"weight"}\n',
+    "an unknown argument": b'{"command":"status","args":{"no":1}}\n',
+    "an unknown command": b'{"command":"nothing"}\n',
+    "half an object": b'{"command":\n',
+    "a line without end": b"x" * (2 << 20),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_on_the_socket_gets_an_error_and_harms_nobody(world, kind):
     w = world(groups={"blue": 1}).start({"blue": 1})
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(5)
         sock.connect(w.agent.socket)
         try:
-            sock.sendall(garbage)
+            sock.sendall(GARBAGE[kind])
         except BrokenPipeError:
             pass
         answer = json.loads(sock.makefile().readline())

@@ -83,9 +83,9 @@ def test_a_removed_backend_serves_until_the_deadline_and_is_reset_then(world, mo
 
 @pytest.mark.parametrize("mode", MODES)
 def test_half_open_and_idle_flows_are_given_back(world, mode):
-    w = world(mode=mode, groups={"blue": 1}, options=["--timeout-half-open", "300ms",
-                                                      "--timeout-closed", "200ms",
-                                                      "--timeout-established", "700ms"])
+    w = world(mode=mode, groups={"blue": 1}, options=[
+        "--max-flows", "1024", "--timeout-half-open", "300ms", "--timeout-closed", "200ms",
+        "--timeout-established", "700ms"])
     w.start({"blue": 1})
     pod = w.cluster.pods[0]
     pod.host.nft("table inet mute { chain out { type filter hook output priority 0; "

@@ -163,7 +163,7 @@ def test_an_empty_group_rejects_its_share_and_heals(world):
     w.agent.start()
     assert_refuses(w, draw(w, 2000), 0.5)
     w.backends("green")
-    w.agent.wait_status(lambda s: len(s["services"][0]["variants"][1]["backends"]) == 3,
+    w.agent.wait_status(lambda s: len(s["services"][0]["variants"][1]["backends"]) == 6,
                         "three green pods")
     assert_share(draw(w, 2000), "green", 0.5)
 

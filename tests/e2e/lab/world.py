@@ -57,7 +57,6 @@ class World:
         with open(os.open(f"{self.agent.state_dir}/secret", os.O_CREAT | os.O_WRONLY, 0o600),
                   "w") as f:
             f.write(FIXED_SECRET)
-        os.makedirs(self.agent.source)
 
     def backends(self, *groups):
         """Writes the Services and EndpointSlices of these groups (all), as they are."""
