@@ -211,6 +211,7 @@ SHUNT_PERCPU_ARRAY(shunt_variant_counters, struct shunt_counters, 2048);
  * Value:  packets, per CPU
  * Writer: bpf/action.h, per packet
  * Reader: agent
+ * Size:   as many as there are reasons
  */
 SHUNT_PERCPU_ARRAY(shunt_reasons, __u64, SHUNT_R_MAX);
 
