@@ -318,8 +318,9 @@ static SHUNT_INLINE __u64 shunt_table_hash(__u64 key, const struct shunt_addr *s
 	}
 	h = (h ^ shunt_pair(src->word_be[3], dst->word_be[3])) * 0x9e3779b97f4a7c15ull;
 	h ^= h >> 32;
-	h = (h ^ ((__u64)sport_be << 32 | (__u64)dport_be << 16 | proto << 8 | family)) *
-	    0xd6e8feb86659fd93ull;
+	/* Ports lowest: a product carries a change upwards only, and the set is its low bits. */
+	h = (h ^ ((__u64)proto << 40 | (__u64)family << 32 | (__u64)dport_be << 16 | sport_be)) *
+	    0xa0761d6478bd642full;
 	return h ^ h >> 32;
 }
 
