@@ -64,10 +64,11 @@ static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 a
 	return port_diff ? bpf_l4_csum_replace(ctx, off, 0, port_diff, flags) : 0;
 }
 
-/* Cuts or grows the frame to @len bytes; packet pointers are stale. */
-static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len)
+/* Makes the frame @len bytes long; packet pointers are stale. XDP needs the other two. */
+static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len, __u32 grow)
 {
 	(void)old_len;
+	(void)grow;
 	return bpf_skb_change_tail(ctx, len, 0);
 }
 

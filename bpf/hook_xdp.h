@@ -80,13 +80,17 @@ static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 a
 }
 
 /*
- * Cuts or grows the frame to @len bytes; packet pointers are stale. @old_len: of Ethernet and
- * IP by their headers: packet pointers may not be subtracted without CAP_PERFMON. A frame
- * that was padded to 60 bytes keeps its padding.
+ * Makes the frame @len bytes long; packet pointers are stale.
+ * @old_len: of Ethernet and IP by their headers: packet pointers may not be subtracted without
+ *	     CAP_PERFMON. A frame that was padded to 60 bytes keeps its padding.
+ * @grow:    how much longer than the shortest frame the answer may be, a constant. It grows at
+ *	     the head, where there is always room: a small frame behind veth has no tailroom.
  */
-static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len)
+static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len, __u32 grow)
 {
-	return bpf_xdp_adjust_tail(ctx, (int)len - (int)old_len);
+	if (grow && bpf_xdp_adjust_head(ctx, -(int)grow))
+		return -1;
+	return bpf_xdp_adjust_tail(ctx, (int)len - (int)(old_len + grow));
 }
 
 /* Writes @len bytes at the start of the frame. @len is a constant. */

@@ -60,10 +60,10 @@ struct reject_icmp6 {
 	__u8 quoted[REJECT_QUOTED];
 };
 
-/* Makes the frame @frame, from its Ethernet header on. */
-#define reject_send(ctx, pkt, frame)                                                               \
+/* Makes the frame @frame, from its Ethernet header on. @grow: as hook_resize(). */
+#define reject_send(ctx, pkt, frame, grow)                                                         \
 	(hook_resize(ctx, (pkt)->ip_bytes + sizeof(struct ethhdr),                                 \
-		     sizeof(frame) - sizeof((frame).pad)) ||                                       \
+		     sizeof(frame) - sizeof((frame).pad), grow) ||                                 \
 	 hook_write(ctx, &(frame).eth, sizeof(frame) - sizeof((frame).pad)))
 
 /* One's-complement sum of @len bytes, a multiple of 4, plus @sum. */
@@ -138,7 +138,7 @@ static __always_inline int reject_rst_v4(hook_ctx *ctx, const struct packet *pkt
 	reject_tcp(&rst.tcp, pkt, payload);
 	sum = reject_sum(&rst.ip.saddr, 8, bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(rst.tcp)));
 	rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
-	return reject_send(ctx, pkt, rst);
+	return reject_send(ctx, pkt, rst, 0);
 }
 
 static __always_inline int reject_rst_v6(hook_ctx *ctx, const struct packet *pkt,
@@ -151,7 +151,7 @@ static __always_inline int reject_rst_v6(hook_ctx *ctx, const struct packet *pkt
 	sum = reject_ipv6(&rst.ip, pkt, sizeof(rst.tcp), IPPROTO_TCP);
 	reject_tcp(&rst.tcp, pkt, payload);
 	rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
-	return reject_send(ctx, pkt, rst);
+	return reject_send(ctx, pkt, rst, 0);
 }
 
 static __always_inline int reject_unreachable_v4(hook_ctx *ctx, const struct packet *pkt,
@@ -168,7 +168,7 @@ static __always_inline int reject_unreachable_v4(hook_ctx *ctx, const struct pac
 	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
 	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len - sizeof(out.ip), 0));
-	return reject_send(ctx, pkt, out);
+	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
 
 static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct packet *pkt,
@@ -186,7 +186,7 @@ static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct pac
 	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
 	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
-	return reject_send(ctx, pkt, out);
+	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
 
 /**
