@@ -191,7 +191,7 @@ kind: Service
 metadata: {name: bad, namespace: default}
 spec:
   clusterIP: %s
-  ports: [{port: %s, targetPort: 8080}]
+  ports: [{name: p80-tcp, port: %s, targetPort: 8080}]
 """
 SLICE = """apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -204,7 +204,7 @@ ports: [{name: "p80-tcp", port: %s, protocol: TCP}]
 
 BAD = {
     "malformed": (BROKEN, ["3"]),
-    "unknown kind of a known group": (ROUTE.replace("TCPRoute", "TeaRoute") % 1, ["kind"]),
+    "unknown kind of a known group": (ROUTE.replace("TCPRoute", "TeaRoute") % 1, ["TeaRoute"]),
     "no kind": ("apiVersion: v1\nmetadata: {name: x}\n", ["kind"]),
     "not an object": ("- 1\n- 2\n", []),
     "duplicate key": ("kind: Service\nkind: Service\n", ["2"]),
@@ -219,7 +219,10 @@ BAD = {
     "no address": (SERVICE % ("10.96.0.300", 80), ["clusterIP", "5"]),
     "address of the wrong family": (SLICE % ("fd02::7", 8080), ["addresses"]),
     "endpoint port 0": (SLICE % ("10.244.0.50", 0), ["port"]),
-    "loopback endpoint": (SLICE % ("127.0.0.1", 8080), ["addresses"]),
+    "loopback endpoint": (SLICE.replace(": blue", ": pods") % ("127.0.0.1", 8080) + "---\n" +
+                          SERVICE % ("10.96.0.50", 80) + "---\n" +
+                          SERVICE.replace("bad", "pods") % ("10.96.0.51", 80) + "---\n" +
+                          ROUTE.replace(": blue", ": pods") % 1, ["addresses"]),
     "header match": (ROUTE.replace("TCPRoute", "HTTPRoute").replace(
         "  - backendRefs", "  - matches: [{headers: [{name: x, value: y}]}]\n    backendRefs") % 1,
         ["headers"]),
@@ -249,7 +252,7 @@ def test_bad_objects_leave_the_good_ones_in_force(world):
     w = world(groups={"blue": 1, "green": 1}).start({"blue": 1, "green": 1})
     for number, (text, _) in enumerate(BAD.values()):
         with open(f"{w.agent.source}/bad{number}.yaml", "w") as f:
-            f.write(text)
+            f.write(text.replace("bad", f"bad{number}"))
     w.agent.wait_status(lambda s: len(s["problems"]) >= 3 and len(s["reports"]) >= 6,
                         "problems and reports")
     assert w.agent.weights() == {"blue": 1, "green": 1}

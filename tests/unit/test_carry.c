@@ -160,6 +160,7 @@ static void fill(struct shunt_dp *dp)
 	struct shunt_settings *settings = maps->settings.base;
 
 	settings->generation = 4711;
+	settings->epoch = 12;
 	settings->flags = SHUNT_S_DRAIN;
 	for (size_t p = 0; p < ARRAY_LEN(plain); p++)
 		fill_plain(maps, p);
@@ -202,7 +203,8 @@ static const char *check(struct shunt_dp *dp)
 
 	if (!shunt_dp_adopted(dp))
 		return "nothing was adopted";
-	if (settings->abi_version != SHUNT_ABI_VERSION || settings->generation != 4711)
+	if (settings->abi_version != SHUNT_ABI_VERSION || settings->generation != 4711 ||
+	    settings->epoch != 12)
 		return "settings differ";
 	if (settings->flags != SHUNT_S_DRAIN)
 		return "the hold has stuck, or drain was lost";

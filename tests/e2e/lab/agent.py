@@ -8,26 +8,24 @@ import signal
 import subprocess
 
 from . import k8s
-from .core import LabError, run, wait_for
+from .core import LabError, wait_for
 
 
 class Cli:
-    """shunt against one agent's socket."""
+    """shunt on the agent's node."""
 
-    def __init__(self, lab, build, agent=None):
-        self.lab, self.program, self.agent = lab, os.path.join(build, "shunt"), agent
+    def __init__(self, build, agent):
+        self.program, self.agent = os.path.join(build, "shunt"), agent
 
     def run(self, command, *args, check=True, **options):
         """Returns the finished process; with check a failure is a LabError with its words."""
-        where = self.agent.locations if self.agent else []
-        return run([self.program, command, *where, *map(str, args)], check=check, **options)
+        return self.agent.host.run(self.program, command, *self.agent.locations, *args,
+                                   check=check, **options)
 
     def spawn(self, command, *args):
         """Starts it and does not wait."""
-        process = subprocess.Popen([self.program, command, *self.agent.locations, *map(str, args)],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.lab.processes.append(process)
-        return process
+        return self.agent.host.popen(self.program, command, *self.agent.locations, *args,
+                                     stdout=subprocess.DEVNULL)
 
     def json(self, command, *args):
         return json.loads(self.run(command, *args, "-o", "json").stdout)
@@ -51,7 +49,7 @@ class Agent:
         self.locations = ["--socket", self.socket, "--bpffs", self.bpffs,
                           "--state-dir", self.state_dir]
         self.process = None
-        self.cli = Cli(self.lab, build, self)
+        self.cli = Cli(build, self)
 
     def command(self):
         gates = [word for gate in self.gates for word in ("--gate", gate)]
