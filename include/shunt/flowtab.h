@@ -21,8 +21,8 @@
  *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
  *    earlier tenant of the record fails on the generation. Who moves a record out of a
  *    counted state gives the count back, hence exactly once: shunt_ft_end().
- *  - A reader copies what it needs and looks at life again: another generation means that the
- *    record was reused meanwhile, and is a miss. This relies on loads not being reordered
+ *  - A reader copies what it needs and looks at life again: another generation, or FREE, means
+ *    that the record is being reused, and is a miss. This relies on loads not being reordered
  *    with loads (x86-64, or an arm64 kernel with in-order dependent loads from one line; a
  *    removed way is also unreachable by its tag before it is filled anew).
  *  - Reply keys are unique: after inserting its word, an owner scans the set again; of two
@@ -294,10 +294,15 @@ static SHUNT_INLINE __u64 shunt_ft_find(shunt_ft_t t, const struct shunt_tuple *
 	return 0;
 }
 
-/* Is the record still the flow that the lookup of @life found? Ask after copying from it. */
+/*
+ * Is the record still the flow that the lookup of @life found? Ask after copying from it.
+ * FREE is not: the next tenant may be filling it, and the generation changes only then.
+ */
 static SHUNT_INLINE int shunt_ft_is_fresh(const struct shunt_flow *flow, __u32 life)
 {
-	return SHUNT_LIFE_GEN(SHUNT_READ_ONCE(flow->life)) == SHUNT_LIFE_GEN(life);
+	__u32 now = SHUNT_READ_ONCE(flow->life);
+
+	return SHUNT_LIFE_GEN(now) == SHUNT_LIFE_GEN(life) && SHUNT_LIFE_STATE(now) != SHUNT_F_FREE;
 }
 
 static SHUNT_INLINE __u32 shunt_ft_reply_tag(__u64 hash)

@@ -10,42 +10,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "datapath/flowmem.h" /* the user-space build of the table, for its own lookups */
 #include "datapath/sweep.h"
-#include "shunt/tuple.h"
-
-/* The user-space build of the table, for its own lookups. */
-typedef const struct shunt_dp_maps *shunt_ft_t;
-
-static inline struct shunt_flow_set *shunt_ft_set(shunt_ft_t maps, __u32 index)
-{
-	return index < maps->flow_sets.n
-		       ? SHUNT_DP_AT(maps->flow_sets, struct shunt_flow_set, index)
-		       : NULL;
-}
-
-static inline struct shunt_flow *shunt_ft_flow(shunt_ft_t maps, __u32 index)
-{
-	return index < maps->flows.n ? SHUNT_DP_AT(maps->flows, struct shunt_flow, index) : NULL;
-}
-
-static inline struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t maps, __u32 index)
-{
-	return index < maps->reply_sets.n
-		       ? SHUNT_DP_AT(maps->reply_sets, struct shunt_reply_set, index)
-		       : NULL;
-}
-
-static inline struct shunt_active *shunt_ft_active(shunt_ft_t maps, __u32 backend)
-{
-	return SHUNT_DP_AT(maps->backend_active, struct shunt_active, backend);
-}
-
-static inline const struct shunt_settings *shunt_ft_settings(shunt_ft_t maps)
-{
-	return SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
-}
-
-#include "shunt/flowtab.h"
 
 TestSuite(flowtab, .timeout = 120);
 
@@ -334,4 +300,18 @@ Test(flowtab, two_cpus_and_a_sweep_at_once_leave_the_table_consistent)
 		       swept);
 	}
 	lab_close(&lab);
+}
+
+Test(flowtab, a_record_that_the_next_tenant_fills_is_no_longer_the_flow_that_was_found)
+{
+	struct shunt_flow flow = { .life = 0x500 | SHUNT_F_ESTABLISHED };
+	uint32_t found = flow.life;
+
+	cr_expect(shunt_ft_is_fresh(&flow, found));
+	flow.life = 0x500 | SHUNT_F_FIN_CLIENT; /* the same flow, later */
+	cr_expect(shunt_ft_is_fresh(&flow, found));
+	flow.life = 0x500 | SHUNT_F_FREE; /* removed: its way may be somebody's already */
+	cr_expect_not(shunt_ft_is_fresh(&flow, found));
+	flow.life = 0x600 | SHUNT_F_SYN; /* and is published */
+	cr_expect_not(shunt_ft_is_fresh(&flow, found));
 }
