@@ -22,5 +22,7 @@ $(BENCH_BIN): %: %.o $(BUILD)/tests/bench/lab.o $(BUILD)/libshunt.a
 .PHONY: bench
 .PRECIOUS: $(BUILD)/bench/%.bpf.o $(BUILD)/bench/%.skel.h
 bench: deps $(BENCH_BIN) ## Measure ns per packet and a weight change's time (root; BENCH_JSON=FILE)
-	$(Q)BENCH_JSON=$(BENCH_JSON) $(BUILD)/tests/bench/packets $(ROUNDS)
+	$(Q)$(if $(BENCH_JSON),BENCH_JSON=$(abspath $(BENCH_JSON))) $(BUILD)/tests/bench/packets $(ROUNDS)
+	@echo 'As the agent loads them, with CAP_BPF and CAP_NET_ADMIN alone:'
+	$(Q)BENCH_AS_AGENT=1 BENCH_JSON= $(BUILD)/tests/bench/packets $(ROUNDS)
 	$(Q)$(BUILD)/tests/bench/changes

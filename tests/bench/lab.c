@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab.h"
 
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -34,6 +36,19 @@ static void die_err(const char *what, const struct shunt_err *err)
 	bench_die("%s: %s", what, shunt_err_str(err, text, sizeof(text)));
 }
 
+/* CAP_BPF and CAP_NET_ADMIN are what the agent has; root also has CAP_PERFMON. */
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = 1u << CAP_NET_ADMIN, .permitted = 1u << CAP_NET_ADMIN },
+		{ .effective = 1u << (CAP_BPF - 32), .permitted = 1u << (CAP_BPF - 32) },
+	};
+
+	if (syscall(SYS_capset, &header, data))
+		bench_die("cannot drop capabilities");
+}
+
 void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services)
 {
 	struct shunt_dp_opts opts = { .sizes = { .flows = flows,
@@ -58,6 +73,8 @@ void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services)
 	snprintf(path, sizeof(path), "%s/state", lab->dir);
 	opts.bpffs = lab->pins;
 	opts.state_dir = path;
+	if (getenv("BENCH_AS_AGENT"))
+		drop_capabilities();
 	if (shunt_dp_open(&opts, &lab->dp, &err))
 		die_err("open", &err);
 	lab->maps = shunt_dp_maps(lab->dp);
