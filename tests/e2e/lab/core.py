@@ -131,8 +131,12 @@ class Lab:
             os.mkdir(self.dir)
             self._lock = open(f"{self.dir}/lock", "w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        os.mkdir(self.bpffs)
-        run(["mount", "-t", "bpf", "bpf", self.bpffs])
+        try:
+            os.mkdir(self.bpffs)
+            run(["mount", "-t", "bpf", "bpf", self.bpffs])
+        except BaseException:
+            self.close()
+            raise
 
     def add_hosts(self, *roles):
         hosts = [Host(self, role) for role in roles]
