@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_FLOWTAB_MAKE_H
+#define SHUNT_FLOWTAB_MAKE_H
+
+/*
+ * Making a flow: a way is claimed, the record filled, the reply key entered, then the flow
+ * published. The writers' half of shunt/flowtab.h, which includes it.
+ */
+
+/* Removes flow @index if it is closed or idle, or, with @half_open, half-open. 1: removed. */
+SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, int half_open)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 life, state;
+
+	if (!flow)
+		return 0;
+	life = SHUNT_READ_ONCE(flow->life);
+	state = SHUNT_LIFE_STATE(life);
+	if (state == SHUNT_F_FREE)
+		return 0;
+	if (state != SHUNT_F_CLOSED && !shunt_ft_is_expired(t, flow, state, now) &&
+	    !(half_open && shunt_ft_is_half_open(state)))
+		return 0;
+	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
+}
+
+/* Number of bits set in a 16-bit mask. */
+static SHUNT_INLINE __u32 shunt_ft_popcount(__u32 x)
+{
+	x = (x & 0x5555) + (x >> 1 & 0x5555);
+	x = (x & 0x3333) + (x >> 2 & 0x3333);
+	x = (x & 0x0f0f) + (x >> 4 & 0x0f0f);
+	return (x & 0xff) + (x >> 8);
+}
+
+/* The first way of a non-empty mask at or after @turn, cyclically: not always the same. */
+static SHUNT_INLINE __u32 shunt_ft_pick(__u32 mask, __u32 turn)
+{
+	__u32 rotated = (mask >> turn | mask << (SHUNT_FLOW_WAYS - turn)) & 0xffff;
+
+	rotated &= -rotated;
+	return (shunt_ft_popcount(rotated - 1) + turn) & (SHUNT_FLOW_WAYS - 1);
+}
+
+/*
+ * Which ways of a set are free (low half), and which half-open: masks, made without a branch
+ * (a tag that is not 0 has bit 1 set), or the verifier would follow each combination.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_survey(shunt_ft_t t, __u32 set_index)
+{
+	const struct shunt_flow_set *set = shunt_ft_set(t, set_index);
+	__u32 masks = 0;
+
+	if (!set)
+		return 0;
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
+		__u32 tag = SHUNT_READ_ONCE(set->tag[w]);
+
+		masks |= (~tag >> 1 & 1) << w | (tag & SHUNT_FT_HALF_OPEN) << (16 + w);
+	}
+	return masks;
+}
+
+/*
+ * Frees a way of a full set: of a closed or expired flow. It costs a look at each, but only
+ * here. Unrolled, as all loops here: without CAP_PERFMON the verifier also follows them past
+ * their end. Return: the way, or SHUNT_FT_NO_WAY.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_reclaim(shunt_ft_t t, __u32 base, __u32 now)
+{
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (shunt_ft_make_room(t, base + w, now, 0))
+			return w;
+	return SHUNT_FT_NO_WAY;
+}
+
+/* Takes way @way of a set if it is free. Return: 1 if it is ours. */
+SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 tag)
+{
+	struct shunt_flow_set *set = shunt_ft_set(t, set_index);
+
+	return set && !shunt_ft_tag_swap(set, way, 0, tag);
+}
+
+/**
+ * shunt_ft_claim - get a way for a new flow
+ * @hash: of the client's tuple
+ * @now:  jiffies
+ *
+ * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, one of
+ * them makes room, so a flood of SYNs only displaces its like. In a full set closed, expired
+ * and half-open flows make room, in this order; established ones never do.
+ *
+ * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
+{
+	__u32 set_index = shunt_ft_set_index(t, hash), base = set_index * SHUNT_FLOW_WAYS;
+	__u32 masks = shunt_ft_survey(t, set_index), free_ways = masks & 0xffff;
+	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN, half_open = masks >> 16;
+	__u32 way = SHUNT_FT_NO_WAY;
+
+	if (free_ways)
+		way = shunt_ft_pick(free_ways, 0);
+	else
+		way = shunt_ft_reclaim(t, base, now);
+	if (half_open &&
+	    (way == SHUNT_FT_NO_WAY || shunt_ft_popcount(half_open) >= SHUNT_HALF_OPEN_WAYS)) {
+		__u32 turn = (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1);
+		__u32 victim = shunt_ft_pick(half_open, turn);
+
+		if (shunt_ft_make_room(t, base + victim, now, 1))
+			way = victim;
+	}
+	if (way != SHUNT_FT_NO_WAY && shunt_ft_take(t, set_index, way, tag))
+		return base + way;
+
+	/* Another CPU took it: one more try, with what is free now. */
+	free_ways = shunt_ft_survey(t, set_index) & 0xffff;
+	if (!free_ways)
+		return SHUNT_FT_NO_WAY;
+	way = shunt_ft_pick(free_ways, 0);
+	return shunt_ft_take(t, set_index, way, tag) ? base + way : SHUNT_FT_NO_WAY;
+}
+
+/* Gives a claimed way back that was never published. Return: 1. */
+SHUNT_OUTLINE int shunt_ft_unclaim(shunt_ft_t t, __u32 index, __u64 hash)
+{
+	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+
+	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN;
+
+	return set && shunt_ft_tag_swap(set, index & (SHUNT_FLOW_WAYS - 1), tag, 0) == tag;
+}
+
+/* Do two flows have one client's tuple? */
+static SHUNT_INLINE int shunt_ft_same_client(const struct shunt_flow *a, const struct shunt_flow *b)
+{
+	if (a->client_lo_be != b->client_lo_be || a->frontend_lo_be != b->frontend_lo_be ||
+	    a->client_port_be != b->client_port_be || a->frontend_port_be != b->frontend_port_be ||
+	    a->proto != b->proto || a->family != b->family)
+		return 0;
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++)
+		if (a->client_hi_be[w] != b->client_hi_be[w] ||
+		    a->frontend_hi_be[w] != b->frontend_hi_be[w])
+			return 0;
+	return 1;
+}
+
+/**
+ * shunt_ft_is_rival - does another CPU make the same flow right now?
+ * @index: of our claimed, filled and unpublished flow
+ *
+ * Asked when our tag is visible: of two at once, at least one sees the other and gives way,
+ * wherever they stand; both may. A claim that is still being filled counts as the same flow;
+ * if it is not (one in 2^30), the sender's next packet will show.
+ */
+SHUNT_OUTLINE int shunt_ft_is_rival(shunt_ft_t t, __u32 index, __u64 hash)
+{
+	const struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+	const struct shunt_flow *mine = shunt_ft_flow(t, index), *other;
+	__u32 my_way = index & (SHUNT_FLOW_WAYS - 1), way;
+
+	if (!set || !mine)
+		return 0;
+	way = shunt_ft_match(set, shunt_ft_tag(hash), 0);
+	if (way == my_way)
+		way = shunt_ft_match(set, shunt_ft_tag(hash), my_way + 1);
+	if (way == SHUNT_FT_NO_WAY)
+		return 0;
+	other = shunt_ft_flow(t, (index & ~(SHUNT_FLOW_WAYS - 1)) + way);
+	return other && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(other->life)) == SHUNT_F_FREE ||
+			 shunt_ft_same_client(mine, other));
+}
+
+/* Is the reply key of @flow, which stands at @mine, there a second time? */
+static SHUNT_INLINE int shunt_ft_reply_taken(shunt_ft_t t, const struct shunt_reply_set *set,
+					     __u32 mine, __u64 word, const struct shunt_flow *flow)
+{
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
+		__u64 other = SHUNT_READ_ONCE(set->way[w]);
+		const struct shunt_flow *rival;
+
+		if (w == mine || other >> 32 != word >> 32 || !(__u32)other)
+			continue;
+		rival = shunt_ft_flow(t, (__u32)other - 1);
+		/* One that is being made (life FREE) counts as equal: both may then give way. */
+		if (rival && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(rival->life)) == SHUNT_F_FREE ||
+			      shunt_ft_same_reply(rival, flow)))
+			return 1;
+	}
+	return 0;
+}
+
+/* The hash of the tuple with which @flow's backend answers. */
+static SHUNT_INLINE __u64 shunt_ft_reply_hash(shunt_ft_t t, const struct shunt_flow *flow)
+{
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+	struct shunt_addr backend = { .word_be[3] = flow->backend_lo_be };
+	struct shunt_addr source = { .word_be[3] = flow->source_lo_be };
+
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++) {
+		backend.word_be[w] = flow->backend_hi_be[w];
+		source.word_be[w] = flow->source_hi_be[w];
+	}
+	return shunt_table_hash(settings ? settings->table_key : 0, &backend, &source,
+				flow->backend_port_be, flow->source_port_be, flow->proto,
+				flow->family);
+}
+
+/**
+ * shunt_ft_add_reply - enter the reply key of a filled, unpublished flow
+ * @index: of the flow; its reply_way is written on success
+ *
+ * Return: 1 done; 0 the key is taken, or its set is full: another source port may do.
+ */
+SHUNT_OUTLINE int shunt_ft_add_reply(shunt_ft_t t, __u32 index)
+{
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 set_index, mine = SHUNT_FT_NO_WAY;
+	struct shunt_reply_set *set;
+	__u64 hash, word;
+
+	if (!flow)
+		return 0;
+	hash = shunt_ft_reply_hash(t, flow);
+	word = (__u64)shunt_ft_reply_tag(hash) << 32 | (index + 1);
+	set_index = shunt_ft_reply_index(t, hash);
+	set = shunt_ft_reply_set(t, set_index);
+	if (!set)
+		return 0;
+#pragma GCC unroll 8
+	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++)
+		if (mine == SHUNT_FT_NO_WAY && !SHUNT_READ_ONCE(set->way[w]) &&
+		    !shunt_cmpxchg(&set->way[w], 0, word))
+			mine = w;
+	if (mine == SHUNT_FT_NO_WAY)
+		return 0;
+
+	/* Only now that our word is visible: of two at once, one sees the other. */
+	if (shunt_ft_reply_taken(t, set, mine, word, flow)) {
+		shunt_ft_reply_swap(set, mine, word, 0);
+		return 0;
+	}
+	flow->reply_way = set_index * SHUNT_REPLY_WAYS + mine + 1;
+	return 1;
+}
+
+/* Makes a filled flow visible and counts it. @state: SHUNT_F_SYN or SHUNT_F_UDP_NEW. */
+static SHUNT_INLINE void shunt_ft_publish(shunt_ft_t t, struct shunt_flow *flow, __u32 state)
+{
+	__u32 life = SHUNT_READ_ONCE(flow->life);
+	struct shunt_active *active;
+
+	if (flow->backend) {
+		active = shunt_ft_active(t, flow->backend);
+		if (active)
+			shunt_fetch_add(&active->connections, 1);
+	}
+	/* Locked, so that all stores before are visible first; nobody else writes a FREE life. */
+	shunt_cmpxchg(&flow->life, life, (SHUNT_LIFE_GEN(life) + 0x100) | state);
+}
+
+#endif
