@@ -30,33 +30,44 @@ static struct lab_packet next_of_set(struct lab *lab, uint32_t set, uint32_t *cl
 	return packet;
 }
 
-LAB_EACH(newflow, a_flood_of_first_packets_displaces_only_its_like, 0)
+static uint32_t half_open(const struct lab *lab)
 {
-	struct lab_packet connected[12];
-	uint32_t client = 0, half_open = 0;
+	uint32_t n = 0;
 
-	lab_scene(lab, 1, 1);
-	for (size_t i = 0; i < ARRAY_LEN(connected); i++) {
-		connected[i] = next_of_set(lab, 3, &client);
-		lab_connect(lab, &connected[i]);
-	}
-	for (int i = 0; i < 500; i++) {
-		struct lab_packet packet = next_of_set(lab, 3, &client);
-
-		CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(connected); i++)
-		CHECK_EQ(lab_state(lab, &connected[i]),
-			 k->proto == IPPROTO_TCP ? SHUNT_F_ESTABLISHED : SHUNT_F_UDP);
 	for (uint32_t i = 0; i < lab->maps.flows.n; i++) {
 		uint32_t state =
 			SHUNT_LIFE_STATE(SHUNT_DP_AT(lab->maps.flows, struct shunt_flow, i)->life);
 
-		half_open += state == SHUNT_F_SYN || state == SHUNT_F_UDP_NEW;
+		n += state == SHUNT_F_SYN || state == SHUNT_F_UDP_NEW;
 	}
-	CHECK_EQ(half_open, SHUNT_HALF_OPEN_WAYS);
-	CHECK_EQ(lab_active(lab, 1), 12 + SHUNT_HALF_OPEN_WAYS);
-	CHECK_EQ(lab_replies_in_use(lab), 12 + SHUNT_HALF_OPEN_WAYS);
+	return n;
+}
+
+/* Also where there is room to spare: the next connection is to find some. */
+LAB_EACH(newflow, a_flood_of_first_packets_displaces_only_its_like, 0)
+{
+	struct lab_packet connected[SHUNT_FLOW_WAYS - SHUNT_HALF_OPEN_WAYS], packet;
+
+	for (uint32_t n = 0; n <= ARRAY_LEN(connected); n += 6) {
+		uint32_t client = 0;
+
+		lab_reset(lab, k);
+		lab_scene(lab, 1, 1);
+		for (uint32_t i = 0; i < n; i++) {
+			connected[i] = next_of_set(lab, 3, &client);
+			lab_connect(lab, &connected[i]);
+		}
+		for (int i = 0; i < 300; i++) {
+			packet = next_of_set(lab, 3, &client);
+			CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
+		}
+		for (uint32_t i = 0; i < n; i++)
+			CHECK_EQ(lab_state(lab, &connected[i]),
+				 k->proto == IPPROTO_TCP ? SHUNT_F_ESTABLISHED : SHUNT_F_UDP);
+		CHECK_EQ(half_open(lab), SHUNT_HALF_OPEN_WAYS);
+		CHECK_EQ(lab_active(lab, 1), n + SHUNT_HALF_OPEN_WAYS);
+		CHECK_EQ(lab_replies_in_use(lab), n + SHUNT_HALF_OPEN_WAYS);
+	}
 }
 
 /* Fills a set with living flows. Return: the last client that is in it. */
@@ -119,20 +130,36 @@ LAB_EACH(newflow, closed_and_expired_flows_make_room_in_a_full_set, 0)
 LAB_EACH(newflow, a_half_open_flow_makes_room_in_a_full_set, 0)
 {
 	uint32_t client = 0;
-	struct lab_packet packet, half_open;
+	struct lab_packet packet, displaced;
 
 	(void)k;
 	lab_scene(lab, 1, 1);
-	half_open = next_of_set(lab, 5, &client);
-	lab_ingress(lab, &half_open);
+	displaced = next_of_set(lab, 5, &client);
+	lab_ingress(lab, &displaced);
 	for (int i = 1; i < SHUNT_FLOW_WAYS; i++) {
 		packet = next_of_set(lab, 5, &client);
 		lab_connect(lab, &packet);
 	}
 	packet = next_of_set(lab, 5, &client);
 	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
-	CHECK_EQ(lab_state(lab, &half_open), SHUNT_F_FREE);
+	CHECK_EQ(lab_state(lab, &displaced), SHUNT_F_FREE);
 	CHECK_EQ(lab_flows_in_use(lab), SHUNT_FLOW_WAYS);
+}
+
+/* As another CPU sees it that comes between the two steps of a promotion. */
+LAB_EACH(newflow, an_established_flow_that_still_bears_the_mark_is_not_displaced, 0)
+{
+	struct lab_packet first, packet;
+	uint32_t client;
+
+	(void)k;
+	lab_scene(lab, 1, 1);
+	client = fill_set(lab, 5, &first);
+	for (int w = 0; w < SHUNT_FLOW_WAYS; w++)
+		SHUNT_DP_AT(lab->maps.flow_sets, struct shunt_flow_set, 5)->tag[w] |= 1;
+	packet = next_of_set(lab, 5, &client);
+	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_TABLE_FULL);
+	CHECK_EQ(lab_active(lab, 1), SHUNT_FLOW_WAYS);
 }
 
 /* ---- colliding replies
