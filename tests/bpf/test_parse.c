@@ -127,13 +127,13 @@ LAB_EACH(parse, a_frame_padded_to_60_bytes_is_translated_with_its_padding, LAB_O
 	struct lab_frame frame = good_frame(lab);
 	struct lab_result result;
 
-	(void)k;
 	memset(frame.data + frame.len, 0xa5, 60 - frame.len);
 	frame.len = 60;
 	result = lab_ingress_frame(lab, &frame);
 	CHECK_REASON(result.reason, SHUNT_R_FORWARDED);
 	CHECK_EQ(result.frame.len, 60);
 	CHECK_EQ(result.frame.data[59], 0xa5);
+	CHECK_EQ(lab_backend_counters(lab, 1).bytes_in, k->proto == IPPROTO_TCP ? 40 : 38);
 	result.frame.len = frame.len =
 		LAB_ETH + 20 + packet_l4_len(k->proto) + (k->proto == IPPROTO_UDP ? 10 : 0);
 	packet_parse(&result.frame, &result.packet, &result.sums_right);
