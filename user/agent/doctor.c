@@ -2,9 +2,12 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/cleanup.h"
 #include "base/units.h"
 #include "datapath/read.h"
 
@@ -86,6 +89,30 @@ static void check_gates(const struct agent *agent, json_t *checks)
 		    "no interface is guarded, so nothing is split");
 }
 
+/* Is capability @number in our effective set? The kernel prints it as one hex number. */
+static bool has_capability(unsigned number)
+{
+	CLEANUP(file_closep) FILE *f = fopen("/proc/self/status", "re");
+	unsigned long long effective = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &effective) == 1)
+			break;
+	return effective >> number & 1;
+}
+
+/* What CAP_PERFMON is good for: docs/BENCHMARKS.md has the measurement. */
+static void check_speed(json_t *checks)
+{
+	if (has_capability(CAP_PERFMON) || has_capability(CAP_SYS_ADMIN))
+		add(checks, "speed", "ok", "", "programs were loaded with CAP_PERFMON");
+	else
+		add(checks, "speed", "warn",
+		    "grant CAP_PERFMON too: without it the kernel adds speculation barriers",
+		    "programs were loaded without CAP_PERFMON: a packet costs 10 times as much");
+}
+
 static void check_disk(const struct agent *agent, json_t *checks)
 {
 	const char *dir = agent->opts->dp.state_dir;
@@ -146,6 +173,7 @@ void agent_cmd_doctor(struct agent_request *request)
 	}
 	check_source(agent, checks);
 	check_gates(agent, checks);
+	check_speed(checks);
 	check_disk(agent, checks);
 	check_sizes(agent, checks);
 	if (notes[0])
