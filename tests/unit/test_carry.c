@@ -466,6 +466,33 @@ Test(carry, an_agent_killed_at_any_moment_leaves_all_flows_and_no_hold)
 	cr_expect_gt(killed, 5);
 }
 
+Test(carry, a_copy_that_was_cut_short_is_begun_again)
+{
+	struct shunt_settings *settings;
+	struct shunt_dp *dp;
+	char bpffs[96];
+
+	run_other("open");
+	/* Half a copy, made elsewhere: flows are there, the version is not. */
+	strcpy(bpffs, lab.bpffs);
+	strcat(lab.bpffs, "2");
+	dp = dp_lab_open(&lab);
+	fill(dp);
+	settings = shunt_dp_maps(dp)->settings.base;
+	settings->abi_version = 0;
+	shunt_dp_close(dp);
+	dp_lab_run("mv %s/v1 %s/v1", lab.bpffs, bpffs);
+
+	strcpy(lab.bpffs, bpffs);
+	dp = dp_lab_open(&lab);
+	cr_expect_not(version_exists(2));
+	cr_expect_eq(SHUNT_DP_AT(shunt_dp_maps(dp)->flows, struct shunt_flow, 5)->life, 0);
+	cr_expect_eq(
+		SHUNT_DP_AT(shunt_dp_maps(dp)->backend_active, struct shunt_active, 5)->connections,
+		0);
+	shunt_dp_close(dp);
+}
+
 Test(carry, maps_without_a_readable_layout_are_left_alone)
 {
 	struct shunt_layout *broken = calloc(1, sizeof(*broken));

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -291,6 +292,7 @@ static pid_t start_agent(void)
 	if (!pid) {
 		struct shunt_dp *dp = NULL;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* should the test fail */
 		if (shunt_dp_open(&lab.opts, &dp, NULL) < 0 || write(ready[1], "r", 1) != 1)
 			_exit(1);
 		for (;;)
