@@ -127,25 +127,43 @@ static bool is_bad(const struct shunt_condition *condition)
 	return !strcmp(condition->status, "True");
 }
 
+/* Has an object said so already? Its services repeat some of what it says. */
+static bool is_known(const struct check *check, const struct shunt_condition *condition)
+{
+	const json_t *finding;
+	size_t i;
+
+	json_array_foreach (check->findings, i, finding)
+		if (!strcmp(cli_str(finding, "text"), condition->message))
+			return true;
+	return false;
+}
+
+static void add_conditions(struct check *check, const struct shunt_object_ref *ref,
+			   const struct shunt_conditions *conditions)
+{
+	for (size_t i = 0; i < conditions->n; i++) {
+		const struct shunt_condition *c = &conditions->items[i];
+
+		if (!is_bad(c) || is_known(check, c))
+			continue;
+		json_array_append_new(check->findings,
+				      json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
+						"file", ref->file, "line", (int)ref->line, "kind",
+						ref->kind, "namespace", ref->namespace_, "name",
+						ref->name, "type", c->type, "status", c->status,
+						"reason", c->reason, "text", c->message));
+	}
+}
+
 static void find_conditions(struct check *check)
 {
-	for (size_t i = 0; i < check->model.n_reports; i++) {
-		const struct shunt_object_report *report = &check->model.reports[i];
-
-		for (size_t j = 0; j < report->conditions.n; j++) {
-			const struct shunt_condition *c = &report->conditions.items[j];
-
-			if (!is_bad(c))
-				continue;
-			json_array_append_new(
-				check->findings,
-				json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "file",
-					  report->ref.file, "line", (int)report->ref.line, "kind",
-					  report->ref.kind, "namespace", report->ref.namespace_,
-					  "name", report->ref.name, "type", c->type, "status",
-					  c->status, "reason", c->reason, "text", c->message));
-		}
-	}
+	for (size_t i = 0; i < check->model.n_reports; i++)
+		add_conditions(check, &check->model.reports[i].ref,
+			       &check->model.reports[i].conditions);
+	for (size_t i = 0; i < check->model.n_services; i++)
+		add_conditions(check, &check->model.services[i].source,
+			       &check->model.services[i].conditions);
 }
 
 /* FILE:LINE:COLUMN: what, as compilers say it, so that editors and CI find the place. */
@@ -155,7 +173,9 @@ static void print_finding(const struct cli *cli, const json_t *finding)
 	const char *field = cli_str(finding, "field");
 	size_t len = strlen(file);
 
-	/* The text of a condition begins with its place already, to the column. */
+	/* The text of a condition begins with its place, some to the column, some without line. */
+	if (len && !strncmp(text, file, len) && text[len] == ':' && text[len + 1] == ' ')
+		text += len + 2;
 	if (len && !strncmp(text, file, len) && text[len] == ':') {
 		print_text(cli, PRINT_PLAIN, "%s", text);
 	} else {

@@ -52,13 +52,19 @@ static const struct cli_flag *option_set_flag(const struct option_set *set, int 
 	return NULL;
 }
 
-/* Return: 0, 1 for --help, or an exit code below 0. */
+/* What parse() found instead of a command to run. */
+#define WANTS_HELP    1
+#define WANTS_VERSION 2
+
+/* Return: 0, WANTS_HELP, WANTS_VERSION, or an exit code below 0. */
 static int take_global(struct cli *cli, const char *name, const char *value)
 {
 	uint64_t ms;
 
 	if (!strcmp(name, "help"))
-		return 1;
+		return WANTS_HELP;
+	if (!strcmp(name, "version"))
+		return WANTS_VERSION;
 	if (!strcmp(name, "socket"))
 		cli->socket = value;
 	else if (!strcmp(name, "bpffs"))
@@ -144,7 +150,9 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	r = parse(cli, &set, argc, argv);
 	if (r < 0)
 		return -r;
-	if (r > 0) {
+	if (r == WANTS_VERSION)
+		return cli_version.run(cli);
+	if (r == WANTS_HELP) {
 		cli_help_command(cli->command, cli->out);
 		return 0;
 	}
@@ -173,7 +181,9 @@ int cli_run(int argc, char **argv, FILE *out, FILE *err)
 	r = parse(&cli, &set, argc, argv);
 	if (r < 0)
 		return -r;
-	if (r > 0) {
+	if (r == WANTS_VERSION)
+		return cli_version.run(&cli);
+	if (r == WANTS_HELP) {
 		cli_help(out);
 		return 0;
 	}

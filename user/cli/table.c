@@ -18,6 +18,7 @@ const struct cli_flag cli_global_flags[] = {
 	{ "no-color", NULL,
 	  "no colours; they are used on a terminal only, and not if NO_COLOR is set", 0 },
 	{ "help", NULL, "show this help", 'h' },
+	{ "version", NULL, "as `shunt version`", 0 },
 	{ 0 },
 };
 
