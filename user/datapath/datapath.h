@@ -19,21 +19,21 @@
 enum shunt_tc_mode { SHUNT_TC_AUTO, SHUNT_TC_TCX, SHUNT_TC_CLSACT };
 enum shunt_hook { SHUNT_HOOK_TC, SHUNT_HOOK_XDP };
 
-struct shunt_dp_sizes { /* entries; rounded up to powers of two */
-	uint32_t flows;		/* default 262144 */
-	uint32_t frontends;	/* default 65536: frontends and backends together */
-	uint32_t services;	/* default 4096 */
-	uint32_t variants;	/* default 8192 */
-	uint32_t backends;	/* default 32768 */
-	uint32_t ring_entries;	/* default 8388608 u16 = 16 MiB */
-	uint32_t sessions;	/* default 65536 */
+struct shunt_dp_sizes {	       /* entries; rounded up to powers of two */
+	uint32_t flows;	       /* default 262144 */
+	uint32_t frontends;    /* default 65536: frontends and backends together */
+	uint32_t services;     /* default 4096 */
+	uint32_t variants;     /* default 8192 */
+	uint32_t backends;     /* default 32768 */
+	uint32_t ring_entries; /* default 8388608 u16 = 16 MiB */
+	uint32_t sessions;     /* default 65536 */
 };
 
 struct shunt_dp_opts {
-	const char *bpffs;	/* default /sys/fs/bpf/shunt */
-	const char *state_dir;	/* holds "secret" (0600); created if missing */
+	const char *bpffs;     /* default /sys/fs/bpf/shunt */
+	const char *state_dir; /* holds "secret" (0600); created if missing */
 	struct shunt_dp_sizes sizes;
-	uint32_t timeout_ms[SHUNT_N_TIMEOUTS]; /* 0: the default */
+	uint32_t timeout_ms[SHUNT_N_TIMEOUTS];	/* 0: the default */
 	uint16_t nat_port_first, nat_port_last; /* default 61000..65535 */
 	enum shunt_tc_mode tc_mode;
 };
@@ -41,8 +41,8 @@ struct shunt_dp_opts {
 /* One mmaped array map. */
 struct shunt_dp_array {
 	int fd;
-	uint32_t n;	      /* entries */
-	uint32_t stride;      /* bytes between entries */
+	uint32_t n;	 /* entries */
+	uint32_t stride; /* bytes between entries */
 	void *base;
 };
 
@@ -138,8 +138,8 @@ struct shunt_gate {
  * Ingress splits (XDP or tc), egress restores (always tc). Idempotent: what is attached is
  * replaced in place, first position included. Return: 0 or -errno with @err.
  */
-int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname,
-		    enum shunt_hook hook, struct shunt_gate *ret_gate, struct shunt_err *err);
+int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
+		    struct shunt_gate *ret_gate, struct shunt_err *err);
 
 /* Removes hooks and pins of a gate; of a vanished interface only the pins. */
 int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex);
