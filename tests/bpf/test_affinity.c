@@ -236,6 +236,25 @@ LAB_EACH(affinity, a_session_sends_no_new_connection_to_what_must_not_get_one, 0
 	}
 }
 
+/* The choice is the client's, not the connection's: another node, or a full map, agrees. */
+LAB_EACH(affinity, a_client_whose_session_is_lost_gets_the_same_backend_again, 0)
+{
+	struct shunt_session_key key;
+	uint32_t backend;
+
+	(void)k;
+	lab_scene(lab, 2, 4);
+	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
+	for (uint32_t client = 1; client < 20; client++) {
+		key = session_key(lab, client);
+		backend = backend_of(lab, client, 1);
+		for (uint16_t port = 2; port < 5; port++) {
+			cr_assert_eq(bpf_map_delete_elem(lab->maps.sessions_fd, &key), 0);
+			CHECK_EQ(backend_of(lab, client, port), backend);
+		}
+	}
+}
+
 LAB_EACH(affinity, a_rejected_client_is_not_remembered, 0)
 {
 	struct shunt_session_key key;
