@@ -27,11 +27,11 @@ void dp_lab_run(const char *format, ...)
 void dp_lab_enter(struct dp_lab *lab)
 {
 	memset(lab, 0, sizeof(*lab));
-	strcpy(lab->dir, "/mnt/shunt-lab-XXXXXX");
+	strcpy(lab->dir, "/media/shunt-lab-XXXXXX");
 	cr_assert_eq(unshare(CLONE_NEWNS | CLONE_NEWNET), 0, "this test needs root");
 	cr_assert_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	/* In a tmpfs over /mnt nothing stays behind, whatever becomes of the test. */
-	cr_assert_eq(mount("lab", "/mnt", "tmpfs", 0, "mode=755"), 0);
+	/* In a tmpfs over /media nothing stays behind, whatever becomes of the test. */
+	cr_assert_eq(mount("lab", "/media", "tmpfs", 0, "mode=755"), 0);
 	cr_assert_not_null(mkdtemp(lab->dir));
 	chmod(lab->dir, 0755);
 	snprintf(lab->bpffs, sizeof(lab->bpffs), "%s/bpf", lab->dir);
