@@ -10,10 +10,10 @@
 static __always_inline void action_count(enum shunt_reason reason)
 {
 	__u32 key = reason;
-	__u64 *count = bpf_map_lookup_elem(&shunt_reasons, &key);
+	struct shunt_reason_count *count = bpf_map_lookup_elem(&shunt_reasons, &key);
 
 	if (count)
-		(*count)++;
+		count->packets++;
 }
 
 /* A translated packet of a flow. @is_new: the first of it. */

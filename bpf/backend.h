@@ -38,7 +38,7 @@ static __always_inline enum shunt_reason backend_choose(const struct variant_cho
 							__u64 hash, __u32 *ret_backend)
 {
 	__u32 member, index;
-	const __u32 *backend;
+	const struct shunt_member *m;
 
 	if (!choice->ring_size)
 		return SHUNT_R_NO_BACKEND;
@@ -46,10 +46,10 @@ static __always_inline enum shunt_reason backend_choose(const struct variant_cho
 				&member))
 		return SHUNT_R_BAD_CONFIG;
 	index = choice->member_first + member;
-	backend = bpf_map_lookup_elem(&shunt_members, &index);
-	if (!backend || !*backend)
+	m = bpf_map_lookup_elem(&shunt_members, &index);
+	if (!m || !m->backend)
 		return SHUNT_R_BAD_CONFIG;
-	*ret_backend = *backend;
+	*ret_backend = m->backend;
 	return SHUNT_R_FORWARDED;
 }
 

@@ -123,11 +123,11 @@ SHUNT_ARRAY(shunt_rings, struct shunt_ring_word, 65536);
  * shunt_members - which backend is a variant's n-th member?
  *
  * Key:    shunt_split_variant.member_first + ring entry
- * Value:  backend index
+ * Value:  struct shunt_member: a backend's index
  * Writer, Reader, Miss: as shunt_rings
  * Size:   4 x --max-backends: old and new ranges live side by side
  */
-SHUNT_ARRAY(shunt_members, __u32, 4096);
+SHUNT_ARRAY(shunt_members, struct shunt_member, 4096);
 
 /*
  * shunt_variants - drain state of a variant
@@ -208,12 +208,12 @@ SHUNT_PERCPU_ARRAY(shunt_variant_counters, struct shunt_counters, 2048);
  * shunt_reasons - how often each verdict reason was given
  *
  * Key:    enum shunt_reason
- * Value:  packets, per CPU
+ * Value:  struct shunt_reason_count, per CPU
  * Writer: bpf/action.h, per packet
  * Reader: agent
  * Size:   as many as there are reasons
  */
-SHUNT_PERCPU_ARRAY(shunt_reasons, __u64, SHUNT_R_MAX);
+SHUNT_PERCPU_ARRAY(shunt_reasons, struct shunt_reason_count, SHUNT_R_MAX);
 
 /*
  * shunt_flow_sets - tags of the flow table: one line tells if and where a flow is

@@ -176,6 +176,11 @@ struct shunt_ring_word {
 	__u16 member[4];
 };
 
+/* A variant's members, one after the other; a ring entry says which. */
+struct shunt_member {
+	__u32 backend; /* index in shunt_backends; 0: none */
+};
+
 /* ---- variants and backends -------------------------------------------------------- */
 
 enum shunt_variant_flags {
@@ -223,6 +228,11 @@ struct shunt_counters {
 	__u64 packets_out; /* backend to client */
 	__u64 bytes_out;
 	__u64 rejects; /* new flows answered with RST or ICMP, and flows reset */
+};
+
+/* Per CPU, by verdict reason. */
+struct shunt_reason_count {
+	__u64 packets;
 };
 
 /* Shared, changed once per connection. */

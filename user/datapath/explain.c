@@ -97,7 +97,7 @@ static enum shunt_reason choose_backend(const struct shunt_dp_maps *maps, uint32
 	member = (uint64_t)variant->member_first[family] + choice->member;
 	if (member >= maps->members.n)
 		return SHUNT_R_BAD_CONFIG;
-	choice->backend = *SHUNT_DP_AT(maps->members, uint32_t, member);
+	choice->backend = SHUNT_DP_AT(maps->members, struct shunt_member, member)->backend;
 	return choice->backend ? SHUNT_R_FORWARDED : SHUNT_R_BAD_CONFIG;
 }
 

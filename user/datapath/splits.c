@@ -19,7 +19,7 @@ static uint16_t *ring_at(const struct shunt_installer *installer, uint32_t entry
 
 static uint32_t *member_at(const struct shunt_installer *installer, uint32_t member)
 {
-	return SHUNT_DP_AT(installer->maps->members, uint32_t, member);
+	return &SHUNT_DP_AT(installer->maps->members, struct shunt_member, member)->backend;
 }
 
 static uint32_t ring_words(uint32_t size)
