@@ -10,6 +10,10 @@
  * Turns a packet into the answer that refuses it, and sends it back: TCP gets a RST
  * (RFC 9293, 3.10.7.1), UDP an ICMP port unreachable (RFC 792, RFC 4443) that quotes the IP
  * header and 8 bytes behind it.
+ *
+ * A refused skb's checksum may be partial, which tc can neither see nor change: then it is
+ * completed later, over what stands there now. So each answer is made right both ways, as it
+ * is and completed, by a field that its receiver ignores (for ICMP it is 0 by itself).
  */
 
 #define REJECT_TTL    64
@@ -25,7 +29,8 @@ struct icmp_error {
 	__u8 type;
 	__u8 code;
 	__u16 checksum;
-	__be32 unused;
+	__be16 unused;
+	__u16 partial; /* unused, too: where a UDP header has its checksum */
 };
 
 struct reject_rst4 {
@@ -127,6 +132,16 @@ static __always_inline void reject_tcp(struct tcphdr *tcp, const struct packet *
 	}
 }
 
+/*
+ * The checksum of a RST. Partial, it would have to be the sum of the pseudo header; so it is,
+ * and the window takes up the rest.
+ */
+static __always_inline void reject_tcp_csum(struct tcphdr *tcp, __u64 pseudo)
+{
+	tcp->check = csum_fold16(pseudo);
+	tcp->window = ~csum_fold16(reject_sum(tcp, sizeof(*tcp), pseudo));
+}
+
 static __always_inline int reject_rst_v4(hook_ctx *ctx, const struct packet *pkt,
 					 const struct ethhdr *from, __u32 payload)
 {
@@ -137,7 +152,7 @@ static __always_inline int reject_rst_v4(hook_ctx *ctx, const struct packet *pkt
 	reject_ipv4(&rst.ip, pkt, sizeof(rst.ip) + sizeof(rst.tcp), IPPROTO_TCP);
 	reject_tcp(&rst.tcp, pkt, payload);
 	sum = reject_sum(&rst.ip.saddr, 8, bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(rst.tcp)));
-	rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
+	reject_tcp_csum(&rst.tcp, sum);
 	return reject_send(ctx, pkt, rst, 0);
 }
 
@@ -150,7 +165,7 @@ static __always_inline int reject_rst_v6(hook_ctx *ctx, const struct packet *pkt
 	reject_eth(&rst.eth, from);
 	sum = reject_ipv6(&rst.ip, pkt, sizeof(rst.tcp), IPPROTO_TCP);
 	reject_tcp(&rst.tcp, pkt, payload);
-	rst.tcp.check = ~csum_fold16(reject_sum(&rst.tcp, sizeof(rst.tcp), sum));
+	reject_tcp_csum(&rst.tcp, sum);
 	return reject_send(ctx, pkt, rst, 0);
 }
 
@@ -185,6 +200,7 @@ static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct pac
 	out.icmp.code = ICMPV6_PORT_UNREACH;
 	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
 	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+	out.icmp.partial = csum_fold16(sum); /* what completing would write there */
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
