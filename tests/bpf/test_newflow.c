@@ -117,8 +117,8 @@ LAB_EACH(newflow, closed_and_expired_flows_make_room_in_a_full_set, 0)
 		packet = lab_flags(first, TH_RST_, 1001, 0);
 		lab_ingress(lab, &packet);
 	} else {
-		lab_settings(lab)->timeout_jiffies[SHUNT_T_UDP] = 1000;
-		lab_flow(lab, &first)->seen_jiffies -= 1000;
+		lab_settings(lab)->timeout_jiffies[SHUNT_T_UDP] = 50000;
+		lab_flow(lab, &first)->seen_jiffies -= 50000;
 	}
 	packet = next_of_set(lab, 5, &client);
 	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
