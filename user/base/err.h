@@ -11,7 +11,8 @@ struct shunt_err {
 	char file[256];	 /* "" when not about a file */
 	unsigned line;	 /* 1-based; 0 when unknown */
 	unsigned column; /* 1-based; 0 when unknown */
-	char field[160]; /* path inside the object, "spec.rules[0].backendRefs[1].weight"; may be "" */
+	char field[160]; /* path inside the object, "spec.rules[0].backendRefs[1].weight"; may be ""
+			  */
 	char text[512];
 };
 

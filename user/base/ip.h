@@ -31,7 +31,7 @@ const char *shunt_ip_str(const struct shunt_ip *ip, char *buf);
 
 bool shunt_ip_equal(const struct shunt_ip *a, const struct shunt_ip *b);
 bool shunt_cidr_contains(const struct shunt_cidr *cidr, const struct shunt_ip *ip);
-bool shunt_ip_is_loopback(const struct shunt_ip *ip);   /* 127/8, ::1 */
+bool shunt_ip_is_loopback(const struct shunt_ip *ip);	/* 127/8, ::1 */
 bool shunt_ip_is_link_local(const struct shunt_ip *ip); /* 169.254/16, fe80::/10 */
 bool shunt_ip_is_unspecified(const struct shunt_ip *ip);
 bool shunt_ip_is_multicast(const struct shunt_ip *ip); /* also 255.255.255.255 */

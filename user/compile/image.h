@@ -20,9 +20,9 @@
 
 /* The Maglev table of one variant, one port, one family. */
 struct shunt_image_ring {
-	uint16_t *entry;   /* size entries, each an index into member */
-	uint32_t size;	   /* 0: no usable backend */
-	uint32_t *member;  /* backend ids, in a fixed order: sorted by address and port */
+	uint16_t *entry;  /* size entries, each an index into member */
+	uint32_t size;	  /* 0: no usable backend */
+	uint32_t *member; /* backend ids, in a fixed order: sorted by address and port */
 	uint32_t n_members;
 };
 
@@ -47,7 +47,7 @@ struct shunt_image_backend {
 
 /* One kernel service: one port of a model service. */
 struct shunt_image_port {
-	uint32_t id; /* kernel service id */
+	uint32_t id;   /* kernel service id */
 	uint16_t port; /* host order */
 	uint8_t proto;
 	struct shunt_ip *frontends;

@@ -368,8 +368,8 @@ static void flip(const struct plan *plan)
 static bool make_visible(const struct plan *plan)
 {
 	struct shunt_settings *settings = installer_settings(plan->installer);
-	bool single = plan->n_changes == 1 && !plan->changes[0].slot_changes &&
-		      !plan->frontends_change;
+	bool single =
+		plan->n_changes == 1 && !plan->changes[0].slot_changes && !plan->frontends_change;
 
 	if (!plan->n_changes && !plan->frontends_change)
 		return false;

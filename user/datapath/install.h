@@ -20,10 +20,10 @@ void shunt_installer_free(struct shunt_installer *installer);
 struct shunt_ids *shunt_installer_ids(struct shunt_installer *installer);
 
 struct shunt_install_result {
-	uint32_t generation;	  /* after the change: one more for each that packets see */
+	uint32_t generation; /* after the change: one more for each that packets see */
 	uint32_t services_changed;
-	bool single_store;	  /* one rule: one aligned store of a split index */
-	uint64_t took_ns;	  /* until packets see it */
+	bool single_store; /* one rule: one aligned store of a split index */
+	uint64_t took_ns;  /* until packets see it */
 };
 
 /**

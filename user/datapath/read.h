@@ -17,6 +17,7 @@ const char *shunt_reason_text(unsigned reason);
 const char *shunt_reason_name(unsigned reason);
 
 /* Entries of the flow table by state, index enum shunt_flow_state. */
-int shunt_read_flow_states(const struct shunt_dp_maps *maps, uint64_t ret_states[SHUNT_N_FLOW_STATES]);
+int shunt_read_flow_states(const struct shunt_dp_maps *maps,
+			   uint64_t ret_states[SHUNT_N_FLOW_STATES]);
 
 #endif

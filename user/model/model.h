@@ -21,7 +21,7 @@
 
 /* A condition as Kubernetes writes it. status is "True", "False" or "Unknown". */
 struct shunt_condition {
-	char *type;    /* "Accepted", "ResolvedRefs", "WeightRefused", ... */
+	char *type; /* "Accepted", "ResolvedRefs", "WeightRefused", ... */
 	char *status;
 	char *reason;  /* CamelCase, for programs */
 	char *message; /* a sentence for people: what, where, what to do */
@@ -37,10 +37,11 @@ struct shunt_object_ref {
 	char *kind;
 	char *namespace_;
 	char *name;
-	char *file;	/* "" when from the API server */
+	char *file; /* "" when from the API server */
 	unsigned line;
 	uint64_t generation; /* metadata.generation, 0 if absent */
-	uint64_t digest;     /* of the weights that the object asks for: overrides end when it changes */
+	uint64_t
+		digest; /* of the weights that the object asks for: overrides end when it changes */
 };
 
 struct shunt_port {
@@ -81,7 +82,7 @@ struct shunt_model_variant {
 	uint32_t weight; /* 0..SHUNT_MAX_WEIGHT: what is in force (after overrides and guard) */
 	uint32_t manifest_weight; /* what the manifest asks */
 	enum shunt_group_state group;
-	bool drained; /* by `shunt drain`: gets nothing new, whatever its weight */
+	bool drained;		   /* by `shunt drain`: gets nothing new, whatever its weight */
 	uint32_t drain_deadline_s; /* how long sessions stay when the weight is 0 */
 	struct shunt_model_backend *backends; /* sorted by address, port; all port indices */
 	size_t n_backends;
