@@ -114,7 +114,8 @@ def test_s18_a_missing_service_keeps_its_share_and_rejects_it(world):
 
 
 def test_s18_a_forbidden_reference_is_rejected_until_the_grant_is_there(world):
-    w = world()
+    # For routes whose parent is a Service, Gateway API asks for no grant unless we do.
+    w = world(options=["--require-reference-grants"])
     w.backends("blue")
     pods = w.cluster.endpoints("green")
     w.agent.apply("other", k8s.service("green", ports=[HTTP], namespace="other"),

@@ -53,6 +53,9 @@ static const char world[] =
 #define BLUE	     "{name: blue, port: 8080, weight: 90}"
 #define GREEN	     "{name: green, port: 8080, weight: 10}"
 #define GOOD	     TO(BLUE ", " GREEN)
+#define GRANT(spec)                                                                                \
+	"apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\n"                    \
+	"metadata: {name: g, namespace: other}\nspec: {" spec "}\n"
 #define SERVES_80                                                                                  \
 	"  at 10.96.0.1:80\n"                                                                      \
 	"  blue=90 drain 60\n"                                                                     \
@@ -421,10 +424,12 @@ static const struct {
 	  "report Deployment default/a\n  Accepted=False/UnsupportedKind: t.yaml: "
 	  "Shunt does not read Deployment of apps/v1; nothing is done with them\n",
 	  "default/b" },
-	{ "grants and pods are read without a word",
-	  "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\n"
-	  "metadata: {name: g}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
-	  "", "report" },
+	{ "pods are read without a word", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", "",
+	  "report" },
+	{ "a grant needs a from", GRANT("to: [{kind: Service}]"),
+	  "report ReferenceGrant other/g\n  Accepted=False/Invalid: t.yaml:", NULL },
+	{ "a grant has no other fields", GRANT("from: [], to: [], until: tomorrow"),
+	  "report ReferenceGrant other/g\n  Accepted=False", NULL },
 };
 
 static const struct shunt_translate_opts opts = { .default_drain_s = 60 };
@@ -472,4 +477,59 @@ Test(dialect_gateway, the_digest_changes_with_the_weights_only)
 		digest);
 	cr_expect_neq(digest_of("{name: blue, port: 8080, weight: 89}, " GREEN, ""), digest);
 	cr_expect_neq(digest_of(BLUE, ""), digest);
+}
+
+#define GRANT_FROM(kind, from)                                                                     \
+	"from: [{group: gateway.networking.k8s.io, kind: " kind ", namespace: " from "}]"
+
+/* A route of shop that names Service blue of other; and who permits that. */
+static const struct {
+	const char *name;
+	const char *grant; /* "" for none */
+	bool permits;
+} grants[] = {
+	{ "without a grant it is forbidden", "", false },
+	{ "a grant for its kind and namespace permits it",
+	  GRANT(GRANT_FROM("TCPRoute", "shop") ", to: [{group: '', kind: Service}]"), true },
+	{ "a grant may name the Service",
+	  GRANT(GRANT_FROM("TCPRoute", "shop") ", to: [{group: '', kind: Service, name: blue}]"),
+	  true },
+	{ "a grant for another Service does not count",
+	  GRANT(GRANT_FROM("TCPRoute", "shop") ", to: [{group: '', kind: Service, name: red}]"),
+	  false },
+	{ "a grant for another namespace does not count",
+	  GRANT(GRANT_FROM("TCPRoute", "else") ", to: [{group: '', kind: Service}]"), false },
+	{ "a grant for another kind does not count",
+	  GRANT(GRANT_FROM("HTTPRoute", "shop") ", to: [{group: '', kind: Service}]"), false },
+	{ "a grant for Secrets does not count",
+	  GRANT(GRANT_FROM("TCPRoute", "shop") ", to: [{group: '', kind: Secret}]"), false },
+};
+
+Test(dialect_gateway, a_reference_into_another_namespace_needs_a_grant_if_asked_for)
+{
+	struct shunt_translate_opts strict = opts;
+
+	strict.require_reference_grants = true;
+	for (size_t i = 0; i < ARRAY_LEN(grants); i++) {
+		CLEANUP(freep) char *yaml = NULL;
+		CLEANUP(freep) char *text = NULL;
+		CLEANUP(freep) char *lax = NULL;
+		bool forbidden;
+
+		cr_assert(asprintf(&yaml,
+				   ROUTE(
+					   "TCPRoute") TO("{name: blue, namespace: other, port: "
+							  "80}") "---\napiVersion: v1\nkind: "
+								 "Service\n"
+								 "metadata: {name: blue, "
+								 "namespace: other}\nspec: {ports: "
+								 "[{port: 80}]}\n"
+								 "---\n%s%s",
+				   grants[i].grant, world) > 0);
+		text = text_of_yaml(yaml, &strict);
+		forbidden = strstr(text, "RefNotPermitted");
+		cr_expect_eq(forbidden, !grants[i].permits, "%s:\n%s", grants[i].name, text);
+		lax = text_of_yaml(yaml, &opts);
+		cr_expect_null(strstr(lax, "RefNotPermitted"), "%s: not asked for", grants[i].name);
+	}
 }

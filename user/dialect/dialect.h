@@ -21,9 +21,10 @@ struct shunt_translate_opts {
 	size_t n_frontend_cidrs;
 	const struct shunt_ip *node_addrs; /* of this node: refused as endpoints */
 	size_t n_node_addrs;
-	bool allow_node_endpoints;  /* also loopback and link-local */
-	bool allow_cross_namespace; /* Istio and Traefik hosts of other namespaces */
-	uint32_t default_drain_s;   /* default 60 */
+	bool allow_node_endpoints;     /* also loopback and link-local */
+	bool allow_cross_namespace;    /* Istio and Traefik hosts of other namespaces */
+	bool require_reference_grants; /* also for routes whose parent is a Service */
+	uint32_t default_drain_s;      /* default 60 */
 };
 
 /**

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dialect/grant.h"
 #include "dialect/request.h"
 
 /*
@@ -69,7 +70,22 @@ static int read_backend_kind(const struct shunt_node *ref, struct shunt_request_
 	return 0;
 }
 
-static int add_backend(struct shunt_request *request, const struct shunt_node *ref)
+/* Another namespace's Service, where grants are asked for and there is none. */
+static void check_grant(const struct shunt_translation *t, const struct shunt_node *ref,
+			struct shunt_request_variant *variant)
+{
+	if (!t->opts->require_reference_grants || variant->group != SHUNT_GROUP_RESOLVED ||
+	    shunt_grant_allows(&t->world, ref->object, variant->namespace_, variant->service))
+		return;
+	variant->group = SHUNT_GROUP_FORBIDDEN;
+	variant->group_reason = "RefNotPermitted";
+	snprintf(variant->group_message, sizeof(variant->group_message),
+		 "no ReferenceGrant in namespace %.63s lets %.40ss of %.63s refer to it",
+		 variant->namespace_, ref->object->kind, ref->object->namespace_);
+}
+
+static int add_backend(const struct shunt_translation *t, struct shunt_request *request,
+		       const struct shunt_node *ref)
 {
 	static const char *const known[] = { "group", "kind",	"name", "namespace",
 					     "port",  "weight", NULL };
@@ -93,13 +109,16 @@ static int add_backend(struct shunt_request *request, const struct shunt_node *r
 	if (r >= 0)
 		r = read_backend_kind(ref, variant);
 	if (r >= 0)
+		check_grant(t, ref, variant);
+	if (r >= 0)
 		r = shunt_field_port(ref, "port", &variant->port);
 	if (!r && variant->group == SHUNT_GROUP_RESOLVED)
 		r = shunt_field_error(ref, -EINVAL, "port", "is required for a Service");
 	return r < 0 ? r : 0;
 }
 
-static int add_backends(struct shunt_request *request, const struct shunt_node *rule)
+static int add_backends(const struct shunt_translation *t, struct shunt_request *request,
+			const struct shunt_node *rule)
 {
 	struct shunt_node list, ref;
 	int r = shunt_field_need(rule, "backendRefs", &list);
@@ -111,7 +130,7 @@ static int add_backends(struct shunt_request *request, const struct shunt_node *
 	for (size_t i = 0; r > 0 && i < shunt_field_length(&list); i++) {
 		r = shunt_field_item_object(&list, i, &ref);
 		if (!r)
-			r = add_backend(request, &ref);
+			r = add_backend(t, request, &ref);
 		if (!r)
 			r = 1;
 	}
@@ -196,7 +215,7 @@ static int add_parent(struct shunt_translation *t, const struct shunt_node *pare
 	if (r < 0)
 		return r;
 	request->port = port;
-	return add_backends(request, rule);
+	return add_backends(t, request, rule);
 }
 
 static int read_spec(const struct shunt_object *object, struct shunt_err *err, bool http,

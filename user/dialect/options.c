@@ -127,6 +127,8 @@ int shunt_dialect_options_set(struct shunt_dialect_options *options, const char 
 		return options->allow_node_endpoints = true;
 	if (!strcmp(name, "allow-cross-namespace"))
 		return options->allow_cross_namespace = true;
+	if (!strcmp(name, "require-reference-grants"))
+		return options->require_reference_grants = true;
 	if (!strcmp(name, "entrypoint"))
 		return add_entrypoint(options, value, err);
 	if (!strcmp(name, "frontend-cidr"))
@@ -183,6 +185,7 @@ void shunt_dialect_options_get(const struct shunt_dialect_options *options,
 		.n_node_addrs = options->n_node_addrs,
 		.allow_node_endpoints = options->allow_node_endpoints,
 		.allow_cross_namespace = options->allow_cross_namespace,
+		.require_reference_grants = options->require_reference_grants,
 		.default_drain_s = options->default_drain_s,
 	};
 }

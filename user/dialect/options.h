@@ -16,6 +16,8 @@
 	X("allow-node-endpoints", NULL,                                                            \
 	  "take loopback, link-local and node addresses as endpoints")                             \
 	X("allow-cross-namespace", NULL, "let a route name another namespace's hosts")             \
+	X("require-reference-grants", NULL,                                                        \
+	  "reject a backendRef into another namespace without a ReferenceGrant there")             \
 	X("default-drain", "TIME", "drain deadline of removed backends and sessions (60s)")
 
 /* What the options add up to. Zeroed by shunt_dialect_options_init(), emptied by _free(). */
@@ -28,6 +30,7 @@ struct shunt_dialect_options {
 	size_t n_node_addrs;
 	bool allow_node_endpoints;
 	bool allow_cross_namespace;
+	bool require_reference_grants;
 	uint32_t default_drain_s;
 };
 

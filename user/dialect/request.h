@@ -38,7 +38,7 @@ struct shunt_request_variant {
 	 */
 	enum shunt_group_state group;
 	const char *group_reason; /* "InvalidKind", "RefNotPermitted", ...; static; may be NULL */
-	char group_message[200];
+	char group_message[256];
 	struct shunt_node at; /* where it is written */
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "dialect/grant.h"
 #include "dialect/request.h"
 
 #define GATEWAY	    "gateway.networking.k8s.io"
@@ -40,8 +41,8 @@ static const struct {
 	{ ISTIO "/v1", "DestinationRule", shunt_translate_destination_rule },
 	{ ISTIO "/v1beta1", "DestinationRule", shunt_translate_destination_rule },
 	{ ISTIO "/v1alpha3", "DestinationRule", shunt_translate_destination_rule },
-	{ GATEWAY "/v1", "ReferenceGrant", NULL },
-	{ GATEWAY "/v1beta1", "ReferenceGrant", NULL },
+	{ GATEWAY "/v1", "ReferenceGrant", shunt_translate_reference_grant },
+	{ GATEWAY "/v1beta1", "ReferenceGrant", shunt_translate_reference_grant },
 	{ "v1", "Service", NULL },
 	{ "v1", "Pod", NULL },
 	{ "discovery.k8s.io/v1", "EndpointSlice", NULL },
