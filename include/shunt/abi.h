@@ -146,7 +146,7 @@ struct shunt_variant_name {
 
 /* selector -> split. The last rule of a list matches everything. */
 struct shunt_rule {
-	__u32 split[2]; /* by slot: index in shunt_splits; 0 rejects */
+	__u32 split[2]; /* by slot: index in shunt_splits; 0: none yet, passed */
 	__u32 selector; /* now always 0: matches everything */
 	__u32 reserved;
 };
