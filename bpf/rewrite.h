@@ -49,11 +49,12 @@ static __always_inline __u64 rewrite_addr6(struct in6_addr *addr, __be32 lo_be,
 	for (int w = 0; w < 3; w++) {
 		diff = csum_diff_word(diff, addr->s6_addr32[w], hi_be[w]);
 		addr->s6_addr32[w] = hi_be[w];
+		/* One word after the other: all at once would spill, and the frame is dear. */
+		asm volatile("" : "+r"(diff) : : "memory");
 	}
 	diff = csum_diff_word(diff, addr->s6_addr32[3], lo_be);
 	addr->s6_addr32[3] = lo_be;
-	/* One address after the other: both at once would spill, and the frame is dear. */
-	asm volatile("" : : : "memory");
+	asm volatile("" : "+r"(diff) : : "memory");
 	return diff;
 }
 

@@ -163,3 +163,95 @@ Test(load, without_the_two_capabilities_nothing_loads)
 	cr_expect_eq(outcome->code, -EPERM, "%d", outcome->code);
 	munmap(outcome, sizeof(*outcome));
 }
+
+/* ---- the stack ------------------------------------------------------------------------------- */
+
+#define STACK_MAX   512
+#define STACK_ROUND 32 /* what a frame is rounded up to, in kernels before 6.9 */
+#define MAX_DEPTH   8  /* frames that the verifier allows */
+
+struct code {
+	const struct bpf_insn *insns;
+	size_t n;
+};
+
+static bool is_call(const struct bpf_insn *insn)
+{
+	return insn->code == (BPF_JMP | BPF_CALL) && insn->src_reg == BPF_PSEUDO_CALL;
+}
+
+static size_t target_of(const struct code *code, size_t i)
+{
+	return i + 1 + (size_t)code->insns[i].imm;
+}
+
+/* Functions lie one after the other: this one ends where the next that is called begins. */
+static size_t end_of(const struct code *code, size_t begin)
+{
+	size_t end = code->n;
+
+	for (size_t i = 0; i < code->n; i++)
+		if (is_call(&code->insns[i]) && target_of(code, i) > begin &&
+		    target_of(code, i) < end)
+			end = target_of(code, i);
+	return end;
+}
+
+/* How far below the frame pointer instruction @i reaches. */
+static int reach_of(const struct code *code, size_t i)
+{
+	const struct bpf_insn *insn = &code->insns[i];
+	uint8_t class = BPF_CLASS(insn->code);
+
+	if ((class == BPF_LDX && insn->src_reg == BPF_REG_10) ||
+	    ((class == BPF_ST || class == BPF_STX) && insn->dst_reg == BPF_REG_10))
+		return -insn->off;
+	if (i && insn->code == (BPF_ALU64 | BPF_ADD | BPF_K) &&
+	    insn[-1].code == (BPF_ALU64 | BPF_MOV | BPF_X) && insn[-1].src_reg == BPF_REG_10 &&
+	    insn[-1].dst_reg == insn->dst_reg)
+		return -insn->imm;
+	return 0;
+}
+
+/* Bytes of stack from the function at @begin on, as kernels of the floor count them. */
+static int stack_from(const struct code *code, size_t begin, int depth)
+{
+	int frame = 1, below = 0;
+
+	cr_assert_lt(depth, MAX_DEPTH);
+	for (size_t i = begin; i < end_of(code, begin); i++) {
+		int reach = reach_of(code, i);
+		int callee = 0;
+
+		if (is_call(&code->insns[i]))
+			callee = stack_from(code, target_of(code, i), depth + 1);
+		frame = reach > frame ? reach : frame;
+		below = callee > below ? callee : below;
+	}
+	return (frame + STACK_ROUND - 1) / STACK_ROUND * STACK_ROUND + below;
+}
+
+Test(load, every_chain_of_calls_fits_the_stack_also_where_frames_are_rounded_to_32)
+{
+	for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+		struct bpf_program *prog;
+		struct bpf_object *obj;
+		size_t size;
+		const void *bytes = objects[i].bytes(&size);
+
+		obj = bpf_object__open_mem(bytes, size, NULL);
+		cr_assert_not_null(obj);
+		cr_assert_eq(bpf_object__load(obj), 0);
+		bpf_object__for_each_program(prog, obj)
+		{
+			struct code code = { bpf_program__insns(prog),
+					     bpf_program__insn_cnt(prog) };
+			int bytes_used = stack_from(&code, 0, 0);
+
+			printf("%s: %d bytes of stack\n", bpf_program__name(prog), bytes_used);
+			cr_expect_leq(bytes_used, STACK_MAX, "%s: %d", bpf_program__name(prog),
+				      bytes_used);
+		}
+		bpf_object__close(obj);
+	}
+}
