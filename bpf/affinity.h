@@ -33,7 +33,8 @@ static __always_inline int affinity_holds(const struct shunt_session *session, _
 	const struct shunt_overlay *overlay;
 	const struct shunt_backend *backend;
 
-	if (now - session->seen_jiffies >= session_jiffies)
+	/* Signed: another CPU may have refreshed it in a later tick than ours. */
+	if ((__s32)(now - session->seen_jiffies) >= (__s32)session_jiffies)
 		return 0;
 	backend = bpf_map_lookup_elem(&shunt_backends, &session->backend);
 	if (!backend || backend->flags || backend->variant != session->variant ||

@@ -166,6 +166,21 @@ LAB_EACH(affinity, a_session_ends_after_its_timeout_and_each_connection_renews_i
 	CHECK_EQ(session_of(lab, 1).backend, 2);
 }
 
+/* Two connections of a client at once, on two CPUs, around a tick. */
+LAB_EACH(affinity, a_session_that_was_just_renewed_by_another_cpu_holds, 0)
+{
+	static const uint32_t all_to_second[] = { 0, 1 }, all_to_first[] = { 1, 0 };
+
+	(void)k;
+	lab_scene(lab, 2, 1);
+	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
+	lab_weights(lab, 1, all_to_first, 2);
+	CHECK_EQ(backend_of(lab, 1, 1), 1);
+	lab_weights(lab, 1, all_to_second, 2);
+	session_age(lab, 1, (uint32_t)-1000);
+	CHECK_EQ(backend_of(lab, 1, 2), 1);
+}
+
 LAB_EACH(affinity, a_session_with_a_drained_variant_ends_at_the_deadline, 0)
 {
 	static const uint32_t all_to_second[] = { 0, 1 }, all_to_first[] = { 1, 0 };
