@@ -205,12 +205,29 @@ static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct pac
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
 
+/*
+ * Does the frame come from one host to one? Nothing else may be answered (RFC 1122, 3.2.2;
+ * RFC 4443, 2.4 (e)).
+ */
+static __always_inline int reject_may_answer(const struct packet *pkt, const struct ethhdr *from,
+					     __u32 family)
+{
+	const __be32 *src = pkt->tuple.src.word_be;
+	__u32 first = bpf_ntohl(src[family == SHUNT_V6 ? 0 : 3]) >> 24;
+
+	if (from->h_dest[0] & 1)
+		return 0;
+	if (family == SHUNT_V4)
+		return first && first != 127 && first < 224;
+	return first != 0xff && (src[0] || src[1] || src[2] || bpf_ntohl(src[3]) > 1);
+}
+
 /**
  * reject_packet - answer a packet with RST or ICMP unreachable
  * @family: a constant
  *
  * Parses again, in a frame of its own: 512 bytes of stack do not hold all. A RST is never
- * answered.
+ * answered, nor what did not come from one host to one.
  *
  * Return: 0: the frame is the answer now; otherwise it could not be made.
  */
@@ -223,6 +240,8 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
 		return -1;
 	__builtin_memcpy(&from, pkt.l3 - sizeof(from), sizeof(from));
+	if (!reject_may_answer(&pkt, &from, family))
+		return -1;
 	if (pkt.tuple.proto == IPPROTO_UDP)
 		return family == SHUNT_V6 ? reject_unreachable_v6(ctx, &pkt, &from)
 					  : reject_unreachable_v4(ctx, &pkt, &from);

@@ -128,6 +128,35 @@ LAB_EACH(reject, a_reset_is_never_answered, LAB_ONLY_TCP)
 	}
 }
 
+/* RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
+LAB_EACH(reject, only_what_came_from_one_host_to_one_is_answered, 0)
+{
+	static const uint8_t not_hosts[SHUNT_N_FAMILIES][5][16] = {
+		[SHUNT_V4] = { { 0, 0, 0, 0 },
+			       { 127, 0, 0, 1 },
+			       { 224, 0, 0, 1 },
+			       { 240, 0, 0, 1 },
+			       { 255, 255, 255, 255 } },
+		[SHUNT_V6] = { { 0 }, { [15] = 1 }, { 0xff, 2, [15] = 1 }, { 0xff }, { 0 } },
+	};
+	uint32_t src = LAB_ETH + (k->family == SHUNT_V6 ? 8 : 12);
+	struct lab_packet packet = refused(lab);
+	struct lab_frame sent, usual;
+
+	packet_build(&packet, &usual);
+	CHECK_EQ(lab_ingress_frame(lab, &usual).verdict, LAB_BOUNCE);
+	for (int i = 0; i <= 5; i++) {
+		sent = usual;
+		if (i < 5)
+			memcpy(sent.data + src, not_hosts[k->family][i],
+			       k->family == SHUNT_V6 ? 16 : 4);
+		else
+			sent.data[0] |= 1; /* a frame for a group */
+		packet_fix(&sent);
+		CHECK_EQ(lab_ingress_frame(lab, &sent).verdict, LAB_DROP);
+	}
+}
+
 /* TCP options are not payload, and a RST has none. */
 LAB_EACH(reject, options_of_the_refused_syn_are_not_taken_for_data, LAB_ONLY_TCP)
 {
