@@ -130,10 +130,12 @@ SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 SHUNT_OUTLINE int shunt_ft_unclaim(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
+	__u32 way = index & (SHUNT_FLOW_WAYS - 1), tag = shunt_ft_tag(hash);
 
-	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN;
-
-	return set && shunt_ft_tag_swap(set, index & (SHUNT_FLOW_WAYS - 1), tag, 0) == tag;
+	/* A late promotion of the way's last tenant may have taken the half-open bit. */
+	if (set && shunt_ft_tag_swap(set, way, tag | SHUNT_FT_HALF_OPEN, 0) == tag)
+		shunt_ft_tag_swap(set, way, tag, 0);
+	return 1;
 }
 
 /* Do two flows have one client's tuple? */

@@ -315,3 +315,23 @@ Test(flowtab, a_record_that_the_next_tenant_fills_is_no_longer_the_flow_that_was
 	flow.life = 0x600 | SHUNT_F_SYN; /* and is published */
 	cr_expect_not(shunt_ft_is_fresh(&flow, found));
 }
+
+Test(flowtab, a_claim_is_given_back_although_a_late_promotion_took_its_half_open_bit)
+{
+	uint64_t hash = 0x123456789abcdef0;
+	struct lab lab;
+
+	lab_open(&lab, SETS);
+	lab_reset(&lab, &(struct lab_kind){ "claims", SHUNT_V4, IPPROTO_TCP, LAB_TC });
+	for (int late = 0; late < 2; late++) {
+		uint32_t index = shunt_ft_claim(&lab.maps, hash, 1);
+		struct shunt_flow_set *set = shunt_ft_set(&lab.maps, index / SHUNT_FLOW_WAYS);
+
+		cr_assert_neq(index, SHUNT_FT_NO_WAY);
+		if (late)
+			set->tag[index % SHUNT_FLOW_WAYS] &= ~SHUNT_FT_HALF_OPEN;
+		shunt_ft_unclaim(&lab.maps, index, hash);
+		cr_expect_eq(lab_flows_in_use(&lab), 0);
+	}
+	lab_close(&lab);
+}
