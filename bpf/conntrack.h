@@ -80,12 +80,19 @@ static __always_inline int nat_copy(const struct shunt_flow *flow, __u64 ref, in
 	return shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref));
 }
 
-/* Is @backend gone for good: removed, and its drain deadline over? */
-static __always_inline int backend_is_gone(__u32 backend, __u32 now)
+/*
+ * Is @backend gone for a flow in @state? Removed, and its drain deadline over; one that has
+ * never answered is so as soon as nothing new may go there.
+ */
+static __always_inline int backend_is_gone(__u32 backend, __u32 state, __u32 now)
 {
 	const struct shunt_backend *be = bpf_map_lookup_elem(&shunt_backends, &backend);
 
-	return be && be->flags & SHUNT_BE_REMOVED && (__s32)(now - be->drain_jiffies) >= 0;
+	if (!be || !be->flags)
+		return 0;
+	if (state == SHUNT_F_SYN || state == SHUNT_F_UDP_NEW)
+		return 1;
+	return be->flags & SHUNT_BE_REMOVED && (__s32)(now - be->drain_jiffies) >= 0;
 }
 
 /**
@@ -105,7 +112,7 @@ static __always_inline enum shunt_reason conntrack_track(const struct shunt_sett
 	__u32 now = bpf_jiffies64(), state = SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref));
 
 	if (now - flow->seen_jiffies >= settings->seen_grain_jiffies) {
-		if (!from_backend && flow->backend && backend_is_gone(flow->backend, now)) {
+		if (!from_backend && flow->backend && backend_is_gone(flow->backend, state, now)) {
 			shunt_ft_end(FT, flow, SHUNT_FT_LIFE(ref), SHUNT_F_CLOSED);
 			return SHUNT_R_BACKEND_GONE;
 		}

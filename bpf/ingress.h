@@ -35,7 +35,7 @@ static __always_inline int ingress_is_stale(const struct shunt_flow *flow, __u32
  * ingress_known - a packet of a flow that is in the table
  *
  * Return: the reason, with the packet rewritten where it says so; INGRESS_NEW: the entry was
- * stale and went, the packet begins a new flow.
+ * stale or led nowhere and went, the packet begins a new flow.
  */
 static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_settings *settings,
 					 struct shunt_flow *flow, __u64 ref,
@@ -50,7 +50,8 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 	if (flow->flags & SHUNT_FLOW_GATE_BOUND && flow->gate_ifindex != hook_ifindex(ctx))
 		return SHUNT_R_ALREADY;
 	reason = conntrack_track(settings, flow, ref, pkt, 0);
-	if (reason == SHUNT_R_BACKEND_GONE && pkt->tuple.proto == IPPROTO_UDP) {
+	if (reason == SHUNT_R_BACKEND_GONE &&
+	    (pkt->tuple.proto == IPPROTO_UDP || parse_is_syn(pkt))) {
 		shunt_ft_remove(FT,
 				SHUNT_FT_REF(SHUNT_FT_INDEX(ref),
 					     SHUNT_LIFE_GEN(SHUNT_FT_LIFE(ref)) | SHUNT_F_CLOSED));

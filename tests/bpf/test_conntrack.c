@@ -395,6 +395,31 @@ LAB_EACH(conntrack, a_datagram_to_a_removed_backend_gets_another_one_at_the_dead
 	CHECK_EQ(lab_replies_in_use(lab), 1);
 }
 
+LAB_EACH(conntrack, a_flow_without_an_answer_leaves_a_backend_that_takes_nothing_new, 0)
+{
+	struct shunt_backend *backend = SHUNT_DP_AT(lab->maps.backends, struct shunt_backend, 1);
+	struct lab_result result;
+	struct conversation c;
+
+	(void)k;
+	for (int answered = 0; answered < 2; answered++) {
+		lab_reset(lab, k);
+		c = begin(lab);
+		if (answered)
+			from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
+		lab_backend(lab, 2, 1);
+		SHUNT_DP_AT(lab->maps.members, struct shunt_member, 0)->backend = 2;
+		backend->flags = SHUNT_BE_NO_NEW;
+		result = lab_ingress(lab, &c.client); /* sent again */
+		CHECK_REASON(result.reason, SHUNT_R_FORWARDED);
+		CHECK_EQ(lab_backend_of(lab, &result.packet.dst), answered ? 1 : 2);
+		CHECK_EQ(lab_active(lab, 1), answered);
+		CHECK_EQ(lab_active(lab, 2), !answered);
+		CHECK_EQ(lab_flows_in_use(lab), 1);
+		CHECK_EQ(lab_replies_in_use(lab), 1);
+	}
+}
+
 LAB_EACH(conntrack, established_flows_stay_through_changes_of_weights_and_backends, 0)
 {
 	struct conversation c = established(lab);
