@@ -42,6 +42,12 @@
 #define SHUNT_FT_NO_WAY	   0xffffffffu
 
 /*
+ * How much a client's first acknowledgement may cover: what a backend may send before it, the
+ * window of a SYN, which is never scaled. Half of all numbers would pass a mere "not before".
+ */
+#define SHUNT_FT_FIRST_ACK 65536u
+
+/*
  * A reference to a flow as a lookup found it: index + 1 below, life above, so that it fits
  * a register. 0: no flow.
  */
@@ -458,7 +464,8 @@ SHUNT_OUTLINE int shunt_ft_promote(shunt_ft_t t, __u64 ref, __u32 state)
  * @flags:    enum shunt_tcp_flags, with the direction
  *
  * Established by the client's acknowledgement of the backend's SYN-ACK, so spoofed SYNs stay
- * half-open. A RST from either side, or the second FIN, closes.
+ * half-open. A RST from either side, or the second FIN, closes. A SYN-ACK with another number
+ * begins anew: a SYN cookie made later, or a connection on the ports of one that died silently.
  *
  * Return: 1 if the state changed.
  */
@@ -474,16 +481,21 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 		return 0;
 	if (flags & SHUNT_TCP_RST)
 		return shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
-	if (state == SHUNT_F_SYN && from_backend && flags & SHUNT_TCP_SYN &&
-	    flags & SHUNT_TCP_ACK) {
+	if (state != SHUNT_F_ESTABLISHED && from_backend && flags & SHUNT_TCP_SYN &&
+	    flags & SHUNT_TCP_ACK && (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
 		SHUNT_WRITE_ONCE(flow->backend_isn, seq);
-		return shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
+		return state != SHUNT_F_SYN_ACK && shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
 	}
 	if (state == SHUNT_F_SYN_ACK && !from_backend && flags & SHUNT_TCP_ACK &&
-	    !(flags & SHUNT_TCP_SYN) && (__s32)(ack - (flow->backend_isn + 1)) >= 0)
+	    !(flags & SHUNT_TCP_SYN) && ack - (flow->backend_isn + 1) < SHUNT_FT_FIRST_ACK)
 		return shunt_ft_promote(t, ref, fin ? mine : SHUNT_F_ESTABLISHED);
-	if (fin && state == SHUNT_F_ESTABLISHED)
-		return shunt_ft_end(t, flow, life, mine);
+	if (fin && state == SHUNT_F_ESTABLISHED) {
+		if (shunt_ft_end(t, flow, life, mine))
+			return 1;
+		/* Most likely both sides' FINs at once, and the other CPU was first. */
+		life = SHUNT_LIFE_GEN(life) | theirs;
+		state = theirs;
+	}
 	if (fin && state == theirs)
 		return shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
 	return 0;

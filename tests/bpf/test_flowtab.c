@@ -335,3 +335,18 @@ Test(flowtab, a_claim_is_given_back_although_a_late_promotion_took_its_half_open
 	}
 	lab_close(&lab);
 }
+
+Test(flowtab, of_two_fins_at_once_none_is_lost)
+{
+	struct lab lab;
+	struct shunt_flow *flow;
+
+	lab_open(&lab, SETS);
+	lab_reset(&lab, &(struct lab_kind){ "FINs", SHUNT_V4, IPPROTO_TCP, LAB_TC });
+	flow = shunt_ft_flow(&lab.maps, 5);
+	flow->life = 0x500 | SHUNT_F_FIN_BACKEND; /* since we looked it up: */
+	cr_expect(shunt_ft_track_tcp(&lab.maps, SHUNT_FT_REF(5u, 0x500 | SHUNT_F_ESTABLISHED), 1, 1,
+				     SHUNT_TCP_FIN | SHUNT_TCP_ACK));
+	cr_expect_eq(flow->life, 0x500 | SHUNT_F_CLOSED);
+	lab_close(&lab);
+}
