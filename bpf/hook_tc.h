@@ -3,6 +3,8 @@
 #define SHUNT_BPF_HOOK_TC_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
@@ -37,7 +39,8 @@ static __always_inline __u32 hook_ifindex(hook_ctx *ctx)
 /* Makes the first @len bytes linear; packet pointers are stale afterwards. */
 static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
 {
-	return bpf_skb_pull_data(ctx, len);
+	/* More than there is would fail: a datagram may be shorter than what TCP needs. */
+	return bpf_skb_pull_data(ctx, len < ctx->len ? len : ctx->len);
 }
 
 /* How many packets on the wire this one stands for. */
@@ -46,20 +49,29 @@ static __always_inline __u32 hook_segments(hook_ctx *ctx)
 	return ctx->gso_segs ? ctx->gso_segs : 1;
 }
 
+/* Kernel 6.16 and stable ones of that time; the headers here may be older. */
+#define HOOK_F_IPV6 (1ull << 7) /* BPF_F_IPV6 */
+
 /*
  * Accounts for changed addresses and ports in the checksum of the TCP or UDP header at
  * @l4_off. @addr_diff, @port_diff: what must be added to the sum, as csum.h says. A partial
- * checksum holds only the pseudo header: the kernel's helper tells the two by its flag.
+ * checksum holds only the pseudo header: the kernel's helper tells the two by its flag. The
+ * other flag concerns a sum over the whole packet that the device gave (CHECKSUM_COMPLETE): in
+ * IPv6, without a header checksum, a changed address leaves it as it is. A kernel that does
+ * not know the flag gets such a sum wrong, and computes it anew when the packet ends here.
  * Packet pointers are stale.
  */
 static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 addr_diff,
 					    __u32 port_diff, int is_udp)
 {
+	const int is_v6 = l4_off == sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
 	__u32 off = l4_off + (is_udp ? __builtin_offsetof(struct udphdr, check)
 				     : __builtin_offsetof(struct tcphdr, check));
 	__u64 flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
 
-	if (bpf_l4_csum_replace(ctx, off, 0, addr_diff, BPF_F_PSEUDO_HDR | flags))
+	if (!(is_v6 && !bpf_l4_csum_replace(ctx, off, 0, addr_diff,
+					    BPF_F_PSEUDO_HDR | HOOK_F_IPV6 | flags)) &&
+	    bpf_l4_csum_replace(ctx, off, 0, addr_diff, BPF_F_PSEUDO_HDR | flags))
 		return -1;
 	return port_diff ? bpf_l4_csum_replace(ctx, off, 0, port_diff, flags) : 0;
 }
