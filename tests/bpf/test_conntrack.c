@@ -1,53 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lab.h"
+#include "conversation.h"
 
 TestSuite(conntrack, .timeout = 60);
-
-/* One connection of client 1 to service 1 with one backend, as far as a test has taken it. */
-struct conversation {
-	struct lab_packet client; /* the first packet, as the client sends it */
-	struct lab_packet answer; /* the first answer, as the backend sends it */
-};
-
-static struct conversation begin(struct lab *lab)
-{
-	struct conversation c;
-	struct lab_result there;
-
-	lab_scene(lab, 1, 1);
-	c.client = lab_from_client(lab, 1, 4000, 1);
-	there = lab_ingress(lab, &c.client);
-	cr_assert_eq(there.reason, SHUNT_R_FORWARDED);
-	c.answer = lab_answer(&there.packet);
-	return c;
-}
-
-static struct conversation established(struct lab *lab)
-{
-	struct conversation c;
-
-	lab_scene(lab, 1, 1);
-	c.client = lab_from_client(lab, 1, 4000, 1);
-	c.answer = lab_connect(lab, &c.client);
-	c.answer = lab_answer(&c.answer);
-	return c;
-}
-
-static struct lab_result from_client(struct lab *lab, const struct conversation *c, uint8_t flags,
-				     uint32_t seq, uint32_t ack)
-{
-	struct lab_packet packet = lab_flags(c->client, flags, seq, ack);
-
-	return lab_ingress(lab, &packet);
-}
-
-static struct lab_result from_backend(struct lab *lab, const struct conversation *c, uint8_t flags,
-				      uint32_t seq, uint32_t ack)
-{
-	struct lab_packet packet = lab_flags(c->answer, flags, seq, ack);
-
-	return lab_egress(lab, &packet);
-}
 
 static void age(struct lab *lab, const struct conversation *c, uint32_t jiffies)
 {
@@ -89,90 +43,6 @@ LAB_EACH(conntrack, a_retransmitted_first_packet_is_the_same_flow, 0)
 	CHECK_EQ(lab_active(lab, 1), 1);
 	CHECK_EQ(lab_flows_in_use(lab), 1);
 	(void)k;
-}
-
-LAB_EACH(conntrack, only_the_clients_acknowledgement_of_the_backends_sequence_establishes,
-	 LAB_ONLY_TCP)
-{
-	struct conversation c = begin(lab);
-
-	(void)k;
-	/* Before the backend has answered no acknowledgement counts. */
-	from_client(lab, &c, TH_ACK_, 1001, 5001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN);
-	from_backend(lab, &c, TH_ACK_, 5000, 1001); /* a backend's ACK without SYN neither */
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN);
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN_ACK);
-
-	from_client(lab, &c, TH_SYN_, 1000, 0); /* a retransmitted SYN */
-	from_client(lab, &c, 0, 1001, 5001);
-	from_client(lab, &c, TH_SYN_ | TH_ACK_, 1000, 5001);
-	from_client(lab, &c, TH_ACK_, 1001, 5000); /* guessed too low */
-	from_client(lab, &c, TH_ACK_, 1001, 5001 - 0x70000000);
-	from_client(lab, &c, TH_ACK_, 1001, 5001 + 65536); /* more than the SYN allowed */
-	from_client(lab, &c, TH_ACK_, 1001, 5001 + 0x70000000);
-	from_backend(lab, &c, TH_ACK_, 5001, 1001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN_ACK);
-
-	from_client(lab, &c, TH_ACK_, 1001, 5001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_ESTABLISHED);
-	CHECK_EQ(lab_active(lab, 1), 1);
-}
-
-LAB_EACH(conntrack, the_acknowledged_sequence_may_wrap, LAB_ONLY_TCP)
-{
-	struct conversation c = begin(lab);
-
-	(void)k;
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 0xffffffff, 1001);
-	from_client(lab, &c, TH_ACK_, 1001, 0xffffffff);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN_ACK);
-	from_client(lab, &c, TH_ACK_, 1001, 0);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_ESTABLISHED);
-}
-
-LAB_EACH(conntrack, the_first_acknowledgement_may_cover_a_whole_window, LAB_ONLY_TCP)
-{
-	struct conversation c = begin(lab);
-
-	(void)k;
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
-	from_client(lab, &c, TH_ACK_, 1001, 5001 + 65535);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_ESTABLISHED);
-}
-
-/* A SYN cookie that is made again later has another number. */
-LAB_EACH(conntrack, the_last_syn_ack_is_the_one_to_acknowledge, LAB_ONLY_TCP)
-{
-	struct conversation c = begin(lab);
-
-	(void)k;
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
-	from_client(lab, &c, TH_SYN_, 1000, 0);
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 0x90000000, 1001);
-	from_client(lab, &c, TH_ACK_, 1001, 5001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN_ACK);
-	from_client(lab, &c, TH_ACK_, 1001, 0x90000001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_ESTABLISHED);
-}
-
-LAB_EACH(conntrack, a_connection_on_the_ports_of_one_that_died_silently_is_tracked, LAB_ONLY_TCP)
-{
-	struct conversation c = begin(lab);
-
-	(void)k;
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
-	from_client(lab, &c, TH_ACK_, 1001, 5001);
-	from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1001);
-	from_client(lab, &c, TH_SYN_, 70000, 0);
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001); /* a late one of the old */
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_BACKEND);
-	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 90000, 70001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN_ACK);
-	from_client(lab, &c, TH_ACK_, 70001, 90001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_ESTABLISHED);
-	CHECK_EQ(lab_active(lab, 1), 1);
 }
 
 LAB_EACH(conntrack, udp_is_established_by_the_first_answer, LAB_ONLY_UDP)
