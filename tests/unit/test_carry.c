@@ -589,3 +589,22 @@ Test(carry, what_old_programs_saw_during_the_switch_is_brought_in)
 	shunt_dp_close(old);
 	shunt_dp_close(new);
 }
+
+Test(carry, a_flow_that_ends_between_two_copies_is_not_counted)
+{
+	struct shunt_dp *dp = dp_lab_open(&lab);
+	struct shunt_flow *flow = SHUNT_DP_AT(dp->maps.flows, struct shunt_flow, 0);
+	struct shunt_flow_set *set = dp->maps.flow_sets.base;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		make_flow(&flow[i], i);
+		flow[i].life = 0x100 | SHUNT_F_ESTABLISHED;
+		flow[i].backend = 5;
+	}
+	set->tag[1] = 6;
+	shunt_carry_count_active(&dp->maps);
+	cr_expect_eq(flow[0].life, 0x100 | SHUNT_F_FREE);
+	cr_expect_eq(flow[1].life, 0x100 | SHUNT_F_ESTABLISHED);
+	cr_expect_eq(SHUNT_DP_AT(dp->maps.backend_active, struct shunt_active, 5)->connections, 1);
+	shunt_dp_close(dp);
+}

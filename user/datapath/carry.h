@@ -72,7 +72,10 @@ int shunt_carry_map_copy(const struct shunt_carry_map *map);
 /* Adds the old per-CPU counters to the new ones and zeroes them, so that it is done once. */
 int shunt_carry_map_add(const struct shunt_carry_map *map);
 
-/* Counts the active flows of each backend after the flows were copied. */
+/*
+ * Counts the active flows of each backend after the flows and then their tags were copied;
+ * frees records without a tag. No program may run on @maps yet.
+ */
 void shunt_carry_count_active(const struct shunt_dp_maps *maps);
 
 /* Second pass: what the old programs saw of a flow while the links were switched. */

@@ -212,9 +212,13 @@ int shunt_carry_map_add(const struct shunt_carry_map *map)
 void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 {
 	for (uint32_t i = 0; i < maps->flows.n; i++) {
-		const struct shunt_flow *flow = shunt_ft_flow(maps, i);
+		const struct shunt_flow_set *set = shunt_ft_set(maps, i / SHUNT_FLOW_WAYS);
+		struct shunt_flow *flow = shunt_ft_flow(maps, i);
 		struct shunt_active *active;
 
+		/* The tags were copied later: this one ended meanwhile, and no sweep sees it. */
+		if (set && !set->tag[i % SHUNT_FLOW_WAYS])
+			flow->life = SHUNT_LIFE_GEN(flow->life) | SHUNT_F_FREE;
 		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)) || !flow->backend)
 			continue;
 		active = shunt_ft_active(maps, flow->backend);
