@@ -81,5 +81,5 @@ test-e2e: deps ## Run the end-to-end tests in network namespaces (root); T=words
 demo: deps all ## Show a canary release and its rollback under load (root, a minute)
 	$(Q)$(PYTHON) tools/demo --build $(BUILD)
 
-soak: deps ## Run the scenarios at full length (root, some 30 minutes)
+soak: deps ## Run the scenarios at full length (root, some 20 minutes)
 	$(Q)$(PYTHON) tests/run --build $(BUILD) soak

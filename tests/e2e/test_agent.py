@@ -13,7 +13,7 @@ import pytest
 from lab import Agent, stats, wait_for
 from lab.cluster import VIP4
 from lab.core import run as run_command
-from lab.load import HttpLoad, KeepAlive, Long, http, tuples
+from lab.load import HttpLoad, KeepAlive, Long, http
 from lab.world import ECHO, HTTP, SMALL
 
 MODES = ["tcx", "clsact", "xdp"]
@@ -32,8 +32,9 @@ def maps(w):
                                f"{pins(w)}/{name}"]).stdout for name in DECIDING}
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_s19_nothing_changes_while_the_agent_is_dead_nor_when_it_returns(world, mode):
+@pytest.mark.parametrize("mode, absent", [
+    *((mode, 0) for mode in MODES), pytest.param("tcx", 600, id="full", marks=pytest.mark.soak)])
+def test_s19_nothing_changes_while_the_agent_is_dead_nor_when_it_returns(world, mode, absent):
     w = world(mode=mode, options=SMALL).start({"blue": 75, "green": 25}, affinity=10800)
     held = KeepAlive(w.client, VIP4, 80, 100, sources=((w.client.address(n), 0)
                                                        for n in range(100)))
@@ -42,8 +43,10 @@ def test_s19_nothing_changes_while_the_agent_is_dead_nor_when_it_returns(world, 
     tally = http(w.client, VIP4, total=10_000,
                  sources=((w.client.address(n), 0) for n in range(10_000)))
     assert not tally.errors and stats.within(tally.groups["green"], 10_000, 0.25), tally
-    assert not held.ping()
-    run = HttpLoad(w.client, VIP4, rate=400).start()
+    run = HttpLoad(w.client, VIP4, rate=400 if not absent else 100).start()
+    for _ in range(max(1, absent // 10)):
+        time.sleep(min(10, absent))
+        assert not held.ping()
     w.agent.start()
     time.sleep(0.3)
     assert not run.stop().errors and not held.ping()

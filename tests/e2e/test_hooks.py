@@ -6,16 +6,15 @@ import hashlib
 import itertools
 import json
 import os
-import socket
 import threading
 
 import pytest
 
-from lab import stats, wait_for
+from lab import k8s, stats, wait_for
 from lab.capture import Capture, checksum_fault
 from lab.cluster import VIP4
 from lab.core import run as run_command
-from lab.load import Long, family_of, http, tuples, udp
+from lab.load import Long, http, tuples, udp
 from lab.world import DATAGRAM, ECHO, HTTP, VIPS
 
 MODES = ["tcx", "clsact", "xdp"]
@@ -163,7 +162,6 @@ def test_a_bridge_and_its_port_are_two_gates_for_one_packet(world, port_hook, fa
 
 def test_a_rewritten_packet_is_not_looked_up_again_though_it_goes_to_a_frontend(world):
     """demo's pod is itself a frontend of another service: the second gate must leave it alone."""
-    from lab import k8s
     w = world(groups={"blue": 1, "green": 1, "client": 1}, bridge=True,
               gates=["vp*:tc", "br0:tc", "vc*:tc"], options=["--frontend-cidr", "10.244.0.0/16"])
     w.node.nft("delete table inet guard")
