@@ -23,8 +23,9 @@
  *    counted state gives the count back, hence exactly once: shunt_ft_end().
  *  - A reader copies what it needs and looks at life again: another generation, or FREE, means
  *    that the record is being reused, and is a miss. This relies on loads not being reordered
- *    with loads (x86-64, or an arm64 kernel with in-order dependent loads from one line; a
- *    removed way is also unreachable by its tag before it is filled anew).
+ *    with loads, as on x86-64. On arm64 the two loads of life do not order those in between (BPF
+ *    has had acquire loads since 6.15 only); what remains there is that a removed way is
+ *    unreachable by its tag before it is filled anew.
  *  - Reply keys are unique: after inserting its word, an owner scans the set again; of two
  *    equal keys that were inserted at once, at least one sees the other and gives way.
  *
