@@ -142,6 +142,9 @@ struct shunt_variant_name {
 	char namespace_[SHUNT_NAME_LEN];
 	char service[SHUNT_NAME_LEN];
 	char variant[SHUNT_NAME_LEN];
+	__be16 port_be; /* the first of the service ports that share this split */
+	__u8 proto;
+	__u8 reserved[5];
 };
 
 /* selector -> split. The last rule of a list matches everything. */

@@ -329,7 +329,7 @@ uint32_t lab_variant_id(const struct install_lab *lab, const char *service, cons
 {
 	char key[SHUNT_ID_KEY_LEN];
 
-	shunt_id_variant_key(key, "shop", service, variant);
+	shunt_id_variant_key(key, "shop", service, 80, IPPROTO_TCP, variant);
 	return shunt_ids_find(lab->installer->ids, SHUNT_ID_VARIANT, key);
 }
 

@@ -83,8 +83,10 @@ Test(ids, keys_tell_their_parts_apart)
 
 	cr_assert_str_neq(shunt_id_service_key(a, "ns", "a", 80, 6),
 			  shunt_id_service_key(b, "ns", "a", 80, 17));
-	cr_assert_str_neq(shunt_id_variant_key(a, "n", "s", "v"),
-			  shunt_id_variant_key(b, "n", "sv", ""));
+	cr_assert_str_neq(shunt_id_variant_key(a, "n", "s", 80, 6, "v"),
+			  shunt_id_variant_key(b, "n", "sv", 80, 6, ""));
+	cr_assert_str_neq(shunt_id_variant_key(a, "n", "s", 53, 6, "v"),
+			  shunt_id_variant_key(b, "n", "s", 53, 17, "v"));
 	shunt_ip_parse("10.0.0.1", &ip);
 	cr_assert_str_neq(shunt_id_backend_key(a, 1, &ip, 80, 6),
 			  shunt_id_backend_key(b, 18, &ip, 80, 6));

@@ -9,13 +9,18 @@
 #include "base/cleanup.h"
 #include "metrics/text.h"
 
+#define PORT_80 (80 << 8) /* network order */
+#define PORT_53 (53 << 8)
+
 static struct shunt_stats_variant variants[] = {
 	{ .id = 1,
-	  .name = { "shop", "web", "blue" },
+	  .name = { "shop", "web", "blue", PORT_80, IPPROTO_TCP, { 0 } },
 	  .own = { .connections = 7, .rejects = 2 },
 	  .first_backend = 0,
 	  .n_backends = 2 },
-	{ .id = 2, .name = { "shop", "web", "a\"b\\c\nd" }, .first_backend = 2 },
+	{ .id = 2,
+	  .name = { "shop", "web", "a\"b\\c\nd", PORT_53, IPPROTO_UDP, { 0 } },
+	  .first_backend = 2 },
 };
 
 static struct shunt_stats_backend backends[] = {
@@ -94,11 +99,11 @@ Test(metrics, a_backend_without_traffic_has_zeros)
 	CLEANUP(freep) char *text = text_of(false);
 
 	assert_line(text, "shunt_connections_total{namespace=\"shop\",service=\"web\","
-			  "variant=\"blue\",backend=\"10.0.0.1:8080\"} 0");
+			  "variant=\"blue\",port=\"80\",backend=\"10.0.0.1:8080\"} 0");
 	assert_line(text, "shunt_packets_total{namespace=\"shop\",service=\"web\",variant=\"blue\","
-			  "backend=\"[fd00::1]:53/udp\",direction=\"out\"} 0");
+			  "port=\"80\",backend=\"[fd00::1]:53/udp\",direction=\"out\"} 0");
 	assert_line(text, "shunt_rejects_total{namespace=\"shop\",service=\"web\","
-			  "variant=\"blue\",backend=\"10.0.0.1:8080\"} 0");
+			  "variant=\"blue\",port=\"80\",backend=\"10.0.0.1:8080\"} 0");
 }
 
 Test(metrics, figures_stand_where_they_belong)
@@ -106,9 +111,9 @@ Test(metrics, figures_stand_where_they_belong)
 	CLEANUP(freep) char *text = text_of(false);
 
 	assert_line(text, "shunt_connections_active{namespace=\"shop\",service=\"web\","
-			  "variant=\"blue\",backend=\"10.0.0.1:8080\"} 3");
+			  "variant=\"blue\",port=\"80\",backend=\"10.0.0.1:8080\"} 3");
 	assert_line(text, "shunt_bytes_total{namespace=\"shop\",service=\"web\",variant=\"blue\","
-			  "backend=\"10.0.0.1:8080\",direction=\"out\"} 123456789012");
+			  "port=\"80\",backend=\"10.0.0.1:8080\",direction=\"out\"} 123456789012");
 	assert_line(text, "shunt_variant_weight{namespace=\"shop\",service=\"web\","
 			  "variant=\"green\",ports=\"80/TCP\"} 5");
 	assert_line(text, "shunt_variant_share{namespace=\"shop\",service=\"web\","
@@ -124,9 +129,9 @@ Test(metrics, what_no_backend_took_is_in_a_series_of_its_own)
 	CLEANUP(freep) char *text = text_of(false);
 
 	assert_line(text, "shunt_connections_total{namespace=\"shop\",service=\"web\","
-			  "variant=\"blue\",backend=\"other\"} 7");
+			  "variant=\"blue\",port=\"80\",backend=\"other\"} 7");
 	assert_line(text, "shunt_rejects_total{namespace=\"shop\",service=\"web\","
-			  "variant=\"blue\",backend=\"other\"} 2");
+			  "variant=\"blue\",port=\"80\",backend=\"other\"} 2");
 }
 
 Test(metrics, label_values_are_escaped)
@@ -134,7 +139,7 @@ Test(metrics, label_values_are_escaped)
 	CLEANUP(freep) char *text = text_of(false);
 
 	assert_line(text, "shunt_connections_total{namespace=\"shop\",service=\"web\","
-			  "variant=\"a\\\"b\\\\c\\nd\",backend=\"other\"} 0");
+			  "variant=\"a\\\"b\\\\c\\nd\",port=\"53/udp\",backend=\"other\"} 0");
 }
 
 Test(metrics, every_reason_has_a_series_from_the_first_moment)

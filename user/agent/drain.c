@@ -174,9 +174,10 @@ static void count_active(struct drain *drain, const struct shunt_model_service *
 
 		if (drain->is_variant && strcmp(name, drain->target))
 			continue;
-		id = shunt_ids_find(
-			shunt_installer_ids(agent->installer), SHUNT_ID_VARIANT,
-			shunt_id_variant_key(key, service->namespace_, service->name, name));
+		id = shunt_ids_find(shunt_installer_ids(agent->installer), SHUNT_ID_VARIANT,
+				    shunt_id_variant_key(key, service->namespace_, service->name,
+							 service->ports[0].port,
+							 service->ports[0].proto, name));
 		if (id)
 			drain->active += shunt_stats_active(
 				maps, id, drain->is_variant ? NULL : &drain->ip, drain->port);

@@ -113,22 +113,24 @@ bool agent_state_save(struct agent *agent)
 static void baseline_key(char *buf, size_t size, const struct shunt_model_service *service,
 			 const char *variant)
 {
-	snprintf(buf, size, "%s/%s/%s", service->namespace_, service->name, variant);
+	snprintf(buf, size, "%s/%s/%u/%u/%s", service->namespace_, service->name,
+		 service->ports[0].port, service->ports[0].proto, variant);
 }
 
 void agent_baseline_reset(struct agent *agent, const struct shunt_model_service *service)
 {
 	struct shunt_ids *ids = shunt_installer_ids(agent->installer);
-	char id_key[SHUNT_ID_KEY_LEN], key[3 * SHUNT_NAME_LEN + 3];
+	char id_key[SHUNT_ID_KEY_LEN], key[3 * SHUNT_NAME_LEN + 16];
 	uint64_t connections;
 	uint32_t id;
 
 	for (size_t i = 0; i < service->n_variants; i++) {
 		const char *name = service->variants[i].name;
 
-		id = shunt_ids_find(
-			ids, SHUNT_ID_VARIANT,
-			shunt_id_variant_key(id_key, service->namespace_, service->name, name));
+		id = shunt_ids_find(ids, SHUNT_ID_VARIANT,
+				    shunt_id_variant_key(id_key, service->namespace_, service->name,
+							 service->ports[0].port,
+							 service->ports[0].proto, name));
 		if (!id || shunt_stats_connections(shunt_dp_maps(agent->dp), id, &connections) < 0)
 			continue;
 		baseline_key(key, sizeof(key), service, name);
@@ -139,7 +141,7 @@ void agent_baseline_reset(struct agent *agent, const struct shunt_model_service 
 uint64_t agent_baseline(const struct agent *agent, const struct shunt_model_service *service,
 			const char *variant)
 {
-	char key[3 * SHUNT_NAME_LEN + 3];
+	char key[3 * SHUNT_NAME_LEN + 16];
 
 	baseline_key(key, sizeof(key), service, variant);
 	return (uint64_t)json_integer_value(json_object_get(agent->baselines, key));

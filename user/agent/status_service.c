@@ -169,7 +169,8 @@ static const struct shunt_stats_variant *counted_variant(const struct agent_view
 							 const struct shunt_model_service *service,
 							 const char *variant)
 {
-	return shunt_stats_variant(&view->stats, service->namespace_, service->name, variant);
+	return shunt_stats_variant(&view->stats, service->namespace_, service->name,
+				   service->ports[0].port, service->ports[0].proto, variant);
 }
 
 static struct sums service_sums(const struct agent_view *view,

@@ -329,6 +329,7 @@ static int variant_ids(struct compiler *c)
 
 	for (size_t v = 0; v < c->service->n_variants; v++) {
 		shunt_id_variant_key(key, c->image->namespace_, c->image->name,
+				     c->service->ports[0].port, c->service->ports[0].proto,
 				     c->service->variants[v].name);
 		c->variant_id[v] = shunt_ids_get(c->ids, SHUNT_ID_VARIANT, key);
 		if (!c->variant_id[v])

@@ -82,9 +82,10 @@ const char *shunt_id_service_key(char *buf, const char *namespace_, const char *
 }
 
 const char *shunt_id_variant_key(char *buf, const char *namespace_, const char *service,
-				 const char *variant)
+				 uint16_t port, uint8_t proto, const char *variant)
 {
-	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s|%s", namespace_, service, variant);
+	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s|%u|%u|%s", namespace_, service, port, proto,
+		 variant);
 	return buf;
 }
 

@@ -26,8 +26,9 @@ void shunt_ids_free(struct shunt_ids *ids); /* NULL is fine */
 /* The keys. @buf: SHUNT_ID_KEY_LEN bytes. Return: @buf. */
 const char *shunt_id_service_key(char *buf, const char *namespace_, const char *name, uint16_t port,
 				 uint8_t proto);
+/* @port, @proto: the first of the service's ports that share the split. */
 const char *shunt_id_variant_key(char *buf, const char *namespace_, const char *service,
-				 const char *variant);
+				 uint16_t port, uint8_t proto, const char *variant);
 const char *shunt_id_backend_key(char *buf, uint32_t variant_id, const struct shunt_ip *ip,
 				 uint16_t port, uint8_t proto);
 

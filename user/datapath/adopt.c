@@ -138,7 +138,8 @@ static int adopt_variant(struct shunt_installer *installer, uint32_t id)
 		return 0;
 	if (!name_ends(name->namespace_) || !name_ends(name->service) || !name_ends(name->variant))
 		return -EINVAL;
-	shunt_id_variant_key(key, name->namespace_, name->service, name->variant);
+	shunt_id_variant_key(key, name->namespace_, name->service, ntohs(name->port_be),
+			     name->proto, name->variant);
 	installer->variants[id].live = true;
 	return shunt_ids_adopt(installer->ids, SHUNT_ID_VARIANT, key, id);
 }

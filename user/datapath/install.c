@@ -208,6 +208,8 @@ static int write_variant(struct plan *plan, const struct shunt_image_service *im
 	strcpy(name->namespace_, image->namespace_);
 	strcpy(name->service, image->name);
 	strcpy(name->variant, from->name);
+	name->port_be = htons(image->ports[0].port);
+	name->proto = image->ports[0].proto;
 	*SHUNT_DP_AT(installer->maps->variants, struct shunt_variant, from->id) =
 		(struct shunt_variant){ .service = service };
 	installer->variants[from->id].live = true;

@@ -44,6 +44,10 @@ static int compare_names(const struct shunt_variant_name *a, const struct shunt_
 
 	if (!r)
 		r = strcmp(a->service, b->service);
+	if (!r)
+		r = ntohs(a->port_be) - ntohs(b->port_be);
+	if (!r)
+		r = a->proto - b->proto;
 	return r ? r : strcmp(a->variant, b->variant);
 }
 
@@ -161,6 +165,7 @@ int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *re
 
 const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *stats,
 						      const char *namespace_, const char *service,
+						      uint16_t port, uint8_t proto,
 						      const char *variant)
 {
 	size_t low = 0, high = stats->n_variants;
@@ -169,6 +174,8 @@ const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *
 	strncpy(wanted.namespace_, namespace_, sizeof(wanted.namespace_) - 1);
 	strncpy(wanted.service, service, sizeof(wanted.service) - 1);
 	strncpy(wanted.variant, variant, sizeof(wanted.variant) - 1);
+	wanted.port_be = htons(port);
+	wanted.proto = proto;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		int r = compare_names(&stats->variants[middle].name, &wanted);

@@ -57,6 +57,7 @@ int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *re
 /* Return: the variant of that name, borrowed, or NULL. */
 const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *stats,
 						      const char *namespace_, const char *service,
+						      uint16_t port, uint8_t proto,
 						      const char *variant);
 
 /* Return: a backend by what it is, borrowed, or NULL. */

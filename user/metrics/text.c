@@ -63,8 +63,13 @@ static const char *backend_name(const struct shunt_stats_backend *backend, char 
 static void backend_line(FILE *out, const char *metric, const struct shunt_stats_variant *variant,
 			 const char *backend, const char *direction, uint64_t value)
 {
+	char port[16];
+
 	fputs(metric, out);
 	variant_labels(out, variant->name.namespace_, variant->name.service, variant->name.variant);
+	snprintf(port, sizeof(port), "%u%s", ntohs(variant->name.port_be),
+		 variant->name.proto == IPPROTO_UDP ? "/udp" : "");
+	label(out, ',', "port", port);
 	label(out, ',', "backend", backend);
 	if (direction)
 		label(out, ',', "direction", direction);
