@@ -3,7 +3,7 @@
 #define SHUNT_BPF_LOOKUP_H
 
 #include "maps.h"
-#include "shunt/tuple.h"
+#include "shunt/choose.h"
 
 /* What stands at a packet's destination, in one epoch. */
 struct target {
@@ -37,7 +37,8 @@ static __always_inline const struct shunt_settings *lookup_settings(void)
  *
  * The epoch is read once per packet, here.
  *
- * Return: SHUNT_R_FORWARDED, or SHUNT_R_NO_SERVICE.
+ * Return: SHUNT_R_FORWARDED; SHUNT_R_NO_SERVICE; SHUNT_R_HELD: the element was replaced under
+ * our eyes, the sender's next packet finds the right one.
  */
 static __always_inline enum shunt_reason lookup_target(const struct shunt_settings *settings,
 						       const struct shunt_tuple *tuple,
@@ -57,7 +58,10 @@ static __always_inline enum shunt_reason lookup_target(const struct shunt_settin
 		return SHUNT_R_NO_SERVICE;
 
 	target->service = SHUNT_PICK(target->slot, frontend->service[0], frontend->service[1]);
-	target->is_backend = frontend->is_backend;
+	target->is_backend = SHUNT_READ_ONCE(frontend->is_backend);
+	/* Last: another address's element would also have its check. */
+	if (SHUNT_READ_ONCE(frontend->check) != shunt_frontend_check(&key))
+		return SHUNT_R_HELD;
 	if (!target->service && !target->is_backend)
 		return SHUNT_R_NO_SERVICE;
 	return SHUNT_R_FORWARDED;

@@ -96,6 +96,12 @@ _Static_assert(sizeof(struct shunt_frontend_key) == 20, "no padding in the key")
  * direct connections to it leave a marker), or both.
  */
 struct shunt_frontend {
+	/*
+	 * shunt_frontend_check() of the key: a preallocated hash gives the element of a replaced
+	 * key to the next update at once, maybe under a reader's eyes. First, for it is written
+	 * first; readers look at it last.
+	 */
+	__u32 check;
 	__u32 service[2]; /* by slot; 0: not a frontend in this epoch */
 	__u32 is_backend; /* 1: some variant has a backend here */
 };

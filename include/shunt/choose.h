@@ -85,6 +85,17 @@ static SHUNT_INLINE __u64 shunt_name_seed(const char *name)
 	return shunt_mix64(hash);
 }
 
+/* What marks the element of @key in shunt_frontends as its own. */
+static SHUNT_INLINE __u32 shunt_frontend_check(const struct shunt_frontend_key *key)
+{
+	__u64 high = (__u64)key->addr.word_be[0] << 32 | key->addr.word_be[1];
+	__u64 low = (__u64)key->addr.word_be[2] << 32 | key->addr.word_be[3];
+
+	return (high * 0x9e3779b97f4a7c15ull ^ low * 0xd6e8feb86659fd93ull ^
+		((__u64)key->port_be << 8 | key->proto) * 0xa0761d6478bd642full) >>
+	       32;
+}
+
 /* ---- the affinity key ------------------------------------------------------------------- */
 
 /* Word @w of @addr with all bits behind @prefix_len cleared; IPv4 counts from word 3. */

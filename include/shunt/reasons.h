@@ -37,7 +37,7 @@
 	X(BACKEND_GONE, REJECT, "backend was removed and its drain deadline is over")              \
 	X(TABLE_FULL, REJECT, "no room in the flow table")                                         \
 	X(NO_PORT, REJECT, "no free source port for a colliding flow")                             \
-	X(HELD, DROP, "new flow during an ABI handover: the sender retries")                       \
+	X(HELD, DROP, "held for a moment, by an ABI handover or a race: the sender retries")       \
 	X(BAD_CONFIG, PASS, "a map lacks a record that another one names")                         \
 	X(REWRITE, DROP, "the packet could not be rewritten")
 

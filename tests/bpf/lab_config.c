@@ -68,6 +68,7 @@ void lab_frontend(struct lab *lab, struct shunt_addr addr, uint16_t port, uint32
 		.proto = lab->kind->proto,
 	};
 	struct shunt_frontend value = {
+		.check = shunt_frontend_check(&key),
 		.service = { service0, service1 },
 		.is_backend = is_backend,
 	};

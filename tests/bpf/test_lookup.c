@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab.h"
 
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+
 TestSuite(lookup, .timeout = 60);
 
 static enum shunt_reason reason_of(struct lab *lab, const struct lab_packet *packet)
@@ -79,6 +82,26 @@ LAB_EACH(lookup, one_store_of_the_epoch_switches_every_slot, 0)
 	lab_settings(lab)->epoch = 8;
 	packet = lab_from_client(lab, 3, 4000, 1);
 	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_FORWARDED);
+}
+
+/* As a reader sees it whose element another update has taken over meanwhile. */
+LAB_EACH(lookup, another_address_s_element_decides_nothing, 0)
+{
+	struct lab_packet packet = { 0 };
+	struct shunt_frontend_key key;
+	struct shunt_frontend value;
+
+	lab_scene(lab, 1, 1);
+	cr_assert_eq(bpf_map_get_next_key(lab->maps.frontends_fd, NULL, &key), 0);
+	cr_assert_eq(bpf_map_lookup_elem(lab->maps.frontends_fd, &key, &value), 0);
+	value.check ^= 1;
+	key = (struct shunt_frontend_key){ .addr = lab_frontend_addr(k->family, 1),
+					   .port_be = htons(LAB_PORT),
+					   .proto = k->proto };
+	value.service[0] = value.service[1] = 1;
+	cr_assert_eq(bpf_map_update_elem(lab->maps.frontends_fd, &key, &value, BPF_ANY), 0);
+	packet = lab_from_client(lab, 1, 4000, 1);
+	CHECK_REASON(reason_of(lab, &packet), SHUNT_R_HELD);
 }
 
 LAB_EACH(lookup, service_record_and_split_are_those_of_the_epoch, 0)

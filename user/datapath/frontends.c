@@ -64,6 +64,7 @@ static int read_map(struct shunt_frontends *frontends)
 		if (!fe)
 			return -ENOMEM;
 		fe->written = value;
+		fe->written.check = 0;
 	}
 	return errno == ENOENT ? 0 : -errno;
 }
@@ -118,14 +119,16 @@ static bool is_nothing(const struct shunt_frontend *value)
 int shunt_frontends_write(struct shunt_frontends *frontends, struct shunt_fe *fe,
 			  const struct shunt_frontend *value)
 {
+	struct shunt_frontend checked = *value;
 	int r;
 
+	checked.check = shunt_frontend_check(&fe->key);
 	if (!memcmp(value, &fe->written, sizeof(*value)))
 		return 0;
 	if (is_nothing(value))
 		r = bpf_map_delete_elem(frontends->map_fd, &fe->key);
 	else
-		r = bpf_map_update_elem(frontends->map_fd, &fe->key, value, BPF_ANY);
+		r = bpf_map_update_elem(frontends->map_fd, &fe->key, &checked, BPF_ANY);
 	if (r < 0 && !(errno == ENOENT && is_nothing(value)))
 		return errno == E2BIG ? -ENOSPC : -errno;
 	fe->written = *value;

@@ -14,7 +14,7 @@
  */
 struct shunt_fe {
 	struct shunt_frontend_key key;
-	struct shunt_frontend written; /* what the map holds; all zero: no element */
+	struct shunt_frontend written; /* what the map holds, but for check; zero: no element */
 	uint32_t n_backends;	       /* live backend indices at this address */
 	uint32_t want;		       /* service that is to stand here, if mark is current */
 	uint32_t mark;		       /* of the install that set want */
@@ -39,7 +39,8 @@ struct shunt_frontend_key shunt_frontend_key(const struct shunt_ip *ip, uint16_t
 struct shunt_fe *shunt_frontends_get(struct shunt_frontends *frontends,
 				     const struct shunt_frontend_key *key);
 
-/* Brings the map's element to @value; all zero deletes it. Return: 0, -ENOSPC or -errno. */
+/* Brings the map's element to @value (its check is ours to set); all zero deletes it. Return: 0,
+ * -ENOSPC or -errno. */
 int shunt_frontends_write(struct shunt_frontends *frontends, struct shunt_fe *fe,
 			  const struct shunt_frontend *value);
 
