@@ -74,6 +74,16 @@ static const struct {
 	const char *absent; /* is not; may be NULL */
 } cases[] = {
 	/* ---- what is taken ---- */
+	{ "objects with names of a wrong type are refused, and nothing else is",
+	  ROUTE("TCPRoute") GOOD "---\napiVersion: v1\nkind: Service\nmetadata: {name: 5}\n"
+				 "---\napiVersion: v1\nkind: Pod\nmetadata: [pod]\n",
+	  SERVED, NULL },
+	{ "a Service with a number for a name is refused",
+	  "---\napiVersion: v1\nkind: Service\nmetadata: {name: 5}\n",
+	  "metadata.name: must be a string", NULL },
+	{ "a Pod with a list for metadata is refused",
+	  "---\napiVersion: v1\nkind: Pod\nmetadata: [pod]\n", "metadata: must be a mapping",
+	  NULL },
 	{ "a TCPRoute splits its Service's port", ROUTE("TCPRoute") GOOD, SERVED, "443" },
 	{ "a TCPRoute of v1alpha2 does the same", ROUTE_AS("TCPRoute", "r", "v1alpha2") GOOD,
 	  SERVED, NULL },
@@ -517,14 +527,13 @@ Test(dialect_gateway, a_reference_into_another_namespace_needs_a_grant_if_asked_
 		bool forbidden;
 
 		cr_assert(asprintf(&yaml,
-				   ROUTE(
-					   "TCPRoute") TO("{name: blue, namespace: other, port: "
-							  "80}") "---\napiVersion: v1\nkind: "
-								 "Service\n"
-								 "metadata: {name: blue, "
-								 "namespace: other}\nspec: {ports: "
-								 "[{port: 80}]}\n"
-								 "---\n%s%s",
+				   ROUTE("TCPRoute") TO("{name: blue, namespace: other, port: "
+							"80}") "---\napiVersion: v1\nkind: "
+							       "Service\n"
+							       "metadata: {name: blue, "
+							       "namespace: other}\nspec: {ports: "
+							       "[{port: 80}]}\n"
+							       "---\n%s%s",
 				   grants[i].grant, world) > 0);
 		text = text_of_yaml(yaml, &strict);
 		forbidden = strstr(text, "RefNotPermitted");

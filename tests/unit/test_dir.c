@@ -233,6 +233,39 @@ Test(dir, a_broken_file_keeps_its_last_good_objects)
 	cr_expect_eq(n_problems(), 0);
 }
 
+/* The first object is @first, as YAML has it; the second has the name two. */
+static void put_pair(const char *file, const char *first)
+{
+	sh("printf 'apiVersion: v1\\nkind: A\\nmetadata: {name: %s}\\n---\\n"
+	   "apiVersion: v1\\nkind: B\\nmetadata: {name: two}\\n' > %s",
+	   first, file);
+}
+
+Test(dir, a_name_of_a_wrong_type_does_not_hide_the_others_of_a_new_file)
+{
+	put_pair("b.yaml", "5");
+	cr_expect(changes_within(2000));
+	cr_expect_str_eq(names(), " one two ");
+	cr_expect_eq(n_problems(), 0, "whoever reads the object refuses it");
+	put_pair("b.yaml", "[six]");
+	cr_expect(changes_within(2000), "it has hidden nothing, so it may be another one");
+	put_pair("b.yaml", "five");
+	cr_expect(changes_within(2000));
+	cr_expect_str_eq(names(), "five one two ");
+}
+
+Test(dir, a_name_that_becomes_of_a_wrong_type_keeps_the_last_good_objects)
+{
+	put_pair("b.yaml", "five");
+	cr_expect(changes_within(2000));
+	put_pair("b.yaml", "5");
+	cr_expect(!changes_within(300));
+	cr_expect_str_eq(names(), "five one two ");
+	cr_expect_eq(only_problem()->err.line, 3);
+	cr_expect_eq(only_problem()->err.column, 18);
+	cr_expect_str_eq(only_problem()->err.field, "metadata.name");
+}
+
 Test(dir, a_problem_is_new_once)
 {
 	sh("echo 'kind: [' > b.yaml");

@@ -96,10 +96,6 @@ static const struct {
 	{ "no kind", "\n---\n\napiVersion: v1\n",
 	  "f.yaml:4:1: kind: is required and must be a "
 	  "string" },
-	{ "a name that is a number", "apiVersion: v1\nkind: A\nmetadata: {name: 5}\n",
-	  "f.yaml:3:18: metadata.name: must be a string" },
-	{ "metadata that is a list", "apiVersion: v1\nkind: A\nmetadata: []\n",
-	  "f.yaml:3:11: metadata: must be a mapping" },
 	{ "an object twice", OBJECT "---\n" OBJECT,
 	  "f.yaml:5:1: Thing default/a is already in f.yaml line 1: remove one" },
 	{ "two versions of one object",
@@ -141,6 +137,39 @@ Test(yaml, errors_name_line_and_column)
 		cr_expect_str_eq(shunt_err_str(&err, text, sizeof(text)), errors[i].expect, "%s",
 				 errors[i].name);
 		cr_expect_eq(objects.n, 0, "%s: leaves no object behind", errors[i].name);
+		shunt_objects_free(&objects);
+	}
+}
+
+static const struct {
+	const char *name;
+	const char *metadata;
+	const char *expect;
+} nameless[] = {
+	{ "a name that is a number", "{name: 5}", "f.yaml:6:18: metadata.name: must be a string" },
+	{ "a namespace that is a list", "{name: b, namespace: [a]}",
+	  "f.yaml:6:32: metadata.namespace: must be a string" },
+	{ "metadata that is a list", "[]", "f.yaml:6:11: metadata: must be a mapping" },
+};
+
+Test(yaml, names_of_a_wrong_type_concern_their_object_alone)
+{
+	for (size_t i = 0; i < ARRAY_LEN(nameless); i++) {
+		struct shunt_objects objects = { 0 };
+		struct shunt_err err = { 0 };
+		char yaml[256], text[1024];
+
+		snprintf(yaml, sizeof(yaml),
+			 OBJECT "--- {apiVersion: v1,\n  kind: A,\nmetadata: %s}\n",
+			 nameless[i].metadata);
+		cr_assert_eq(shunt_yaml_parse("f.yaml", yaml, strlen(yaml), &objects, &err), 0,
+			     "%s: %s", nameless[i].name, err.text);
+		cr_assert_eq(objects.n, 2, "%s", nameless[i].name);
+		cr_expect_str_eq(objects.items[1]->name, "a");
+		cr_expect_eq(shunt_object_check_names(objects.items[1], &err), 0);
+		cr_expect_eq(shunt_object_check_names(objects.items[0], &err), -EINVAL);
+		cr_expect_str_eq(shunt_err_str(&err, text, sizeof(text)), nameless[i].expect, "%s",
+				 nameless[i].name);
 		shunt_objects_free(&objects);
 	}
 }

@@ -57,9 +57,11 @@ static int add_service(struct shunt_world *world, struct shunt_reports *reports,
 	service->object = object;
 	service->namespace_ = object->namespace_;
 	service->name = object->name;
-	r = object->name[0]
-		    ? shunt_world_decode_service(object, &err, service)
-		    : shunt_object_err(&err, -EINVAL, object, NULL, "metadata.name", "is required");
+	r = shunt_object_check_names(object, &err);
+	if (!r && !object->name[0])
+		r = shunt_object_err(&err, -EINVAL, object, NULL, "metadata.name", "is required");
+	if (!r)
+		r = shunt_world_decode_service(object, &err, service);
 	if (!r || r == -ENOMEM)
 		return r;
 	service->refused = true;
@@ -79,7 +81,9 @@ static int add_slice(struct shunt_world *world, struct shunt_reports *reports,
 	slice->object = object;
 	slice->namespace_ = object->namespace_;
 	slice->service = "";
-	r = shunt_world_decode_slice(object, &err, slice);
+	r = shunt_object_check_names(object, &err);
+	if (!r)
+		r = shunt_world_decode_slice(object, &err, slice);
 	if (!r || r == -ENOMEM)
 		return r;
 	slice_clear(slice);

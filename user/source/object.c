@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "source/object.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +107,29 @@ void shunt_objects_sort(struct shunt_objects *objects)
 {
 	if (objects->n)
 		qsort(objects->items, objects->n, sizeof(*objects->items), compare_items);
+}
+
+static bool is_text(const json_t *value)
+{
+	return !value || json_is_null(value) || json_is_string(value);
+}
+
+int shunt_object_check_names(const struct shunt_object *object, struct shunt_err *err)
+{
+	const json_t *metadata = json_object_get(object->json, "metadata");
+	const json_t *namespace_ = json_object_get(metadata, "namespace");
+	const json_t *name = json_object_get(metadata, "name");
+
+	if (metadata && !json_is_null(metadata) && !json_is_object(metadata))
+		return shunt_object_err(err, -EINVAL, object, metadata, "metadata",
+					"must be a mapping");
+	if (!is_text(namespace_))
+		return shunt_object_err(err, -EINVAL, object, namespace_, "metadata.namespace",
+					"must be a string");
+	if (!is_text(name))
+		return shunt_object_err(err, -EINVAL, object, name, "metadata.name",
+					"must be a string");
+	return 0;
 }
 
 /*

@@ -19,10 +19,10 @@ struct shunt_object {
 	struct shunt_positions *positions; /* owned; NULL when from the API server */
 	const char *api_version;	   /* these four borrow from json; "" if absent */
 	const char *kind;
-	const char *namespace_; /* "default" if absent */
-	const char *name;
-	char *file;    /* owned; "" when from the API server */
-	unsigned line; /* of the document's first line */
+	const char *namespace_; /* "default" if absent; these two also if of a wrong type */
+	const char *name;	/* "" if absent */
+	char *file;		/* owned; "" when from the API server */
+	unsigned line;		/* of the document's first line */
 };
 
 struct shunt_objects {
@@ -52,6 +52,12 @@ void shunt_objects_sort_ids(struct shunt_objects *objects);
 
 /* Length of the group in an apiVersion: 0 for "v1". */
 size_t shunt_api_group_len(const char *api_version);
+
+/*
+ * Have metadata, its name and its namespace the types that they must have? An object of which
+ * they have not is nameless: nobody may use it. Return: 0, or -EINVAL with @err.
+ */
+int shunt_object_check_names(const struct shunt_object *object, struct shunt_err *err);
 
 /**
  * shunt_object_err - fill @err about one value of an object

@@ -36,6 +36,7 @@ struct watched_file {
 	struct shunt_objects objects;
 	struct shunt_err problem;
 	bool has_problem;
+	bool has_nameless;     /* some object of @objects has names of a wrong type */
 	bool seen;	       /* by the present walk */
 	int64_t write_hold_ms; /* not read before; 0: at once */
 	int64_t gone_hold_ms;  /* not dropped before; 0: it is there */
@@ -266,11 +267,23 @@ static bool same_objects(const struct shunt_objects *a, const struct shunt_objec
 	return true;
 }
 
-/* Reads @file anew; when that fails, its last good objects stay. */
+static bool has_nameless(const struct shunt_objects *objects, struct shunt_err *err)
+{
+	for (size_t i = 0; i < objects->n; i++)
+		if (shunt_object_check_names(objects->items[i], err) < 0)
+			return true;
+	return false;
+}
+
+/*
+ * Reads @file anew; when that fails, its last good objects stay. An object without a proper
+ * name may be any of those: they stay too. Where there are none, it is refused alone.
+ */
 static int reload(struct shunt_dir *dir, struct watched_file *file)
 {
 	struct shunt_objects objects = { 0 };
 	CLEANUP(freep) char *text = NULL;
+	bool nameless = false;
 	size_t len;
 	int r;
 
@@ -279,11 +292,19 @@ static int reload(struct shunt_dir *dir, struct watched_file *file)
 		r = shunt_yaml_parse(file->path, text, len, &objects, &file->problem);
 	if (r == -ENOMEM)
 		return r;
+	if (!r) {
+		nameless = has_nameless(&objects, &file->problem);
+		if (nameless && file->objects.n && !file->has_nameless)
+			r = -EINVAL;
+	}
 	file->has_problem = r < 0;
 	dir->reloaded = true;
-	if (r < 0)
+	if (r < 0) {
+		shunt_objects_free(&objects);
 		return 0;
+	}
 
+	file->has_nameless = nameless;
 	dir->changed |= !same_objects(&file->objects, &objects);
 	shunt_objects_free(&file->objects);
 	file->objects = objects;

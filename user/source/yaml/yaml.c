@@ -50,18 +50,13 @@ static int identify(struct reading *reading, struct shunt_object *object)
 		return fail(reading, json, "apiVersion", "is required and must be a string");
 	if (!object->kind || !*object->kind)
 		return fail(reading, json, "kind", "is required and must be a string");
-	if (metadata && !json_is_null(metadata) && !json_is_object(metadata))
-		return fail(reading, metadata, "metadata", "must be a mapping");
+	/* Names of a wrong type are a matter of this object alone: see the check of names. */
 	object->namespace_ = text_member(metadata, "namespace");
 	object->name = text_member(metadata, "name");
-	if (!object->namespace_)
-		return fail(reading, json_object_get(metadata, "namespace"), "metadata.namespace",
-			    "must be a string");
-	if (!object->name)
-		return fail(reading, json_object_get(metadata, "name"), "metadata.name",
-			    "must be a string");
-	if (!*object->namespace_)
+	if (!object->namespace_ || !*object->namespace_)
 		object->namespace_ = "default";
+	if (!object->name)
+		object->name = "";
 	return 0;
 }
 

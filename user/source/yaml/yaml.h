@@ -19,7 +19,8 @@
  * Several documents; empty ones are skipped; `kind: List` is unfolded. Scalars are typed as
  * Kubernetes does (YAML 1.2 core: true/false, null, integers, floats; the rest strings).
  * Duplicate keys, anchors that nest without end, wrong top-level types and files that are too
- * large are errors with line and column.
+ * large are errors with line and column. Names of a wrong type are not: whoever uses an object
+ * asks shunt_object_check_names() first.
  *
  * Return: 0, -EINVAL, -EFBIG, -ENOMEM.
  */
@@ -57,7 +58,8 @@ int shunt_dir_fd(const struct shunt_dir *dir);
  * @ret_changed: true if the objects differ from before
  *
  * Drains the descriptor. Editors' rename tricks, ConfigMap symlink swaps (..data) and
- * subdirectories are followed. A broken file keeps its last good objects; the same object
+ * subdirectories are followed. A broken file keeps its last good objects, also when only the
+ * names of one object are broken, for that may be the one that was there before; the same object
  * (group, kind, namespace, name) in two files is a problem of the later file, by name. A file
  * that is being written is read when it is closed, or a second after the last write; one
  * that vanished is dropped after 100 ms, for it may be about to be replaced.
