@@ -167,6 +167,34 @@ static void write_file(const char *path, const char *text)
 static const char good[] = "apiVersion: v1\nkind: Service\nmetadata: {name: api}\n"
 			   "spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}\n";
 
+#define ZERO_ROUTE(service, n)                                                                     \
+	"---\napiVersion: v1\nkind: Service\nmetadata: {name: " service "}\n"                      \
+	"spec: {clusterIP: 10.96.0." n ", ports: [{port: 80}]}\n---\n"                             \
+	"apiVersion: gateway.networking.k8s.io/v1\nkind: TCPRoute\n"                               \
+	"metadata: {name: r" service "}\nspec:\n"                                                  \
+	"  parentRefs: [{group: '', kind: Service, name: " service ", port: 80}]\n"                \
+	"  rules: [{backendRefs: [{name: " service ", port: 80, weight: 0}]}]\n"
+
+Test(cli_line, check_finds_each_split_without_traffic_and_each_kind_that_is_not_read)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	char path[] = "/tmp/shunt-test-XXXXXX", line[64];
+	int fd = mkstemp(path);
+
+	cr_assert(fd >= 0);
+	close(fd);
+	write_file(path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n" ZERO_ROUTE(
+				 "a", "1") ZERO_ROUTE("b", "2"));
+	snprintf(line, sizeof(line), "check %s", path);
+	cr_expect_eq(shunt(line, &out, &err), 1, "%s%s", out, err);
+	cr_expect(strstr(out, ":1: Shunt does not read ConfigMap"), "%s", out);
+	cr_expect(strstr(out, ":10: all weights are 0"), "%s", out);
+	cr_expect(strstr(out, ":22: all weights are 0"), "the second one too: %s", out);
+	cr_expect(strstr(out, " 3 findings\n"), "%s", out);
+	unlink(path);
+}
+
 Test(cli_line, check_names_every_finding_with_its_place)
 {
 	CLEANUP(freep) char *out = NULL;

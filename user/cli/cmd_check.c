@@ -127,14 +127,17 @@ static bool is_bad(const struct shunt_condition *condition)
 	return !strcmp(condition->status, "True");
 }
 
-/* Has an object said so already? Its services repeat some of what it says. */
-static bool is_known(const struct check *check, const struct shunt_condition *condition)
+/* Has this object said so already? Its services repeat some of what it says. */
+static bool is_known(const struct check *check, const struct shunt_object_ref *ref,
+		     const struct shunt_condition *condition)
 {
 	const json_t *finding;
 	size_t i;
 
 	json_array_foreach (check->findings, i, finding)
-		if (!strcmp(cli_str(finding, "text"), condition->message))
+		if (!strcmp(cli_str(finding, "text"), condition->message) &&
+		    !strcmp(cli_str(finding, "file"), ref->file) &&
+		    cli_int(finding, "line") == (long long)ref->line)
 			return true;
 	return false;
 }
@@ -145,7 +148,7 @@ static void add_conditions(struct check *check, const struct shunt_object_ref *r
 	for (size_t i = 0; i < conditions->n; i++) {
 		const struct shunt_condition *c = &conditions->items[i];
 
-		if (!is_bad(c) || is_known(check, c))
+		if (!is_bad(c) || is_known(check, ref, c))
 			continue;
 		json_array_append_new(check->findings,
 				      json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
