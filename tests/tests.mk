@@ -18,7 +18,7 @@ E2E_BPF		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%.o,$(wildcard tests
 # Programs that only tests load: stages.bpf.c becomes tests/bpf/stages.skel.h.
 TEST_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
-.PHONY: deps test test-unit test-bpf test-e2e soak demo san test-bins e2e-helpers
+.PHONY: deps test fuzz fuzz-bins test-unit test-bpf test-e2e soak demo san test-bins e2e-helpers
 .PRECIOUS: $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
 
 $(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
@@ -57,6 +57,15 @@ abi-next-agent:
 		$(BUILD)/abi-next/tests/unit/test_carry
 endif
 
+# Parsers under mutated input: built with SAN=1, run by tests/fuzz/driver.c.
+FUZZ_BIN	:= $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+$(FUZZ_BIN): %: %.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/libshunt.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+fuzz-bins: $(FUZZ_BIN)
+
 test-bins: all $(UNIT_BIN) $(BPF_TEST_BIN) $(E2E_BPF)
 e2e-helpers: $(E2E_BPF)
 
@@ -68,6 +77,9 @@ test: deps ## Build and run every suite (root; minutes each and one summary line
 
 test-unit: deps ## Run the unit tests
 	$(Q)$(PYTHON) tests/run --build $(BUILD) unit
+
+fuzz: deps ## Feed the parsers mutated input under ASan and UBSan
+	$(Q)$(PYTHON) tests/run --build $(BUILD) fuzz
 
 san: deps ## Run the unit tests under ASan and UBSan
 	$(Q)$(PYTHON) tests/run --build $(BUILD) san
