@@ -74,6 +74,21 @@ int shunt_field_object(const struct shunt_node *node, const char *key, struct sh
 	return 1;
 }
 
+int shunt_field_spec(const struct shunt_object *object, struct shunt_err *err,
+		     struct shunt_node *ret_spec)
+{
+	static const char *const known[] = { "apiVersion", "kind",   "metadata",
+					     "spec",	   "status", NULL };
+	struct shunt_node root = shunt_field_root(object, err);
+	int r = shunt_field_only(&root, known);
+
+	if (!r)
+		r = shunt_field_need(&root, "spec", ret_spec);
+	if (r > 0)
+		r = shunt_field_object(&root, "spec", ret_spec);
+	return r < 0 ? r : 0;
+}
+
 int shunt_field_list(const struct shunt_node *node, const char *key, struct shunt_node *ret_list)
 {
 	struct shunt_node child;

@@ -28,6 +28,10 @@ struct shunt_node {
 /* The node of a whole object; errors below it go to @err. */
 struct shunt_node shunt_field_root(const struct shunt_object *object, struct shunt_err *err);
 
+/* The spec of an object that has no unknown fields beside it. 0, -EINVAL or -EOPNOTSUPP. */
+int shunt_field_spec(const struct shunt_object *object, struct shunt_err *err,
+		     struct shunt_node *ret_spec);
+
 int shunt_field_any(const struct shunt_node *node, const char *key, struct shunt_node *ret_node);
 int shunt_field_object(const struct shunt_node *node, const char *key, struct shunt_node *ret_node);
 int shunt_field_list(const struct shunt_node *node, const char *key, struct shunt_node *ret_list);

@@ -221,18 +221,11 @@ static int add_parent(struct shunt_translation *t, const struct shunt_node *pare
 static int read_spec(const struct shunt_object *object, struct shunt_err *err, bool http,
 		     struct shunt_node *ret_spec)
 {
-	static const char *const root_fields[] = { "apiVersion", "kind",   "metadata",
-						   "spec",	 "status", NULL };
 	/* hostnames do not apply to mesh routes (GAMMA): the Service's address decides. */
 	static const char *const http_fields[] = { "parentRefs", "rules", "hostnames", NULL };
 	static const char *const plain_fields[] = { "parentRefs", "rules", NULL };
-	struct shunt_node root = shunt_field_root(object, err);
-	int r = shunt_field_only(&root, root_fields);
+	int r = shunt_field_spec(object, err, ret_spec);
 
-	if (!r)
-		r = shunt_field_need(&root, "spec", ret_spec);
-	if (r > 0)
-		r = shunt_field_object(&root, "spec", ret_spec);
 	return r < 0 ? r : shunt_field_only(ret_spec, http ? http_fields : plain_fields);
 }
 

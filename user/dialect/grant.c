@@ -47,8 +47,8 @@ static int read_entries(const struct shunt_node *spec, const char *key, const ch
 int shunt_translate_reference_grant(struct shunt_translation *t, const struct shunt_object *object)
 {
 	static const char *const known[] = { "from", "to", NULL };
-	struct shunt_node root = shunt_field_root(object, &t->err), spec;
-	int r = shunt_field_need(&root, "spec", &spec);
+	struct shunt_node spec;
+	int r = shunt_field_spec(object, &t->err, &spec);
 
 	if (r >= 0)
 		r = shunt_field_only(&spec, known);

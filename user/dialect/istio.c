@@ -289,18 +289,12 @@ static int add_host(struct shunt_translation *t, const struct shunt_node *host,
 
 int shunt_translate_virtual_service(struct shunt_translation *t, const struct shunt_object *object)
 {
-	static const char *const root_fields[] = { "apiVersion", "kind",   "metadata",
-						   "spec",	 "status", NULL };
 	static const char *const known[] = { "hosts", "gateways", "http", "tcp", "exportTo", NULL };
-	struct shunt_node root = shunt_field_root(object, &t->err), spec, hosts, host, route;
+	struct shunt_node spec, hosts, host, route;
 	uint16_t port = 0;
-	int r = shunt_field_only(&root, root_fields);
+	int r = shunt_field_spec(object, &t->err, &spec);
 
 	if (!r)
-		r = shunt_field_need(&root, "spec", &spec);
-	if (r > 0)
-		r = shunt_field_object(&root, "spec", &spec);
-	if (r > 0)
 		r = shunt_field_only(&spec, known);
 	if (!r)
 		r = check_gateways(&spec);

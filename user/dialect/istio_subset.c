@@ -142,17 +142,11 @@ static int read_rule(const struct shunt_translation *t, const struct shunt_objec
 		     struct shunt_err *err, struct shunt_istio_host *ret_host,
 		     struct shunt_node *ret_subsets)
 {
-	static const char *const root_fields[] = { "apiVersion", "kind",   "metadata",
-						   "spec",	 "status", NULL };
 	static const char *const known[] = { "host", "subsets", "trafficPolicy", "exportTo", NULL };
-	struct shunt_node root = shunt_field_root(object, err), spec, host;
-	int r = shunt_field_only(&root, root_fields);
+	struct shunt_node spec, host;
+	int r = shunt_field_spec(object, err, &spec);
 
 	if (!r)
-		r = shunt_field_need(&root, "spec", &spec);
-	if (r > 0)
-		r = shunt_field_object(&root, "spec", &spec);
-	if (r > 0)
 		r = shunt_field_only(&spec, known);
 	if (!r)
 		r = shunt_istio_check_export(&spec);

@@ -201,17 +201,11 @@ static int check_spec(const struct shunt_node *spec)
 int shunt_traefik_read_weighted(struct shunt_translation *t, const struct shunt_object *object,
 				struct shunt_request *request)
 {
-	static const char *const root_fields[] = { "apiVersion", "kind",   "metadata",
-						   "spec",	 "status", NULL };
 	static const char *const known[] = { "services", NULL };
-	struct shunt_node root = shunt_field_root(object, &t->err), spec, weighted, list;
-	int r = shunt_field_only(&root, root_fields);
+	struct shunt_node spec, weighted, list;
+	int r = shunt_field_spec(object, &t->err, &spec);
 
 	if (!r)
-		r = shunt_field_need(&root, "spec", &spec);
-	if (r > 0)
-		r = shunt_field_object(&root, "spec", &spec);
-	if (r > 0)
 		r = check_spec(&spec);
 	if (!r)
 		r = shunt_field_need(&spec, "weighted", &weighted);

@@ -234,19 +234,13 @@ static int add_listed(struct shunt_translation *t, const struct shunt_node *spec
 
 int shunt_translate_ingress_route(struct shunt_translation *t, const struct shunt_object *object)
 {
-	static const char *const root_fields[] = { "apiVersion", "kind",   "metadata",
-						   "spec",	 "status", NULL };
 	static const char *const known[] = { "entryPoints", "routes", "tls", NULL };
 	bool http = !strcmp(object->kind, "IngressRoute");
-	struct shunt_node root = shunt_field_root(object, &t->err), spec, services;
+	struct shunt_node spec, services;
 	const struct shunt_object *target = NULL;
-	int r = shunt_field_only(&root, root_fields);
+	int r = shunt_field_spec(object, &t->err, &spec);
 
 	if (!r)
-		r = shunt_field_need(&root, "spec", &spec);
-	if (r > 0)
-		r = shunt_field_object(&root, "spec", &spec);
-	if (r > 0)
 		r = shunt_field_only(&spec, known);
 	if (!r)
 		r = check_tls(&spec, http);
