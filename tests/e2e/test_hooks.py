@@ -30,6 +30,15 @@ def counters(w):
     return {name: sum(v[name] for v in variants) for name in names}
 
 
+def test_splits_of_one_service_count_by_themselves(world):
+    w = world(ports=ALL_PORTS).start({"blue": 50, "green": 50})
+    assert not http(w.client, VIPS[4], total=100).errors
+    counted = {service["frontends"][0]["port"]: sum(v["connections_total"]
+                                                    for v in service["variants"])
+               for service in w.agent.status()["services"] if service["name"] == "demo"}
+    assert counted == {80: 100, 9000: 0, 9001: 0}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", MODES)
 def test_tcp_and_udp_pass_and_are_counted(world, mode, family):
