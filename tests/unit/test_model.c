@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/array.h"
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "model/model.h"
 
@@ -64,6 +66,49 @@ Test(model, services_are_found_by_name_and_port)
 	cr_expect_null(shunt_model_find(&model, "m", "a", 0));
 	cr_expect_eq(shunt_model_variant_find(&services[1], "blue"), &variant);
 	cr_expect_null(shunt_model_variant_find(&services[1], "green"));
+}
+
+Test(model, ports_are_named_only_where_a_name_does_not_tell)
+{
+	struct shunt_port web = { .port = 80, .proto = IPPROTO_TCP }, many[40];
+	struct shunt_port dns[] = { { .port = 53, .proto = IPPROTO_UDP },
+				    { .port = 853, .proto = IPPROTO_TCP } };
+	struct shunt_model_service services[] = {
+		{ .namespace_ = "n", .name = "a", .ports = &web, .n_ports = 1 },
+		{ .namespace_ = "n", .name = "b", .ports = &web, .n_ports = 1 },
+		{ .namespace_ = "n", .name = "b", .ports = dns, .n_ports = 2 },
+		{ .namespace_ = "o", .name = "b", .ports = &web, .n_ports = 1 },
+	};
+	struct shunt_model model = { .services = services, .n_services = ARRAY_LEN(services) };
+	char label[SHUNT_LABEL_LEN];
+
+	cr_expect_str_eq(shunt_model_label(&model, &services[0], label), "n/a");
+	cr_expect_str_eq(shunt_model_label(&model, &services[1], label), "n/b:80");
+	cr_expect_str_eq(shunt_model_label(&model, &services[2], label), "n/b:53/udp,853");
+	cr_expect_str_eq(shunt_model_label(&model, &services[3], label), "o/b");
+
+	for (size_t i = 0; i < ARRAY_LEN(many); i++)
+		many[i] = (struct shunt_port){ .port = 60000, .proto = IPPROTO_UDP };
+	services[2].ports = many;
+	services[2].n_ports = ARRAY_LEN(many);
+	shunt_model_split(&model, &services[2], label);
+	cr_expect(strlen(label) < SHUNT_SPLIT_LEN && strstr(label, "/udp,..."), "%s", label);
+}
+
+Test(model, the_split_of_another_model_is_found_by_port_and_protocol)
+{
+	struct shunt_port tcp = { .port = 53, .proto = IPPROTO_TCP };
+	struct shunt_port udp = { .port = 53, .proto = IPPROTO_UDP };
+	struct shunt_model_service services[] = {
+		{ .namespace_ = "n", .name = "a", .ports = &tcp, .n_ports = 1 },
+		{ .namespace_ = "n", .name = "a", .ports = &udp, .n_ports = 1 },
+	};
+	struct shunt_model model = { .services = services, .n_services = 2 };
+	struct shunt_model_service wanted = services[1];
+
+	cr_expect_eq(shunt_model_find_like(&model, &wanted), &services[1]);
+	wanted.name = "b";
+	cr_expect_null(shunt_model_find_like(&model, &wanted));
 }
 
 Test(model, freeing_nothing_is_fine)

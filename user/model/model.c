@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,6 +132,59 @@ struct shunt_model_service *shunt_model_find(const struct shunt_model *model,
 			return service;
 	}
 	return NULL;
+}
+
+static bool same_name(const struct shunt_model_service *a, const struct shunt_model_service *b)
+{
+	return !strcmp(a->namespace_, b->namespace_) && !strcmp(a->name, b->name);
+}
+
+struct shunt_model_service *shunt_model_find_like(const struct shunt_model *model,
+						  const struct shunt_model_service *service)
+{
+	for (size_t i = 0; i < model->n_services; i++) {
+		struct shunt_model_service *each = &model->services[i];
+
+		for (size_t p = 0; same_name(each, service) && p < each->n_ports; p++)
+			if (each->ports[p].port == service->ports[0].port &&
+			    each->ports[p].proto == service->ports[0].proto)
+				return each;
+	}
+	return NULL;
+}
+
+const char *shunt_model_split(const struct shunt_model *model,
+			      const struct shunt_model_service *service, char *buf)
+{
+	const struct shunt_model_service *first = model->services;
+	bool is_split =
+		(service > first && same_name(service - 1, service)) ||
+		(service + 1 < first + model->n_services && same_name(service + 1, service));
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t p = 0; is_split && p < service->n_ports; p++) {
+		const struct shunt_port *port = &service->ports[p];
+
+		if (len + sizeof(",65535/udp,...") > SHUNT_SPLIT_LEN) {
+			strcpy(buf + len, ",...");
+			break;
+		}
+		len += sprintf(buf + len, "%s%u%s", p ? "," : "", port->port,
+			       port->proto == IPPROTO_UDP ? "/udp" : "");
+	}
+	return buf;
+}
+
+const char *shunt_model_label(const struct shunt_model *model,
+			      const struct shunt_model_service *service, char *buf)
+{
+	char split[SHUNT_SPLIT_LEN];
+
+	shunt_model_split(model, service, split);
+	snprintf(buf, SHUNT_LABEL_LEN, "%s/%s%s%s", service->namespace_, service->name,
+		 split[0] ? ":" : "", split);
+	return buf;
 }
 
 struct shunt_model_variant *shunt_model_variant_find(const struct shunt_model_service *service,

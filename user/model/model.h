@@ -146,6 +146,26 @@ struct shunt_model_service *shunt_model_find(const struct shunt_model *model,
 					     const char *namespace_, const char *name,
 					     uint16_t port);
 
+/* Return: the service of @model with the name and the first port of @service, or NULL. */
+struct shunt_model_service *shunt_model_find_like(const struct shunt_model *model,
+						  const struct shunt_model_service *service);
+
+/*
+ * "80", "53/udp", "80,443" (of many the first ones and "..."): the ports of @service, one of
+ * @model's, if its neighbour has the same name, else "". @buf: SHUNT_SPLIT_LEN bytes. Return: @buf.
+ */
+#define SHUNT_SPLIT_LEN 64
+const char *shunt_model_split(const struct shunt_model *model,
+			      const struct shunt_model_service *service, char *buf);
+
+/*
+ * "shop/api", or "shop/api:53/udp" where it needs its ports to be told apart. @buf:
+ * SHUNT_LABEL_LEN bytes. Return: @buf.
+ */
+#define SHUNT_LABEL_LEN (2 * SHUNT_NAME_LEN + 2 + SHUNT_SPLIT_LEN)
+const char *shunt_model_label(const struct shunt_model *model,
+			      const struct shunt_model_service *service, char *buf);
+
 /* Return: a variant by name, or NULL. */
 struct shunt_model_variant *shunt_model_variant_find(const struct shunt_model_service *service,
 						     const char *name);
