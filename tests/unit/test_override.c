@@ -332,10 +332,23 @@ Test(override, a_drain_of_what_is_not_there_is_refused)
 		cr_expect_eq(drain(next(1), targets[i]), -ENOENT, "%s", targets[i]);
 }
 
+Test(override, the_last_backend_of_a_family_is_drained_by_force_alone)
+{
+	struct shunt_model_service *web = next(1);
+
+	cr_assert_eq(shunt_ip_parse("fd00::2", &web->variants[0].backends[1].ip), 0);
+	cr_expect_eq(drain(web, "[fd00::2]:8080"), -EINVAL);
+	cr_expect_eq(shunt_overrides_force_drain(overrides, web, "[fd00::2]:8080", 0, &cause, &err),
+		     0);
+	cr_expect_eq(shunt_overrides_force_drain(overrides, web, "[fd00::3]:8080", 0, &cause, &err),
+		     -ENOENT);
+}
+
 Test(override, an_ipv6_backend_may_be_spelled_in_any_way)
 {
 	struct shunt_model_service *web = next(1);
 
+	cr_assert_eq(shunt_ip_parse("fd00::1", &web->variants[0].backends[0].ip), 0);
 	cr_assert_eq(shunt_ip_parse("fd00::2", &web->variants[0].backends[1].ip), 0);
 	cr_assert_eq(drain(web, "[fd00:0:0::0002]:8080"), 0);
 	cr_assert_eq(shunt_overrides_apply(overrides, &model, &err), 0);

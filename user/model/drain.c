@@ -48,7 +48,7 @@ static bool is_target(const struct shunt_model_backend *backend, const char *tar
 	return !strcmp(text, target);
 }
 
-/* Would a variant that gets connections be left without a backend for them on some port? */
+/* Would a variant that gets connections be left without one for a port and family? */
 static bool is_last_backend(const struct shunt_model_variant *variant, const char *target)
 {
 	for (size_t i = 0; i < variant->n_backends; i++) {
@@ -57,35 +57,48 @@ static bool is_last_backend(const struct shunt_model_variant *variant, const cha
 		if (!variant->backends[i].usable || !is_target(&variant->backends[i], target))
 			continue;
 		for (size_t j = 0; j < variant->n_backends; j++)
-			others |= variant->backends[j].usable &&
-				  variant->backends[j].port_index ==
-					  variant->backends[i].port_index &&
-				  !is_target(&variant->backends[j], target);
+			others |=
+				variant->backends[j].usable &&
+				variant->backends[j].port_index ==
+					variant->backends[i].port_index &&
+				variant->backends[j].ip.family == variant->backends[i].ip.family &&
+				!is_target(&variant->backends[j], target);
 		if (!others)
 			return true;
 	}
 	return false;
 }
 
+static bool has_backend(const struct shunt_model_service *service, const char *target)
+{
+	for (size_t i = 0; i < service->n_variants; i++)
+		for (size_t j = 0; j < service->variants[i].n_backends; j++)
+			if (is_target(&service->variants[i].backends[j], target))
+				return true;
+	return false;
+}
+
+static int fail_unknown(const struct shunt_model_service *service, const char *target,
+			struct shunt_err *err)
+{
+	return shunt_err_set(err, -ENOENT, "service %s/%s has no variant or backend %s",
+			     service->namespace_, service->name, target);
+}
+
 static int check_backend_drain(const struct shunt_model_service *service, const char *target,
 			       struct shunt_err *err)
 {
-	bool found = false;
-
+	if (!has_backend(service, target))
+		return fail_unknown(service, target, err);
 	for (size_t i = 0; i < service->n_variants; i++) {
 		const struct shunt_model_variant *variant = &service->variants[i];
 
-		for (size_t j = 0; j < variant->n_backends; j++)
-			found |= is_target(&variant->backends[j], target);
 		if (variant->weight && !variant->drained && is_last_backend(variant, target))
 			return shunt_err_set(err, -EINVAL,
 					     "%s is the last usable backend of variant %s: its "
 					     "share would be rejected",
 					     target, variant->name);
 	}
-	if (!found)
-		return shunt_err_set(err, -ENOENT, "service %s/%s has no variant or backend %s",
-				     service->namespace_, service->name, target);
 	return 0;
 }
 
@@ -119,23 +132,50 @@ static struct shunt_drain *drain_slot(struct shunt_record *record, const char *t
 	return &drains[record->n_drains++];
 }
 
+/* Fills @name with the target as it is remembered. Return: is it a backend? */
+static bool name_of(const struct shunt_model_service *service, const char *target,
+		    char name[SHUNT_NAME_LEN])
+{
+	bool is_backend = !shunt_model_variant_find(service, target);
+
+	if (!is_backend || backend_target(target, name) < 0)
+		snprintf(name, SHUNT_NAME_LEN, "%s", target);
+	return is_backend;
+}
+
+int shunt_overrides_check_drain(const struct shunt_model_service *service, const char *target,
+				struct shunt_err *err)
+{
+	char name[SHUNT_NAME_LEN];
+
+	return name_of(service, target, name) ? check_backend_drain(service, name, err)
+					      : check_variant_drain(service, name, err);
+}
+
 int shunt_overrides_drain(struct shunt_overrides *overrides,
 			  const struct shunt_model_service *service, const char *target,
 			  uint32_t deadline_s, const struct shunt_cause *cause,
 			  struct shunt_err *err)
 {
-	bool is_backend = !shunt_model_variant_find(service, target);
-	char name[SHUNT_NAME_LEN];
-	struct shunt_record *record;
-	struct shunt_drain *drain;
-	int r;
+	int r = shunt_overrides_check_drain(service, target, err);
 
-	if (!is_backend || backend_target(target, name) < 0)
-		snprintf(name, sizeof(name), "%s", target);
-	r = is_backend ? check_backend_drain(service, name, err)
-		       : check_variant_drain(service, name, err);
 	if (r < 0)
 		return r;
+	return shunt_overrides_force_drain(overrides, service, target, deadline_s, cause, err);
+}
+
+int shunt_overrides_force_drain(struct shunt_overrides *overrides,
+				const struct shunt_model_service *service, const char *target,
+				uint32_t deadline_s, const struct shunt_cause *cause,
+				struct shunt_err *err)
+{
+	char name[SHUNT_NAME_LEN];
+	bool is_backend = name_of(service, target, name);
+	struct shunt_record *record;
+	struct shunt_drain *drain;
+
+	if (is_backend && !has_backend(service, name))
+		return fail_unknown(service, target, err);
 	if (shunt_record_claim(overrides, service, true, &record) < 0)
 		return -ENOMEM;
 	shunt_record_end_outdated(record, service->source.digest);

@@ -107,6 +107,16 @@ int shunt_overrides_drain(struct shunt_overrides *overrides,
 			  uint32_t deadline_s, const struct shunt_cause *cause,
 			  struct shunt_err *err);
 
+/* The same without the check of what would remain. Return: as above, but for -EINVAL. */
+int shunt_overrides_force_drain(struct shunt_overrides *overrides,
+				const struct shunt_model_service *service, const char *target,
+				uint32_t deadline_s, const struct shunt_cause *cause,
+				struct shunt_err *err);
+
+/* Would shunt_overrides_drain() take it? Return: 0, -ENOENT or -EINVAL. */
+int shunt_overrides_check_drain(const struct shunt_model_service *service, const char *target,
+				struct shunt_err *err);
+
 /**
  * shunt_overrides_undrain - end one drain
  * @target: as struct shunt_drain has it
