@@ -354,6 +354,24 @@ Test(guard, a_port_that_is_added_does_not_make_a_service_new)
 	cr_assert_eq(apply(), 0, "443 of another protocol is another service");
 }
 
+Test(guard, what_is_kept_is_said_of_manifests_alone)
+{
+	struct shunt_model_service *web = NEXT({ "blue", 100, 1, 0 }, { "green", 0, 0, 1 });
+	struct shunt_err err = { 0 };
+	const char *message;
+
+	cr_assert_eq(apply(), 0);
+	web = NEXT({ "blue", 0, 1, 0 }, { "green", 7, 0, 1 });
+	cr_assert_eq(shunt_guard_judge(web, good, &no_opts, &err), SHUNT_GUARD_NO_READY_ENDPOINTS);
+	cr_expect_null(strstr(err.text, "last good"), "a command keeps nothing: %s", err.text);
+	cr_expect_null(strstr(err.text, "judged again"), "%s", err.text);
+	cr_assert_eq(apply(), 1);
+	message = shunt_conditions_get(&web->conditions, "WeightRefused")->message;
+	cr_expect(strstr(message, "none of its endpoints is ready; the last good weights stay, and "
+				  "the change is judged again when endpoints change"),
+		  "%s", message);
+}
+
 Test(guard, judging_changes_nothing)
 {
 	struct shunt_model_service *web = NEXT({ "blue", 100, 1, 0 }, { "green", 0, 0, 1 });

@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "agent/args.h"
 #include "agent/events.h"
 #include "agent/gates.h"
 #include "agent/images.h"
@@ -188,6 +189,10 @@ struct agent_request {
 
 void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *command, json_t *args,
 		  struct shunt_ctl_reply *reply);
+
+/* agent_args_read() of a request. Answers USAGE on failure. Return: 0 or -EINVAL. */
+int agent_read_args(const struct agent_request *request, const char *command,
+		    const struct agent_arg *known, size_t n);
 
 /* The model services that a request means. */
 struct agent_targets {

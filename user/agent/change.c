@@ -23,6 +23,35 @@ enum shunt_ctl_code agent_change_code(int r)
 	}
 }
 
+int agent_change_read(struct agent_change *change, const struct agent_arg *own, size_t n_own)
+{
+	const struct agent_arg common[] = {
+		{ "service", AGENT_ARG_TEXT, &change->service, true, 0, 0 },
+		{ "port", AGENT_ARG_INTEGER, &change->port, false, 1, 65535 },
+		{ "reason", AGENT_ARG_TEXT, &change->reason, false, 0, 0 },
+		{ "force", AGENT_ARG_BOOL, &change->force, false, 0, 0 },
+	};
+	struct agent_arg all[ARRAY_LEN(common) + AGENT_CHANGE_OWN_ARGS];
+
+	memcpy(all, common, sizeof(common));
+	if (n_own)
+		memcpy(all + ARRAY_LEN(common), own, n_own * sizeof(*own));
+	return agent_read_args(change->request, change->command, all, ARRAY_LEN(common) + n_own);
+}
+
+void agent_change_fail(const struct agent_change *change, const struct shunt_model_service *service,
+		       enum shunt_ctl_code code, const char *text)
+{
+	const struct shunt_model *model = &change->request->agent->model;
+	char label[SHUNT_LABEL_LEN], split[SHUNT_SPLIT_LEN];
+
+	if (shunt_model_split(model, service, split)[0])
+		shunt_ctl_reply_fail(change->request->reply, code, "%s: %s",
+				     shunt_model_label(model, service, label), text);
+	else
+		shunt_ctl_reply_fail(change->request->reply, code, "%s", text);
+}
+
 int agent_change_open(struct agent_change *change)
 {
 	struct agent_request *request = change->request;
@@ -77,7 +106,7 @@ void agent_change_undo(struct agent_change *change)
 bool agent_change_is_allowed(struct agent_change *change)
 {
 	const struct agent *agent = change->request->agent;
-	char name[2 * SHUNT_NAME_LEN + 2];
+	char name[2 * SHUNT_NAME_LEN + 2], label[SHUNT_LABEL_LEN];
 	const char *const names[] = { name };
 	const struct shunt_guard_opts opts = {
 		.max_step_bp = agent->opts->max_step_bp,
@@ -94,8 +123,9 @@ bool agent_change_is_allowed(struct agent_change *change)
 		snprintf(name, sizeof(name), "%s/%s", service->namespace_, service->name);
 		if (shunt_guard_judge(service, agent->good, &opts, &err) == SHUNT_GUARD_GOOD)
 			continue;
-		shunt_ctl_reply_fail(change->request->reply, SHUNT_CTL_REFUSED, "%s: %s", name,
-				     err.text);
+		shunt_ctl_reply_fail(change->request->reply, SHUNT_CTL_REFUSED,
+				     "%s: %s; nothing is changed, --force overrides",
+				     shunt_model_label(&agent->model, service, label), err.text);
 		return false;
 	}
 	return true;
@@ -185,7 +215,7 @@ static int check(struct agent_change *change)
 				len = strlen(err.text);
 			}
 		}
-		shunt_ctl_reply_fail(change->request->reply, agent_change_code(r), "%s", err.text);
+		agent_change_fail(change, target->service, agent_change_code(r), err.text);
 		return r;
 	}
 	return 0;
@@ -327,39 +357,28 @@ static void manifest_weights(struct agent_change_target *target)
 	target->n = target->service->n_variants;
 }
 
-static bool usage(struct agent_change *change, int r, const json_error_t *error)
-{
-	if (!r && change->port >= 0 && change->port <= 65535)
-		return false;
-	shunt_ctl_reply_fail(change->request->reply, SHUNT_CTL_USAGE, "%s: %s", change->command,
-			     r ? error->text : "port must be 1 to 65535");
-	return true;
-}
-
 void agent_cmd_weight(struct agent_request *request)
 {
 	struct agent_change change = { .request = request, .command = "weight", .reason = "" };
 	json_t *weights = NULL;
-	int r, from_manifest = 0;
-	json_error_t error;
+	const struct agent_arg own[] = {
+		{ "weights", AGENT_ARG_OBJECT, &weights, false, 0, 0 },
+		{ "from_manifest", AGENT_ARG_BOOL, &change.from_manifest, false, 0, 0 },
+	};
+	int r;
 
-	r = json_unpack_ex(request->args, &error, JSON_STRICT,
-			   "{s:s, s?:o, s?:b, s?:I, s?:s, s?:b}", "service", &change.service,
-			   "weights", &weights, "from_manifest", &from_manifest, "port",
-			   &change.port, "reason", &change.reason, "force", &change.force);
-	if (usage(&change, r, &error))
+	if (agent_change_read(&change, own, ARRAY_LEN(own)) < 0)
 		return;
-	if (from_manifest ? weights != NULL : !json_object_size(weights)) {
+	if (change.from_manifest ? weights != NULL : !json_object_size(weights)) {
 		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE,
 				     "weight: give either weights, an object of integers, or "
 				     "from_manifest");
 		return;
 	}
 
-	change.from_manifest = from_manifest;
 	r = agent_change_open(&change);
 	for (size_t i = 0; !r && i < change.n; i++) {
-		if (from_manifest)
+		if (change.from_manifest)
 			manifest_weights(&change.targets[i]);
 		else
 			r = read_weights(&change, &change.targets[i], weights);
@@ -396,13 +415,10 @@ void agent_cmd_switch(struct agent_request *request)
 {
 	struct agent_change change = { .request = request, .command = "switch", .reason = "" };
 	const char *variant;
-	json_error_t error;
+	const struct agent_arg own[] = { { "variant", AGENT_ARG_TEXT, &variant, true, 0, 0 } };
 	int r;
 
-	r = json_unpack_ex(request->args, &error, JSON_STRICT, "{s:s, s:s, s?:I, s?:s, s?:b}",
-			   "service", &change.service, "variant", &variant, "port", &change.port,
-			   "reason", &change.reason, "force", &change.force);
-	if (usage(&change, r, &error))
+	if (agent_change_read(&change, own, ARRAY_LEN(own)) < 0)
 		return;
 	r = agent_change_open(&change);
 	for (size_t i = 0; !r && i < change.n; i++)
@@ -417,24 +433,22 @@ void agent_cmd_rollback(struct agent_request *request)
 	struct agent_change change = {
 		.request = request, .command = "rollback", .reason = "", .any_step = true
 	};
-	json_error_t error;
 	int r;
 
-	r = json_unpack_ex(request->args, &error, JSON_STRICT, "{s:s, s?:I, s?:s, s?:b}", "service",
-			   &change.service, "port", &change.port, "reason", &change.reason, "force",
-			   &change.force);
-	if (usage(&change, r, &error))
+	if (agent_change_read(&change, NULL, 0) < 0)
 		return;
 	r = agent_change_open(&change);
 	for (size_t i = 0; !r && i < change.n; i++) {
 		struct agent_change_target *target = &change.targets[i];
+		char label[SHUNT_LABEL_LEN];
 
 		r = shunt_history_previous(request->agent->overrides, target->service,
 					   target->weights, &target->n);
 		if (r < 0)
-			shunt_ctl_reply_fail(request->reply, SHUNT_CTL_NOT_FOUND,
-					     "%s/%s has no earlier weights to return to",
-					     target->service->namespace_, target->service->name);
+			shunt_ctl_reply_fail(
+				request->reply, SHUNT_CTL_NOT_FOUND,
+				"%s has no earlier weights to return to",
+				shunt_model_label(&request->agent->model, target->service, label));
 	}
 	if (!r)
 		carry_out(&change);

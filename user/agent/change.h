@@ -3,6 +3,7 @@
 #define SHUNT_AGENT_CHANGE_H
 
 #include "agent/agent.h"
+#include "agent/args.h"
 
 /*
  * A change by an operator, carried out the fast way: the weights are changed in the model
@@ -27,7 +28,7 @@ struct agent_change {
 	const char *reason;
 	const char *command;
 	json_int_t port; /* 0: all */
-	int force;
+	bool force;
 	bool any_step;	    /* rollback must not be slow */
 	bool from_manifest; /* the override ends */
 	json_t *from;	    /* weights in force before; owned */
@@ -43,6 +44,18 @@ struct agent_change {
  */
 int agent_change_open(struct agent_change *change);
 void agent_change_close(struct agent_change *change);
+
+#define AGENT_CHANGE_OWN_ARGS 4 /* at most */
+
+/*
+ * Reads the arguments of a change: @own, and service, port, reason and force, which every change
+ * takes. Answers USAGE on failure. Return: 0 or -EINVAL.
+ */
+int agent_change_read(struct agent_change *change, const struct agent_arg *own, size_t n_own);
+
+/* Answers about one target: names it before @text if its name alone does not tell which. */
+void agent_change_fail(const struct agent_change *change, const struct shunt_model_service *service,
+		       enum shunt_ctl_code code, const char *text);
 
 /* Takes note of what may have to be put back; call before a target's service is changed. */
 void agent_change_save(struct agent_change_target *target);

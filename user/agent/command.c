@@ -8,6 +8,17 @@
 #include "base/cleanup.h"
 #include "base/version.h"
 
+int agent_read_args(const struct agent_request *request, const char *command,
+		    const struct agent_arg *known, size_t n)
+{
+	struct shunt_err err = { 0 };
+	int r = agent_args_read(request->args, command, known, n, &err);
+
+	if (r < 0)
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "%s", err.text);
+	return r;
+}
+
 /* ---- names ------------------------------------------------------------------------------------
  */
 
@@ -127,18 +138,15 @@ int agent_find_services(const struct agent_request *request, const char *name, u
 static void cmd_events(struct agent_request *request)
 {
 	json_int_t last = 20;
-	json_error_t error;
-	int follow = 0;
+	bool follow = false;
+	const struct agent_arg known[] = {
+		{ "follow", AGENT_ARG_BOOL, &follow, false, 0, 0 },
+		{ "last", AGENT_ARG_INTEGER, &last, false, 0, AGENT_MAX_LAST },
+	};
 	json_t *events;
 
-	if (json_unpack_ex(request->args, &error, JSON_STRICT, "{s?:b, s?:I}", "follow", &follow,
-			   "last", &last) < 0 ||
-	    last < 0) {
-		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE,
-				     "events takes follow (true or false) and last (0 or more): %s",
-				     error.text);
+	if (agent_read_args(request, "events", known, ARRAY_LEN(known)) < 0)
 		return;
-	}
 	events = agent_events_last(&request->agent->events, (size_t)last);
 	if (follow)
 		shunt_ctl_reply_follow(request->reply, events);
@@ -150,10 +158,8 @@ static void cmd_version(struct agent_request *request)
 {
 	struct agent *agent = request->agent;
 
-	if (json_object_size(request->args)) {
-		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "version takes no arguments");
+	if (agent_read_args(request, "version", NULL, 0) < 0)
 		return;
-	}
 	shunt_ctl_reply_ok(
 		request->reply,
 		json_pack("{s:s, s:i, s:i, s:I, s:I}", "version", SHUNT_VERSION, "abi_version",

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.h"
+#include "base/cleanup.h"
 
 #include <string.h>
 
@@ -69,18 +70,14 @@ void agent_cmd_detach(struct agent_request *request)
 {
 	struct agent *agent = request->agent;
 	json_int_t deadline_ms = 60000;
-	json_error_t error;
-	int drain = 0;
+	bool drain = false;
+	const struct agent_arg known[] = {
+		{ "drain", AGENT_ARG_BOOL, &drain, false, 0, 0 },
+		{ "deadline_ms", AGENT_ARG_INTEGER, &deadline_ms, false, 0, AGENT_MAX_DEADLINE_MS },
+	};
 
-	if (json_unpack_ex(request->args, &error, JSON_STRICT, "{s?:b, s?:I}", "drain", &drain,
-			   "deadline_ms", &deadline_ms) < 0 ||
-	    deadline_ms < 0 || deadline_ms > 7 * 86400000ll) {
-		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE,
-				     "detach takes drain (true or false) and deadline_ms (0 to 7 "
-				     "days): %s",
-				     error.text);
+	if (agent_read_args(request, "detach", known, ARRAY_LEN(known)) < 0)
 		return;
-	}
 	agent->detach = (struct agent_detach){
 		.reply = request->reply,
 		.drain = drain,

@@ -13,7 +13,7 @@ struct drain {
 	struct agent_change change;
 	const char *target;	/* as asked */
 	json_int_t deadline_ms; /* -1: as the manifest has it */
-	int undo;
+	bool undo;
 	bool is_variant;
 	struct shunt_ip ip;
 	uint16_t port; /* of the backend; 0: all */
@@ -45,37 +45,70 @@ static int parse_backend(struct drain *drain)
 	return shunt_ip_parse(drain->target, &drain->ip);
 }
 
-/*
- * A drain of each meant backend of @service. Drained ones become unusable in the model at
- * once, so that the check of the next one sees what is left.
- */
+static bool has_backend(const struct drain *drain, const struct shunt_model_service *service)
+{
+	for (size_t v = 0; v < service->n_variants; v++)
+		for (size_t b = 0; b < service->variants[v].n_backends; b++)
+			if (is_meant(drain, &service->variants[v].backends[b]))
+				return true;
+	return false;
+}
+
+/* Has @variant a backend for each port and family when all meant ones are out of use? */
+static bool has_others(const struct drain *drain, const struct shunt_model_variant *variant)
+{
+	for (size_t b = 0; b < variant->n_backends; b++) {
+		const struct shunt_model_backend *backend = &variant->backends[b];
+		bool others = !backend->usable || !is_meant(drain, backend);
+
+		for (size_t o = 0; o < variant->n_backends && !others; o++)
+			others = variant->backends[o].usable &&
+				 variant->backends[o].port_index == backend->port_index &&
+				 variant->backends[o].ip.family == backend->ip.family &&
+				 !is_meant(drain, &variant->backends[o]);
+		if (!others)
+			return false;
+	}
+	return true;
+}
+
+static int check_backends(const struct drain *drain, const struct shunt_model_service *service,
+			  struct shunt_err *err)
+{
+	for (size_t v = 0; v < service->n_variants; v++) {
+		const struct shunt_model_variant *variant = &service->variants[v];
+
+		if (variant->weight && !variant->drained && !has_others(drain, variant))
+			return shunt_err_set(err, -EINVAL,
+					     "%s is the last usable backend of variant %s: its "
+					     "share would be rejected",
+					     drain->target, variant->name);
+	}
+	return 0;
+}
+
+/* A drain of each meant backend of @service. */
 static int drain_backends(struct drain *drain, struct shunt_model_service *service,
 			  uint32_t deadline_s, const struct shunt_cause *cause,
 			  struct shunt_err *err)
 {
 	struct agent *agent = drain->change.request->agent;
 	char name[SHUNT_NAME_LEN];
-	int r = -ENOENT;
+	int r = 0;
 
 	for (size_t v = 0; v < service->n_variants; v++) {
-		struct shunt_model_variant *variant = &service->variants[v];
+		const struct shunt_model_variant *variant = &service->variants[v];
 
-		for (size_t b = 0; b < variant->n_backends; b++) {
-			struct shunt_model_backend *backend = &variant->backends[b];
+		for (size_t b = 0; b < variant->n_backends && r >= 0; b++) {
+			const struct shunt_model_backend *backend = &variant->backends[b];
 
 			if (!is_meant(drain, backend))
 				continue;
 			backend_text(&backend->ip, backend->port, name);
-			r = shunt_overrides_drain(agent->overrides, service, name, deadline_s,
-						  cause, err);
-			if (r < 0)
-				return r;
-			backend->usable = false;
+			r = shunt_overrides_force_drain(agent->overrides, service, name, deadline_s,
+							cause, err);
 		}
 	}
-	if (r == -ENOENT)
-		shunt_err_set(err, r, "service %s/%s has no variant or backend %s",
-			      service->namespace_, service->name, drain->target);
 	return r;
 }
 
@@ -157,8 +190,8 @@ static int remember(struct drain *drain, struct shunt_model_service *service,
 	if (drain->undo)
 		return undrain_backends(drain, service, err);
 	if (drain->is_variant)
-		return shunt_overrides_drain(overrides, service, drain->target, deadline_s, cause,
-					     err);
+		return shunt_overrides_force_drain(overrides, service, drain->target, deadline_s,
+						   cause, err);
 	return drain_backends(drain, service, deadline_s, cause, err);
 }
 
@@ -194,7 +227,8 @@ static void answer(struct drain *drain, bool changed)
 	uint32_t deadline_s = change->request->agent->opts->dialect.default_drain_s;
 	const struct shunt_model_variant *variant;
 
-	count_active(drain, service);
+	for (size_t i = 0; i < change->n; i++)
+		count_active(drain, change->targets[i].service);
 	variant = drain->is_variant ? shunt_model_variant_find(service, drain->target) : NULL;
 	if (variant)
 		deadline_s = variant->drain_deadline_s;
@@ -202,10 +236,10 @@ static void answer(struct drain *drain, bool changed)
 		drain->deadline_ms = (json_int_t)deadline_s * 1000;
 	shunt_ctl_reply_ok(
 		change->request->reply,
-		json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:b, s:I, s:f, s:b, s:s}", "service",
-			  service->name, "namespace", service->namespace_, "kind",
-			  drain->is_variant ? "variant" : "backend", "target", drain->target,
-			  "drained", !drain->undo, "deadline_ms", drain->deadline_ms,
+		json_pack("{s:s, s:s, s:I, s:s, s:s, s:b, s:I, s:I, s:b, s:I, s:f, s:b, s:s}",
+			  "service", service->name, "namespace", service->namespace_, "port",
+			  change->port, "kind", drain->is_variant ? "variant" : "backend", "target",
+			  drain->target, "drained", !drain->undo, "deadline_ms", drain->deadline_ms,
 			  "connections_active", (json_int_t)drain->active, "changed", changed,
 			  "generation", (json_int_t)change->request->agent->generation, "took_ms",
 			  change->took_ms, "confirmed", agent_change_is_confirmed(change),
@@ -215,9 +249,9 @@ static void answer(struct drain *drain, bool changed)
 static void tell(const struct drain *drain, const struct shunt_cause *cause)
 {
 	const struct shunt_model_service *service = drain->change.targets[0].service;
-	char object[2 * SHUNT_NAME_LEN + 2];
+	char object[SHUNT_LABEL_LEN];
 
-	snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
+	shunt_model_label(&drain->change.request->agent->model, service, object);
 	agent_event(drain->change.request->agent, SHUNT_LOG_INFO,
 		    drain->undo ? "DrainEnded" : "Drain", object, "%s %s %s, by uid %lld%s%s",
 		    drain->is_variant ? "variant" : "backend", drain->target,
@@ -244,6 +278,40 @@ static int reapply(struct drain *drain, const struct shunt_cause *cause)
 	return 0;
 }
 
+static void fail_check(const struct agent_change *change, const struct shunt_model_service *service,
+		       int r, struct shunt_err *err)
+{
+	size_t len = strlen(err->text);
+
+	if (r != -EINVAL) {
+		agent_change_fail(change, service, agent_change_code(r), err->text);
+		return;
+	}
+	snprintf(err->text + len, sizeof(err->text) - len,
+		 "; nothing is changed, --force overrides");
+	agent_change_fail(change, service, SHUNT_CTL_REFUSED, err->text);
+}
+
+/* Would every target take the drain? Before any does, so that a refusal changes nothing. */
+static int check_all(struct drain *drain)
+{
+	struct agent_change *change = &drain->change;
+	struct shunt_err err = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; i < change->n && !drain->undo && !change->force && !r; i++) {
+		const struct shunt_model_service *service = change->targets[i].service;
+
+		if (is_drained(drain, service) && drain->deadline_ms < 0)
+			continue;
+		r = drain->is_variant ? shunt_overrides_check_drain(service, drain->target, &err)
+				      : check_backends(drain, service, &err);
+		if (r < 0)
+			fail_check(change, service, r, &err);
+	}
+	return r;
+}
+
 /* Return: 0 with *ret_changed, or -errno: answered. */
 static int remember_all(struct drain *drain, const struct shunt_cause *cause, bool *ret_changed)
 {
@@ -255,40 +323,73 @@ static int remember_all(struct drain *drain, const struct shunt_cause *cause, bo
 	for (size_t i = 0; i < change->n; i++) {
 		struct shunt_model_service *service = change->targets[i].service;
 
-		if (is_drained(drain, service) != !drain->undo || drain->deadline_ms >= 0) {
-			r = remember(drain, service, cause, &err);
-			if (r < 0 && !(drain->undo && r == -ENOENT)) {
-				shunt_ctl_reply_fail(change->request->reply,
-						     r == -EINVAL ? SHUNT_CTL_REFUSED
-								  : agent_change_code(r),
-						     "%s", err.text);
-				return r;
-			}
-			if (r == 1)
-				memcpy(change->warning, err.text, sizeof(change->warning));
-			changed |= r >= 0;
+		if (is_drained(drain, service) == !drain->undo && drain->deadline_ms < 0)
+			continue;
+		r = remember(drain, service, cause, &err);
+		if (r < 0) {
+			agent_change_fail(change, service, agent_change_code(r),
+					  err.text[0] ? err.text : strerror(-r));
+			return r;
 		}
+		if (r == 1)
+			memcpy(change->warning, err.text, sizeof(change->warning));
+		changed = true;
 	}
 	*ret_changed = changed;
 	return 0;
 }
 
-/* Each target must have the variant; else the word must be a backend. Answers on failure. */
+static bool has_target(const struct drain *drain, const struct shunt_model_service *service)
+{
+	return drain->is_variant ? shunt_model_variant_find(service, drain->target) != NULL
+				 : has_backend(drain, service);
+}
+
+/* Of several splits of one Service, those that are meant. Return: are there any? */
+static bool keep_only(struct drain *drain,
+		      bool (*is_wanted)(const struct drain *, const struct shunt_model_service *))
+{
+	struct agent_change *change = &drain->change;
+	size_t n = 0;
+
+	for (size_t i = 0; i < change->n; i++)
+		if (is_wanted(drain, change->targets[i].service))
+			change->targets[n++] = change->targets[i];
+	if (n)
+		change->n = n;
+	return n;
+}
+
+/* Is the target a variant or a backend, and of which splits? Answers when it is of none. */
 static int resolve(struct drain *drain)
 {
 	struct agent_change *change = &drain->change;
+	struct shunt_ctl_reply *reply = change->request->reply;
 
 	drain->is_variant = true;
-	for (size_t i = 0; i < change->n; i++)
-		if (!shunt_model_variant_find(change->targets[i].service, drain->target))
-			drain->is_variant = false;
-	if (drain->is_variant || !parse_backend(drain))
-		return 0;
-	shunt_ctl_reply_fail(
-		change->request->reply, SHUNT_CTL_NOT_FOUND,
-		"service %s has no variant %.80s, and that is no ADDRESS or ADDRESS:PORT",
-		change->service, drain->target);
-	return -ENOENT;
+	if (!keep_only(drain, has_target)) {
+		drain->is_variant = false;
+		if (parse_backend(drain) < 0) {
+			shunt_ctl_reply_fail(reply, SHUNT_CTL_NOT_FOUND,
+					     "service %s has no variant %.80s, and that is no "
+					     "ADDRESS or ADDRESS:PORT",
+					     change->service, drain->target);
+			return -ENOENT;
+		}
+		if (!keep_only(drain, has_target)) {
+			shunt_ctl_reply_fail(reply, SHUNT_CTL_NOT_FOUND,
+					     "service %s has no variant or backend %.80s",
+					     change->service, drain->target);
+			return -ENOENT;
+		}
+	}
+	if (drain->undo && !keep_only(drain, is_drained)) {
+		shunt_ctl_reply_fail(reply, SHUNT_CTL_NOT_FOUND, "%s %.80s of %s is not drained",
+				     drain->is_variant ? "variant" : "backend", drain->target,
+				     change->service);
+		return -ENOENT;
+	}
+	return 0;
 }
 
 static void carry_out(struct drain *drain)
@@ -297,7 +398,8 @@ static void carry_out(struct drain *drain)
 	bool changed = false;
 	struct agent_change reopened;
 
-	if (resolve(drain) < 0 || !is_allowed(drain) || remember_all(drain, &cause, &changed) < 0)
+	if (resolve(drain) < 0 || check_all(drain) < 0 || !is_allowed(drain) ||
+	    remember_all(drain, &cause, &changed) < 0)
 		return;
 	if (changed && reapply(drain, &cause) < 0)
 		return;
@@ -310,6 +412,7 @@ static void carry_out(struct drain *drain)
 	drain->change = reopened;
 	if (agent_change_open(&drain->change) < 0)
 		return;
+	keep_only(drain, has_target);
 	answer(drain, changed);
 	if (changed)
 		tell(drain, &cause);
@@ -321,16 +424,18 @@ void agent_cmd_drain(struct agent_request *request)
 		.change = { .request = request, .command = "drain", .reason = "" },
 		.deadline_ms = -1,
 	};
-	json_error_t error;
-	int r;
+	const struct agent_arg own[] = {
+		{ "target", AGENT_ARG_TEXT, &drain.target, true, 0, 0 },
+		{ "deadline_ms", AGENT_ARG_INTEGER, &drain.deadline_ms, false, 0,
+		  AGENT_MAX_DEADLINE_MS },
+		{ "undo", AGENT_ARG_BOOL, &drain.undo, false, 0, 0 },
+	};
 
-	r = json_unpack_ex(request->args, &error, JSON_STRICT, "{s:s, s:s, s?:I, s?:b, s?:s, s?:b}",
-			   "service", &drain.change.service, "target", &drain.target, "deadline_ms",
-			   &drain.deadline_ms, "undo", &drain.undo, "reason", &drain.change.reason,
-			   "force", &drain.change.force);
-	if (r < 0 || drain.deadline_ms < -1 || drain.deadline_ms > 7 * 86400000ll) {
-		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "drain: %s",
-				     r < 0 ? error.text : "deadline_ms must be 0 to 7 days");
+	if (agent_change_read(&drain.change, own, ARRAY_LEN(own)) < 0)
+		return;
+	if (drain.undo && drain.deadline_ms >= 0) {
+		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE,
+				     "drain: undo ends the drain: leave out deadline_ms");
 		return;
 	}
 	if (!agent_change_open(&drain.change))

@@ -88,9 +88,9 @@ static void tell_more(struct agent *agent, size_t n, const char *what)
 static void tell_change(struct agent *agent, const struct shunt_model_service *service,
 			const struct shunt_change *change)
 {
-	char object[2 * SHUNT_NAME_LEN + 2], text[700], who[32] = "the manifest";
+	char object[SHUNT_LABEL_LEN], text[700], who[32] = "the manifest";
 
-	snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
+	shunt_model_label(&agent->model, service, object);
 	describe_change(change, text, sizeof(text));
 	if (change->who_uid >= 0)
 		snprintf(who, sizeof(who), "uid %lld", (long long)change->who_uid);
@@ -293,17 +293,17 @@ static int bring(struct agent *agent, struct shunt_model *model, const struct sh
 
 static void tell_released(struct agent *agent, const struct shunt_model *before)
 {
-	char object[2 * SHUNT_NAME_LEN + 2];
+	char object[SHUNT_LABEL_LEN];
 	size_t n_released = 0;
 
 	for (size_t i = 0; i < before->n_services; i++) {
 		const struct shunt_model_service *service = &before->services[i];
 
-		if (shunt_model_find(&agent->model, service->namespace_, service->name, 0))
+		if (shunt_model_find_like(&agent->model, service))
 			continue;
 		if (n_released++ >= AGENT_TELL_AT_ONCE)
 			continue;
-		snprintf(object, sizeof(object), "%s/%s", service->namespace_, service->name);
+		shunt_model_label(before, service, object);
 		agent_event(agent, SHUNT_LOG_INFO, "ServiceReleased", object,
 			    "no split any more: its connections live on, new ones pass");
 	}
@@ -330,8 +330,7 @@ static int apply_source(struct agent *agent, const struct shunt_model_service *c
 	agent->model = model;
 	model = (struct shunt_model){ 0 };
 	if (changed)
-		changed = shunt_model_find(&agent->model, changed->namespace_, changed->name,
-					   changed->ports[0].port);
+		changed = shunt_model_find_like(&agent->model, changed);
 	agent_record_changes(agent, changed, changed ? cause : NULL);
 	agent_tell_conditions(agent);
 	tell_released(agent, &before);

@@ -217,13 +217,11 @@ void agent_cmd_status(struct agent_request *request)
 	struct agent_view view = { .agent = request->agent };
 	struct agent_targets targets = { 0 };
 	const char *name = NULL;
-	json_error_t error;
+	const struct agent_arg known[] = { { "service", AGENT_ARG_TEXT, &name, false, 0, 0 } };
 	int r;
 
-	if (json_unpack_ex(request->args, &error, JSON_STRICT, "{s?:s}", "service", &name) < 0) {
-		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "status: %s", error.text);
+	if (agent_read_args(request, "status", known, ARRAY_LEN(known)) < 0)
 		return;
-	}
 	if (select_services(request, name, &targets) < 0)
 		return;
 	r = shunt_stats_collect(shunt_dp_maps(request->agent->dp), &view.stats);
@@ -245,22 +243,32 @@ static json_t *weights_json(const struct shunt_weight *weights, size_t n)
 	return json;
 }
 
-static json_t *change_json(const struct shunt_change *change)
+/* @split: which ports, if those of the Service are split differently. */
+static json_t *change_json(const struct shunt_change *change, const char *split)
 {
 	char when[SHUNT_UNIT_STR_LEN];
+	json_t *json;
 
-	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:o, s:o}", "when",
+	json = json_pack("{s:s, s:I, s:I, s:s, s:s, s:o, s:o}", "when",
 			 shunt_time_str(change->when_ms, when), "when_ms",
 			 (json_int_t)change->when_ms, "who_uid", (json_int_t)change->who_uid,
 			 "command", change->command, "reason", change->reason, "from",
 			 weights_json(change->from, change->n_from), "to",
 			 weights_json(change->to, change->n_to));
+	if (split[0])
+		json_object_set_new(json, "split", json_string(split));
+	return json;
 }
+
+struct told_change {
+	const struct shunt_change *change;
+	const struct shunt_model_service *service;
+};
 
 static int newest_first(const void *a, const void *b)
 {
-	const struct shunt_change *x = *(const struct shunt_change *const *)a;
-	const struct shunt_change *y = *(const struct shunt_change *const *)b;
+	const struct shunt_change *x = ((const struct told_change *)a)->change;
+	const struct shunt_change *y = ((const struct told_change *)b)->change;
 
 	return x->when_ms > y->when_ms ? -1 : x->when_ms < y->when_ms;
 }
@@ -269,21 +277,24 @@ static int newest_first(const void *a, const void *b)
 static json_t *history_json(const struct agent *agent, const struct agent_targets *targets,
 			    size_t last)
 {
+	CLEANUP(freep) struct told_change *all = NULL;
 	const struct shunt_change *const *changes;
-	CLEANUP(freep) const struct shunt_change **all = NULL;
 	json_t *array = json_array();
+	char split[SHUNT_SPLIT_LEN];
 	size_t n = 0, more;
 
 	all = calloc(targets->n * SHUNT_HISTORY_MAX + 1, sizeof(*all));
 	for (size_t i = 0; all && i < targets->n; i++) {
 		more = shunt_history_get(agent->overrides, targets->items[i], &changes);
-		memcpy(all + n, changes, more * sizeof(*all));
-		n += more;
+		for (size_t c = 0; c < more; c++)
+			all[n++] = (struct told_change){ changes[c], targets->items[i] };
 	}
 	if (targets->n > 1 && all)
 		qsort(all, n, sizeof(*all), newest_first);
 	for (size_t i = 0; i < n && i < last; i++)
-		json_array_append_new(array, change_json(all[i]));
+		json_array_append_new(array, change_json(all[i].change,
+							 shunt_model_split(&agent->model,
+									   all[i].service, split)));
 	return array;
 }
 
@@ -291,16 +302,14 @@ void agent_cmd_history(struct agent_request *request)
 {
 	json_int_t last = SHUNT_HISTORY_MAX;
 	struct agent_targets targets;
-	json_error_t error;
 	const char *name;
+	const struct agent_arg known[] = {
+		{ "service", AGENT_ARG_TEXT, &name, true, 0, 0 },
+		{ "last", AGENT_ARG_INTEGER, &last, false, 0, AGENT_MAX_LAST },
+	};
 
-	if (json_unpack_ex(request->args, &error, JSON_STRICT, "{s:s, s?:I}", "service", &name,
-			   "last", &last) < 0 ||
-	    last < 0) {
-		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_USAGE, "history: %s",
-				     last < 0 ? "last must be 0 or more" : error.text);
+	if (agent_read_args(request, "history", known, ARRAY_LEN(known)) < 0)
 		return;
-	}
 	if (agent_find_services(request, name, 0, &targets) < 0)
 		return;
 	shunt_ctl_reply_ok(request->reply,

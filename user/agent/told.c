@@ -28,14 +28,14 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void tell(struct telling *telling, const char *kind, const char *namespace_,
-		 const char *name, const struct shunt_condition *condition)
+static void tell(struct telling *telling, const char *kind, const char *label,
+		 const struct shunt_condition *condition)
 {
 	struct agent *agent = telling->agent;
-	char object[256];
+	char object[SHUNT_LABEL_LEN + 64];
 	uint64_t digest;
 
-	snprintf(object, sizeof(object), "%s %s/%s", kind, namespace_, name);
+	snprintf(object, sizeof(object), "%s %s", kind, label);
 	digest = shunt_name_seed(object) ^ shunt_mix64(shunt_name_seed(condition->reason)) ^
 		 shunt_mix64(shunt_name_seed(condition->message) + 1);
 	if (telling->n == telling->room)
@@ -69,19 +69,22 @@ void agent_tell_conditions(struct agent *agent)
 		return;
 	for (size_t i = 0; i < model->n_reports; i++) {
 		const struct shunt_object_report *report = &model->reports[i];
+		char label[256];
 
+		snprintf(label, sizeof(label), "%s/%s", report->ref.namespace_, report->ref.name);
 		for (size_t j = 0; j < report->conditions.n; j++)
 			if (agent_condition_is_bad(&report->conditions.items[j]))
-				tell(&telling, report->ref.kind, report->ref.namespace_,
-				     report->ref.name, &report->conditions.items[j]);
+				tell(&telling, report->ref.kind, label,
+				     &report->conditions.items[j]);
 	}
 	for (size_t i = 0; i < model->n_services; i++) {
 		const struct shunt_model_service *service = &model->services[i];
+		char label[SHUNT_LABEL_LEN];
 
+		shunt_model_label(model, service, label);
 		for (size_t j = 0; j < service->conditions.n; j++)
 			if (!strcmp(service->conditions.items[j].type, "WeightRefused"))
-				tell(&telling, "service", service->namespace_, service->name,
-				     &service->conditions.items[j]);
+				tell(&telling, "service", label, &service->conditions.items[j]);
 	}
 	if (telling.n_new > AGENT_TELL_AT_ONCE)
 		agent_event(agent, SHUNT_LOG_WARN, "MoreProblems", "",

@@ -128,15 +128,12 @@ static enum shunt_guard_verdict refuse(const struct change *change,
 	if (verdict == SHUNT_GUARD_NO_READY_ENDPOINTS)
 		shunt_err_set(err, 0,
 			      "variant %s would go from weight %u (%.4g %%) to %u (%.4g %%), but "
-			      "none of its endpoints is ready; the last good weights stay, and "
-			      "the change is judged again when endpoints change; --force "
-			      "overrides",
+			      "none of its endpoints is ready",
 			      variant->name, before, share_before, after, share_after);
 	else
 		shunt_err_set(err, 0,
 			      "the share of variant %s would rise from %.4g %% to %.4g %%, more "
-			      "than the maximum step of %.4g %%; the last good weights stay: go "
-			      "in smaller steps, or --force",
+			      "than the maximum step of %.4g %%: go in smaller steps",
 			      variant->name, share_before, share_after, max_step_bp / 100.0);
 	return verdict;
 }
@@ -237,8 +234,12 @@ static int guard_service(struct shunt_model_service *service, const struct shunt
 		return 0;
 	}
 	restore(service, shunt_last_good_find(good, service));
-	r = shunt_conditions_set(&service->conditions, condition_type, "True",
-				 shunt_guard_reason(verdict), "%s", err.text);
+	r = shunt_conditions_set(
+		&service->conditions, condition_type, "True", shunt_guard_reason(verdict),
+		"%s; the last good weights stay%s; shunt weight --force overrides", err.text,
+		verdict == SHUNT_GUARD_NO_READY_ENDPOINTS
+			? ", and the change is judged again when endpoints change"
+			: "");
 	return r < 0 ? r : 1;
 }
 

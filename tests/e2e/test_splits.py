@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports of one Service that routes split differently; requests that ask for the impossible."""
+
+import json
+import socket
+
+import pytest
+
+from lab import k8s
+from lab.cluster import VIP4
+from lab.world import DATAGRAM, HTTP
+
+
+
+def two_splits(world):
+    """TCP port 80 and UDP port 9001 of demo, each with weights of its own."""
+    w = world(ports=[HTTP, DATAGRAM], groups={"blue": 2, "green": 2})
+    w.backends()
+    w.agent.apply("demo", k8s.service("demo", [VIP4], w.ports),
+                  w.splitter({"blue": 90, "green": 10}, None, HTTP),
+                  w.splitter({"blue": 50, "green": 50}, None, DATAGRAM))
+    w.agent.start()
+    return w
+
+
+def drained(w):
+    """(port, variant) and (port, backend) of demo that are drained."""
+    splits = {s["ports"][0]["port"]: s for s in w.agent.status()["services"]}
+    return ({(port, v["name"]) for port, s in splits.items() for v in s["variants"]
+             if v["drained"]} |
+            {(port, f"{b['address']}:{b['port']}") for port, s in splits.items()
+             for v in s["variants"] for b in v["backends"] if b["state"] == "drained"})
+
+
+def test_a_drain_finds_its_split_among_several(world):
+    w = two_splits(world)
+    pod = next(pod for pod in w.cluster.pods if pod.group == "blue")
+
+    w.cli.run("drain", "demo", "green", "--port", "80")
+    assert drained(w) == {(80, "green")}
+    w.cli.run("drain", "demo", f"{pod.v4}:9001")
+    assert drained(w) == {(80, "green"), (9001, f"{pod.v4}:9001")}
+    assert "demo:80" in str(w.cli.json("events")) and "demo:9001/udp" in str(w.cli.json("events"))
+    w.cli.run("drain", "demo", f"{pod.v4}:9001", "--undo")
+    w.cli.run("drain", "demo", "green", "--undo")
+    assert not drained(w)
+
+    # The whole pod: both splits; the last one of a group: refused, and nothing is half done.
+    w.cli.run("drain", "demo", pod.v4)
+    assert drained(w) == {(80, f"{pod.v4}:8080"), (9001, f"{pod.v4}:9001")}
+    other = next(p for p in w.cluster.pods if p.group == "blue" and p is not pod)
+    refused = w.cli.run("drain", "demo", f"{other.v4}", check=False)
+    assert refused.returncode == 4 and "last usable" in refused.stderr, refused
+    assert drained(w) == {(80, f"{pod.v4}:8080"), (9001, f"{pod.v4}:9001")}
+    w.cli.run("drain", "demo", f"{other.v4}:8080", "--force")
+    assert drained(w) == {(80, f"{pod.v4}:8080"), (9001, f"{pod.v4}:9001"),
+                          (80, f"{other.v4}:8080")}
+
+
+@pytest.mark.parametrize("target", ["blue", "10.99.99.99", "10.99.99.99:80", "pod"])
+def test_the_end_of_a_drain_that_is_none_is_not_found(world, target):
+    w = two_splits(world)
+    if target == "pod":
+        target = f"{w.cluster.pods[0].v4}:8080"
+    done = w.cli.run("drain", "demo", target, "--undo", check=False)
+    assert done.returncode == 3 and not done.stdout, done
+    assert "is not drained" in done.stderr or "no variant or backend" in done.stderr, done
+
+
+def test_history_and_refusals_name_the_ports(world):
+    w = two_splits(world)
+    w.cli.run("weight", "demo", "green=20", "--port", "9001")
+    changes = w.cli.json("history", "demo")["changes"]
+    assert {c["split"] for c in changes} == {"80", "9001/udp"}
+    assert changes[0]["split"] == "9001/udp" and changes[0]["to"] == {"blue": 50, "green": 20}
+    assert "demo:9001/udp" in w.cli.run("status").stdout
+    refused = w.cli.run("weight", "demo", "red=1", "--port", "80", check=False)
+    assert refused.returncode == 3 and "demo:80: " in refused.stderr, refused
+
+
+@pytest.mark.parametrize("command, args, field", [
+    ("drain", {"service": "demo", "target": "blue", "deadline_ms": -1}, "deadline_ms"),
+    ("drain", {"service": "demo", "target": "blue", "port": 0}, "port"),
+    ("weight", {"service": "demo", "weights": {"blue": -1}}, "blue"),
+    ("weight", {"service": "demo", "weights": {"blue": 1}, "port": 65536}, "port"),
+    ("switch", {"service": "demo", "variant": "blue", "port": -1}, "port"),
+    ("rollback", {"service": "demo", "port": 0}, "port"),
+    ("history", {"service": "demo", "last": -1}, "last"),
+    ("events", {"last": -1}, "last"),
+    ("detach", {"deadline_ms": -1}, "deadline_ms"),
+])
+def test_absurd_numbers_are_refused_by_name(world, command, args, field):
+    w = world(groups={"blue": 1}).start({"blue": 1})
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(w.agent.socket)
+        s.sendall(json.dumps({"command": command, "args": args}).encode() + b"\n")
+        answer = json.loads(s.makefile().readline())
+    assert (answer["ok"], answer["code"]) == (False, "USAGE"), answer
+    assert field in answer["error"], answer
