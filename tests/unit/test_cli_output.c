@@ -292,6 +292,39 @@ Test(cli_output, history_shows_who_when_what_and_why)
 	cli_lab_stop(&lab);
 }
 
+Test(cli_output, ports_that_are_split_differently_are_told_apart)
+{
+#define SPLIT(port, protocol)                                                                      \
+	"{\"namespace\":\"shop\",\"name\":\"api\",\"ports\":[{\"name\":\"\",\"port\":" port        \
+	",\"protocol\":\"" protocol "\"}],\"variants\":[{\"name\":\"blue\",\"weight\":1,"          \
+	"\"share\":1.0,\"connections_active\":0,\"backends\":[]}]}"
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	struct cli_lab lab;
+
+	cli_lab_start(&lab, "{\"version\":\"0.1.0\",\"health\":\"ok\",\"services\":[" SPLIT(
+				    "80", "TCP") "," SPLIT("53", "UDP") "]}");
+	cr_assert_eq(shunt(&lab, "status", &out, &err), 0);
+	cr_expect(strstr(out, "\nshop/api:80      blue "), "%s", out);
+	cr_expect(strstr(out, "\nshop/api:53/udp  blue "), "%s", out);
+	free(out);
+	free(err);
+	cr_assert_eq(shunt(&lab, "status shop/api", &out, &err), 0);
+	cr_expect(strstr(out, "\nshop/api:80\n"), "%s", out);
+	cr_expect(strstr(out, "\nshop/api:53/udp\n"), "%s", out);
+	cli_lab_stop(&lab);
+
+	cli_lab_start(&lab,
+		      "{\"service\":\"api\",\"namespace\":\"shop\",\"changes\":["
+		      "{\"when\":\"2026-11-23T07:32:47.123Z\",\"who_uid\":0,\"command\":\"weight\","
+		      "\"reason\":\"\",\"split\":\"53/udp\",\"from\":{},\"to\":{\"blue\":95}}]}");
+	assert_output(&lab, "history shop/api", 0,
+		      "WHEN (UTC)           PORTS   WHO   BY      CHANGE\n"
+		      "2026-11-23 07:32:47  53/udp  root  weight  blue 95\n",
+		      "");
+	cli_lab_stop(&lab);
+}
+
 Test(cli_output, drain_says_what_is_still_open)
 {
 	struct cli_lab lab;

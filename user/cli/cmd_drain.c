@@ -13,6 +13,8 @@ static void print_drain(const struct cli *cli, const json_t *result)
 
 	print_text(cli, PRINT_BOLD, "%s/%s", cli_str(result, "namespace"),
 		   cli_str(result, "service"));
+	if (cli_int(result, "port"))
+		print_text(cli, PRINT_PLAIN, " port %lld", cli_int(result, "port"));
 	print_text(cli, PRINT_PLAIN, ": %s %s ", cli_str(result, "kind"),
 		   cli_str(result, "target"));
 	if (is_drained)

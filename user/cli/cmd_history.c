@@ -41,8 +41,8 @@ static void when_cell(struct print_grid *grid, const char *when)
 static void print_changes(const struct cli *cli, const json_t *changes)
 {
 	static const struct print_column columns[] = {
-		{ "WHEN (UTC)", false }, { "WHO", false },    { "BY", false },
-		{ "CHANGE", false },	 { "REASON", false },
+		{ "WHEN (UTC)", false }, { "PORTS", false },  { "WHO", false },
+		{ "BY", false },	 { "CHANGE", false }, { "REASON", false },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
 	const json_t *change;
@@ -53,6 +53,7 @@ static void print_changes(const struct cli *cli, const json_t *changes)
 		long long uid = cli_int(change, "who_uid");
 
 		when_cell(&grid, cli_str(change, "when"));
+		print_cell(&grid, PRINT_PLAIN, "%s", cli_str(change, "split"));
 		print_cell(&grid, PRINT_PLAIN, "%s", uid < 0 ? "-" : cli_who(uid, who));
 		print_cell(&grid, PRINT_PLAIN, "%s", cli_str(change, "command"));
 		change_cell(&grid, json_object_get(change, "from"), json_object_get(change, "to"));

@@ -7,7 +7,8 @@
 static int run(struct cli *cli)
 {
 	json_auto_t *status = NULL;
-	const json_t *service;
+	const json_t *service, *services;
+	char label[STATUS_LABEL_LEN];
 	size_t i;
 	int r;
 
@@ -23,8 +24,9 @@ static int run(struct cli *cli)
 	if (!cli->n_args) {
 		status_print_overview(cli, status);
 	} else {
-		json_array_foreach (json_object_get(status, "services"), i, service)
-			status_print_service(cli, service);
+		services = json_object_get(status, "services");
+		json_array_foreach (services, i, service)
+			status_print_service(cli, status_label(services, i, label), service);
 	}
 	if (cli_flag(cli, "reasons"))
 		status_print_reasons(cli, status);

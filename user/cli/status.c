@@ -17,6 +17,35 @@ bool status_condition_is_bad(const json_t *condition)
 	return !strcmp(status, "True");
 }
 
+static bool same_name(const json_t *a, const json_t *b)
+{
+	return !strcmp(cli_str(a, "namespace"), cli_str(b, "namespace")) &&
+	       !strcmp(cli_str(a, "name"), cli_str(b, "name"));
+}
+
+const char *status_label(const json_t *services, size_t i, char *buf)
+{
+	const json_t *port, *service = json_array_get(services, i);
+	bool is_split = (i && same_name(json_array_get(services, i - 1), service)) ||
+			same_name(json_array_get(services, i + 1), service);
+	size_t len, p;
+
+	len = (size_t)snprintf(buf, STATUS_LABEL_LEN, "%.63s/%.63s", cli_str(service, "namespace"),
+			       cli_str(service, "name"));
+	json_array_foreach (json_object_get(service, "ports"), p, port) {
+		if (!is_split)
+			break;
+		if (len + sizeof(",65535/udp,...") > STATUS_LABEL_LEN) {
+			strcpy(buf + len, ",...");
+			break;
+		}
+		len += (size_t)sprintf(buf + len, "%s%u%s", p ? "," : ":",
+				       (unsigned)cli_int(port, "port") & 0xffff,
+				       strcmp(cli_str(port, "protocol"), "UDP") ? "" : "/udp");
+	}
+	return buf;
+}
+
 void status_count_backends(const json_t *variant, int *ret_ready, int *ret_all)
 {
 	const json_t *backend;
@@ -111,16 +140,15 @@ static void remark_cell(struct print_grid *grid, const char *service, const char
 			   *service && *variant ? ", " : "", variant);
 }
 
-static void add_variant(struct print_grid *grid, const json_t *service, const json_t *variant,
-			bool is_first)
+static void add_variant(struct print_grid *grid, const char *label, const json_t *service,
+			const json_t *variant, bool is_first)
 {
 	char text[SHUNT_UNIT_STR_LEN];
 	int ready, all;
 
 	status_count_backends(variant, &ready, &all);
 	if (is_first)
-		print_cell(grid, PRINT_BOLD, "%s/%s", cli_str(service, "namespace"),
-			   cli_str(service, "name"));
+		print_cell(grid, PRINT_BOLD, "%s", label);
 	else
 		print_cell(grid, PRINT_PLAIN, "%s", "");
 	print_cell(grid, PRINT_PLAIN, "%s", cli_str(variant, "name"));
@@ -143,12 +171,14 @@ void status_print_overview(const struct cli *cli, const json_t *status)
 		{ "READY", true },    { "REMARKS", false },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
-	const json_t *service, *variant;
+	const json_t *service, *variant, *services = json_object_get(status, "services");
+	char label[STATUS_LABEL_LEN];
 	size_t i, j;
 
-	json_array_foreach (json_object_get(status, "services"), i, service) {
+	json_array_foreach (services, i, service) {
+		status_label(services, i, label);
 		json_array_foreach (json_object_get(service, "variants"), j, variant)
-			add_variant(&grid, service, variant, j == 0);
+			add_variant(&grid, label, service, variant, j == 0);
 	}
 	if (grid.n_cells)
 		print_grid(cli, &grid, 0);

@@ -7,9 +7,16 @@
 /* The parts of `shunt status`; @status is the agent's result, borrowed. */
 void status_print_agent(const struct cli *cli, const json_t *status);
 void status_print_overview(const struct cli *cli, const json_t *status);
-void status_print_service(const struct cli *cli, const json_t *service);
+void status_print_service(const struct cli *cli, const char *label, const json_t *service);
 void status_print_reasons(const struct cli *cli, const json_t *status);
 void status_print_problems(const struct cli *cli, const json_t *status);
+
+/*
+ * "shop/api" of the @i-th of @services, or "shop/api:53/udp" if its neighbour has the same name.
+ * @buf: STATUS_LABEL_LEN bytes. Return: @buf.
+ */
+#define STATUS_LABEL_LEN 256
+const char *status_label(const json_t *services, size_t i, char *buf);
 
 /* Does a condition say that something is wrong? */
 bool status_condition_is_bad(const json_t *condition);

@@ -226,12 +226,11 @@ static void print_backends(const struct cli *cli, const json_t *variants)
 		fputs("  no backends\n", cli->out);
 }
 
-void status_print_service(const struct cli *cli, const json_t *service)
+void status_print_service(const struct cli *cli, const char *label, const json_t *service)
 {
 	const json_t *variants = json_object_get(service, "variants");
 
-	print_text(cli, PRINT_BOLD, "%s/%s", cli_str(service, "namespace"),
-		   cli_str(service, "name"));
+	print_text(cli, PRINT_BOLD, "%s", label);
 	fputc('\n', cli->out);
 	print_frontends(cli, service);
 	print_affinity(cli, service);
