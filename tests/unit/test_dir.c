@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -217,6 +218,60 @@ Test(dir, a_file_whose_writer_never_closes_is_read_after_a_second)
 	cr_expect(changes_within(3000));
 	cr_expect_str_eq(names(), "two ");
 	close(fd);
+}
+
+/* Writes @file anew, in place, as a shell's > and cp do; @marks makes its length differ. */
+static void rewrite(const char *file, const char *name, int marks)
+{
+	int fd = open(file, O_WRONLY | O_TRUNC);
+
+	dprintf(fd, "apiVersion: v1\nkind: A\nmetadata: {name: %s}\n#%*s\n", name, marks, "");
+	dprintf(fd, "---\napiVersion: v1\nkind: B\nmetadata: {name: %s}\n", name);
+	close(fd);
+}
+
+Test(dir, files_that_are_rewritten_in_place_lose_nothing)
+{
+	struct pollfd fd = { .fd = shunt_dir_fd(dir), .events = POLLIN };
+	size_t lost = 0;
+	int status;
+	pid_t pid;
+
+	must(chdir(root));
+	put("b.yaml", "two");
+	rewrite("a.yaml", "one", 0);
+	rewrite("b.yaml", "two", 0);
+	while (changes_within(300))
+		;
+	cr_assert_str_eq(names(), "one two one two ");
+	pid = fork();
+	must(pid);
+	for (int i = 0; !pid; i++) {
+		rewrite(i & 1 ? "a.yaml" : "b.yaml", i & 1 ? "one" : "two", i % 7);
+		usleep(300);
+		if (i == 6000)
+			_exit(0);
+	}
+	while (!waitpid(pid, &status, WNOHANG)) {
+		if (poll(&fd, 1, 10) > 0)
+			refresh();
+		lost += strcmp(names(), "one two one two ") != 0;
+	}
+	cr_expect_eq(lost, 0, "%zu times", lost);
+	cr_expect_eq(n_problems(), 0);
+	rewrite("a.yaml", "six", 0);
+	while (changes_within(300))
+		;
+	cr_expect_str_eq(names(), "six two six two ", "the last word of each writer counts");
+}
+
+Test(dir, a_file_that_is_cut_short_for_good_counts_after_a_second)
+{
+	sh(": > a.yaml");
+	cr_expect(!changes_within(500), "its writer may be a truncation before the next write");
+	cr_expect_str_eq(names(), "one ");
+	cr_expect(changes_within(2000));
+	cr_expect_str_eq(names(), "");
 }
 
 Test(dir, a_broken_file_keeps_its_last_good_objects)

@@ -19,7 +19,7 @@
  * anew, deleted and made anew. Between the steps it must not count as changed or gone, or a
  * split would vanish for an instant. So a file that somebody writes is read when it is closed,
  * or after WRITE_HOLD_MS without another write; one that vanished is dropped after
- * GONE_HOLD_MS.
+ * GONE_HOLD_MS. What was written to while it was read is read again.
  */
 #define WRITE_HOLD_MS  1000
 #define CREATE_HOLD_MS 100
@@ -38,6 +38,7 @@ struct watched_file {
 	bool has_problem;
 	bool has_nameless;     /* some object of @objects has names of a wrong type */
 	bool seen;	       /* by the present walk */
+	bool touched;	       /* by somebody since the present walk began to read it */
 	int64_t write_hold_ms; /* not read before; 0: at once */
 	int64_t gone_hold_ms;  /* not dropped before; 0: it is there */
 };
@@ -185,6 +186,7 @@ static int note_event(struct shunt_dir *dir, const char *path, uint32_t mask)
 	if (mask & (IN_CLOSE_WRITE | IN_MOVED_TO)) {
 		file = file_find(dir, path);
 		if (file) {
+			file->touched = true;
 			file->write_hold_ms = 0;
 			file->st.st_nlink = 0; /* its stamps are too coarse to show every write */
 		}
@@ -195,6 +197,7 @@ static int note_event(struct shunt_dir *dir, const char *path, uint32_t mask)
 	file = file_get(dir, path);
 	if (!file)
 		return -ENOMEM;
+	file->touched = true;
 	file->write_hold_ms = dir->now_ms + (mask & IN_MODIFY ? WRITE_HOLD_MS : CREATE_HOLD_MS);
 	return 0;
 }
@@ -221,23 +224,23 @@ static int handle_event(struct shunt_dir *dir, const struct inotify_event *event
 	return 0;
 }
 
+/* Return: were there any; -ENOMEM. */
 static int drain_events(struct shunt_dir *dir)
 {
 	char buf[16384] __attribute__((aligned(__alignof__(struct inotify_event))));
-	uint64_t expirations;
+	bool any = false;
 	ssize_t n;
 	int r = 0;
 
-	if (read(dir->timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
-		return -errno;
 	while ((n = read(dir->inotify_fd, buf, sizeof(buf))) > 0)
 		for (char *pos = buf; pos < buf + n && !r;) {
 			const struct inotify_event *event = (const void *)pos;
 
+			any = true;
 			r = handle_event(dir, event);
 			pos += sizeof(*event) + event->len;
 		}
-	return r;
+	return r < 0 ? r : any;
 }
 
 /* ---- files ------------------------------------------------------------------------------ */
@@ -276,18 +279,41 @@ static bool has_nameless(const struct shunt_objects *objects, struct shunt_err *
 }
 
 /*
- * Reads @file anew; when that fails, its last good objects stay. An object without a proper
- * name may be any of those: they stay too. Where there are none, it is refused alone.
+ * Has nobody written to @file since @before? Its stamps are too coarse to show every write, and
+ * the event of a truncation comes after it: both are asked. An empty file was truncated a
+ * moment ago, most likely, and counts when it has been empty for a while.
+ * Return: 1, 0 (then it is read again) or -ENOMEM.
  */
-static int reload(struct shunt_dir *dir, struct watched_file *file)
+static int is_whole(struct shunt_dir *dir, struct watched_file *file, const struct stat *before,
+		    bool was_held)
+{
+	struct stat after;
+	int r = drain_events(dir);
+
+	if (r < 0)
+		return r;
+	if (r) /* some may be of files that this walk has passed */
+		wake_at(dir, dir->now_ms);
+	if (!file->touched && !stat(file->path, &after) && same_stat(before, &after)) {
+		if (before->st_size || was_held || !file->objects.n)
+			return 1;
+		file->write_hold_ms = dir->now_ms + WRITE_HOLD_MS;
+	}
+	wake_at(dir, file->write_hold_ms ? file->write_hold_ms : dir->now_ms);
+	return 0;
+}
+
+/*
+ * Takes the text of @file, or @r, why it could not be read; then its last good objects stay.
+ * An object without a proper name may be any of those: they stay too. Where there are none, it
+ * is refused alone.
+ */
+static int take_text(struct shunt_dir *dir, struct watched_file *file, int r, const char *text,
+		     size_t len)
 {
 	struct shunt_objects objects = { 0 };
-	CLEANUP(freep) char *text = NULL;
 	bool nameless = false;
-	size_t len;
-	int r;
 
-	r = shunt_file_read(file->path, SHUNT_YAML_MAX_BYTES, &text, &len, &file->problem);
 	if (!r)
 		r = shunt_yaml_parse(file->path, text, len, &objects, &file->problem);
 	if (r == -ENOMEM)
@@ -311,11 +337,32 @@ static int reload(struct shunt_dir *dir, struct watched_file *file)
 	return 0;
 }
 
+static int reload(struct shunt_dir *dir, struct watched_file *file, const struct stat *st,
+		  bool was_held)
+{
+	CLEANUP(freep) char *text = NULL;
+	struct shunt_err problem = { 0 };
+	size_t len = 0;
+	int r, whole;
+
+	file->touched = false;
+	r = shunt_file_read(file->path, SHUNT_YAML_MAX_BYTES, &text, &len, &problem);
+	whole = is_whole(dir, file, st, was_held);
+	if (whole <= 0)
+		return whole;
+	if (r < 0)
+		file->problem = problem;
+	r = take_text(dir, file, r, text, len);
+	if (!r)
+		file->st = *st;
+	return r;
+}
+
 static int visit_file(void *context, const char *path, const struct stat *st)
 {
 	struct shunt_dir *dir = context;
 	struct watched_file *file = file_get(dir, path);
-	int r;
+	bool was_held;
 
 	if (!file)
 		return -ENOMEM;
@@ -325,13 +372,11 @@ static int visit_file(void *context, const char *path, const struct stat *st)
 		wake_at(dir, file->write_hold_ms);
 		return 0;
 	}
+	was_held = file->write_hold_ms;
 	file->write_hold_ms = 0;
 	if (same_stat(&file->st, st))
 		return 0;
-	r = reload(dir, file);
-	if (!r)
-		file->st = *st;
-	return r;
+	return reload(dir, file, st, was_held);
 }
 
 /* Drops the files that the walk did not see, once that has lasted. */
@@ -399,6 +444,7 @@ static void set_timer(const struct shunt_dir *dir)
 int shunt_dir_refresh(struct shunt_dir *dir, bool *ret_changed, struct shunt_err *err)
 {
 	static const struct shunt_walk_ops ops = { .directory = add_watch, .file = visit_file };
+	uint64_t expirations;
 	int r;
 
 	dir->now_ms = monotonic_ms();
@@ -409,8 +455,10 @@ int shunt_dir_refresh(struct shunt_dir *dir, bool *ret_changed, struct shunt_err
 	for (size_t i = 0; i < dir->n_files; i++)
 		dir->files[i]->seen = false;
 
+	if (read(dir->timer_fd, &expirations, sizeof(expirations)) < 0)
+		expirations = 0; /* nobody waited */
 	r = drain_events(dir);
-	if (!r)
+	if (r >= 0)
 		r = shunt_files_walk(dir->path, &ops, dir, err);
 	if (!r)
 		drop_vanished(dir);
