@@ -114,6 +114,16 @@ def test_events_tell_what_happened(world):
     assert any("demo" in e["object"] and "green" in e["text"] for e in events), events
 
 
+def test_the_checks_that_readme_and_examples_show_find_nothing(build):
+    pages = [f"{ROOT}/README.md", f"{ROOT}/manifests/examples/traefik-blue-green.yaml"]
+    lines = [line for page in pages for line in
+             re.findall(r"shunt (check [^#\n]*manifests[^#\n]*)", open(page).read())]
+    assert len(lines) == 2, lines
+    for line in lines:
+        done = run_command([f"{build}/shunt", *line.split()], cwd=ROOT)
+        assert " 0 findings" in done.stdout, done
+
+
 def test_every_program_explains_itself(build):
     for program in ("shunt", "shuntd"):
         done = run_command([f"{build}/{program}", "--help"])
