@@ -48,14 +48,16 @@ static int hear(enum libbpf_print_level level, const char *format, va_list args)
 
 static int load_failed(const struct bpf_object *obj, int code, struct shunt_err *err)
 {
+	/* Older verifiers also watch parts of stack slots, but not of who may read pointers. */
+	const char *remedy = strstr(said.verifier, "spilled pointer")
+				     ? "this kernel asks for CAP_PERFMON, too"
+				     : "Shunt needs 5.15 or newer";
 	struct utsname host;
 
 	uname(&host);
 	if (said.verifier[0])
-		return shunt_err_set(err, code,
-				     "kernel %s refuses a program of %s: %s (Shunt needs 5.15 or "
-				     "newer)",
-				     host.release, bpf_object__name(obj), said.verifier);
+		return shunt_err_set(err, code, "kernel %s refuses a program of %s: %s (%s)",
+				     host.release, bpf_object__name(obj), said.verifier, remedy);
 	return shunt_err_set(err, code, "kernel %s cannot load %s: %s (Shunt needs 5.15 or newer)",
 			     host.release, bpf_object__name(obj),
 			     said.first[0] ? said.first : strerror(-code));
