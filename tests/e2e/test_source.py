@@ -253,7 +253,7 @@ def test_bad_objects_leave_the_good_ones_in_force(world):
     for number, (text, _) in enumerate(BAD.values()):
         with open(f"{w.agent.source}/bad{number}.yaml", "w") as f:
             f.write(text.replace("bad", f"bad{number}"))
-    w.agent.wait_status(lambda s: len(s["problems"]) >= 3 and len(s["reports"]) >= 6,
+    w.agent.wait_status(lambda s: len(s["problems"]) >= 2 and len(s["reports"]) >= 8,
                         "problems and reports")
     assert w.agent.weights() == {"blue": 1, "green": 1}
     tally = http(w.client, VIP4, total=200)

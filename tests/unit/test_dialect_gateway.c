@@ -78,6 +78,14 @@ static const struct {
 	  ROUTE("TCPRoute") GOOD "---\napiVersion: v1\nkind: Service\nmetadata: {name: 5}\n"
 				 "---\napiVersion: v1\nkind: Pod\nmetadata: [pod]\n",
 	  SERVED, NULL },
+	{ "documents that are no objects hide no others",
+	  ROUTE("TCPRoute") GOOD "---\napiVersion: v1\n---\nword\n---\nkind: Service\n"
+				 "---\napiVersion: v1\nkind: List\nitems: [null]\n",
+	  SERVED, NULL },
+	{ "a document without a kind is refused", "apiVersion: v1\n",
+	  "kind: is required and must be a string", NULL },
+	{ "a List item that is null is refused", "apiVersion: v1\nkind: List\nitems: [null]\n",
+	  "must be a mapping with apiVersion and kind", NULL },
 	{ "a Service with a number for a name is refused",
 	  "---\napiVersion: v1\nkind: Service\nmetadata: {name: 5}\n",
 	  "metadata.name: must be a string", NULL },

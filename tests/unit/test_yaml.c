@@ -86,26 +86,12 @@ static const struct {
 	{ "a tab as indentation", "a:\n\tb: 1\n",
 	  "f.yaml:2:1: this is not YAML: found character that cannot start any token, while "
 	  "scanning for the next token" },
-	{ "a list at the top", "- a\n", "f.yaml:1:1: must be a mapping with apiVersion and kind" },
-	{ "a word at the top", "hello\n",
-	  "f.yaml:1:1: must be a mapping with apiVersion and kind" },
-	{ "no apiVersion", "kind: A\n",
-	  "f.yaml:1:1: apiVersion: is required and must be a string" },
-	{ "an apiVersion that is a number", "apiVersion: 1\nkind: A\n",
-	  "f.yaml:1:13: apiVersion: is required and must be a string" },
-	{ "no kind", "\n---\n\napiVersion: v1\n",
-	  "f.yaml:4:1: kind: is required and must be a "
-	  "string" },
 	{ "an object twice", OBJECT "---\n" OBJECT,
 	  "f.yaml:5:1: Thing default/a is already in f.yaml line 1: remove one" },
 	{ "two versions of one object",
 	  "apiVersion: x.io/v1\nkind: A\nmetadata: {name: a}\n---\n"
 	  "apiVersion: x.io/v2\nkind: A\nmetadata: {name: a}\n",
 	  "f.yaml:5:1: A default/a is already in f.yaml line 1: remove one" },
-	{ "items that are no list", "apiVersion: v1\nkind: List\nitems: 3\n",
-	  "f.yaml:3:8: items: must be a list" },
-	{ "an item that is no object", "apiVersion: v1\nkind: List\nitems: [3]\n",
-	  "f.yaml:3:9: must be a mapping with apiVersion and kind" },
 	{ "an alias without an anchor", OBJECT "x: *nope\n",
 	  "f.yaml:4:4: there is no anchor &nope before this alias" },
 	{ "an anchor that contains itself", OBJECT "x: &a [*a]\n",
@@ -141,33 +127,62 @@ Test(yaml, errors_name_line_and_column)
 	}
 }
 
+#define BAD_METADATA(yaml) "--- {apiVersion: v1,\n  kind: A,\nmetadata: " yaml "}\n"
+
+/* Each behind a good object, which must be there all the same. */
 static const struct {
 	const char *name;
-	const char *metadata;
+	const char *yaml;
 	const char *expect;
 } nameless[] = {
-	{ "a name that is a number", "{name: 5}", "f.yaml:6:18: metadata.name: must be a string" },
-	{ "a namespace that is a list", "{name: b, namespace: [a]}",
+	{ "a name that is a number", BAD_METADATA("{name: 5}"),
+	  "f.yaml:6:18: metadata.name: must be a string" },
+	{ "a namespace that is a list", BAD_METADATA("{name: b, namespace: [a]}"),
 	  "f.yaml:6:32: metadata.namespace: must be a string" },
-	{ "metadata that is a list", "[]", "f.yaml:6:11: metadata: must be a mapping" },
+	{ "metadata that is a list", BAD_METADATA("[]"),
+	  "f.yaml:6:11: metadata: must be a mapping" },
+	{ "a list at the top", "---\n- a\n",
+	  "f.yaml:5:1: must be a mapping with apiVersion and kind" },
+	{ "a word at the top", "---\nhello\n",
+	  "f.yaml:5:1: must be a mapping with apiVersion and kind" },
+	{ "a truth at the top", "---\ntrue\n",
+	  "f.yaml:5: must be a mapping with apiVersion and kind" },
+	{ "no apiVersion", "---\nkind: A\n",
+	  "f.yaml:5:1: apiVersion: is required and must be a string" },
+	{ "an apiVersion that is a number", "---\napiVersion: 1\nkind: A\n",
+	  "f.yaml:5:13: apiVersion: is required and must be a string" },
+	{ "no kind", "---\n\napiVersion: v1\n",
+	  "f.yaml:6:1: kind: is required and must be a string" },
+	{ "an empty kind", "---\napiVersion: v1\nkind: ''\n",
+	  "f.yaml:6:7: kind: is required and must be a string" },
+	{ "items that are no list", "---\napiVersion: v1\nkind: List\nitems: 3\n",
+	  "f.yaml:7:8: items: must be a list" },
+	{ "an item that is no object", "---\napiVersion: v1\nkind: List\nitems: [3]\n",
+	  "f.yaml:7:9: must be a mapping with apiVersion and kind" },
+	{ "an item that is null", "---\napiVersion: v1\nkind: List\nitems:\n- null\n",
+	  "f.yaml:8: must be a mapping with apiVersion and kind" },
 };
 
-Test(yaml, names_of_a_wrong_type_concern_their_object_alone)
+/* The object of @objects that is not the good one, a. */
+static const struct shunt_object *other_than_a(const struct shunt_objects *objects)
+{
+	cr_assert_eq(objects->n, 2);
+	cr_assert_neq(strcmp(objects->items[0]->name, "a") == 0,
+		      strcmp(objects->items[1]->name, "a") == 0);
+	return objects->items[!strcmp(objects->items[0]->name, "a")];
+}
+
+Test(yaml, what_is_no_proper_object_concerns_itself_alone)
 {
 	for (size_t i = 0; i < ARRAY_LEN(nameless); i++) {
 		struct shunt_objects objects = { 0 };
 		struct shunt_err err = { 0 };
 		char yaml[256], text[1024];
 
-		snprintf(yaml, sizeof(yaml),
-			 OBJECT "--- {apiVersion: v1,\n  kind: A,\nmetadata: %s}\n",
-			 nameless[i].metadata);
+		snprintf(yaml, sizeof(yaml), OBJECT "%s", nameless[i].yaml);
 		cr_assert_eq(shunt_yaml_parse("f.yaml", yaml, strlen(yaml), &objects, &err), 0,
 			     "%s: %s", nameless[i].name, err.text);
-		cr_assert_eq(objects.n, 2, "%s", nameless[i].name);
-		cr_expect_str_eq(objects.items[1]->name, "a");
-		cr_expect_eq(shunt_object_check_names(objects.items[1], &err), 0);
-		cr_expect_eq(shunt_object_check_names(objects.items[0], &err), -EINVAL);
+		cr_expect_eq(shunt_object_check_names(other_than_a(&objects), &err), -EINVAL);
 		cr_expect_str_eq(shunt_err_str(&err, text, sizeof(text)), nameless[i].expect, "%s",
 				 nameless[i].name);
 		shunt_objects_free(&objects);

@@ -110,7 +110,7 @@ static void find_duplicates(struct check *check)
 		const struct shunt_object *a = check->objects.items[i - 1];
 		const struct shunt_object *b = check->objects.items[i];
 
-		if (shunt_object_compare_id(a, b))
+		if (!b->name[0] || shunt_object_compare_id(a, b))
 			continue;
 		shunt_object_err(&err, -EEXIST, b, NULL, "", "%s %s/%s is also in %s:%u", b->kind,
 				 b->namespace_, b->name, a->file, a->line);
@@ -189,7 +189,10 @@ static void print_finding(const struct cli *cli, const json_t *finding)
 		print_text(cli, PRINT_PLAIN, "%s%s%s%s", len ? " " : "", field, *field ? ": " : "",
 			   text);
 	}
-	if (*cli_str(finding, "kind"))
+	if (*cli_str(finding, "kind") && !*cli_str(finding, "name"))
+		print_text(cli, PRINT_DIM, " (%s: %s)", cli_str(finding, "kind"),
+			   cli_str(finding, "reason"));
+	else if (*cli_str(finding, "kind"))
 		print_text(cli, PRINT_DIM, " (%s %s/%s: %s)", cli_str(finding, "kind"),
 			   cli_str(finding, "namespace"), cli_str(finding, "name"),
 			   cli_str(finding, "reason"));

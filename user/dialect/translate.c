@@ -112,10 +112,10 @@ static int translate_objects(struct shunt_translation *t, const struct shunt_obj
 	for (size_t i = 0; i < objects->n && !r; i++) {
 		int row = find_kind(objects->items[i]);
 
-		if (row < 0)
-			r = kind_seen(objects, i) ? 0 : report_unknown(t, objects->items[i]);
-		else if (shunt_object_check_names(objects->items[i], &t->err) < 0)
+		if (shunt_object_check_names(objects->items[i], &t->err) < 0)
 			r = shunt_report_refuse(&t->reports, objects->items[i], -EINVAL, &t->err);
+		else if (row < 0)
+			r = kind_seen(objects, i) ? 0 : report_unknown(t, objects->items[i]);
 		else if (kinds[row].translate)
 			r = translate_object(t, objects->items[i], row);
 	}

@@ -114,12 +114,39 @@ static bool is_text(const json_t *value)
 	return !value || json_is_null(value) || json_is_string(value);
 }
 
+static bool is_filled(const json_t *text)
+{
+	return json_is_string(text) && json_string_length(text);
+}
+
+static int check_type(const struct shunt_object *object, struct shunt_err *err)
+{
+	const json_t *json = object->json;
+
+	if (!json_is_object(json))
+		return shunt_object_err(err, -EINVAL, object, json, "",
+					"must be a mapping with apiVersion and kind");
+	if (!is_filled(json_object_get(json, "apiVersion")))
+		return shunt_object_err(err, -EINVAL, object, json, "apiVersion",
+					"is required and must be a string");
+	if (!is_filled(json_object_get(json, "kind")))
+		return shunt_object_err(err, -EINVAL, object, json, "kind",
+					"is required and must be a string");
+	if (!strcmp(object->kind, "List")) /* others were unfolded */
+		return shunt_object_err(err, -EINVAL, object, json_object_get(json, "items"),
+					"items", "must be a list");
+	return 0;
+}
+
 int shunt_object_check_names(const struct shunt_object *object, struct shunt_err *err)
 {
 	const json_t *metadata = json_object_get(object->json, "metadata");
 	const json_t *namespace_ = json_object_get(metadata, "namespace");
 	const json_t *name = json_object_get(metadata, "name");
+	int r = check_type(object, err);
 
+	if (r < 0)
+		return r;
 	if (metadata && !json_is_null(metadata) && !json_is_object(metadata))
 		return shunt_object_err(err, -EINVAL, object, metadata, "metadata",
 					"must be a mapping");
@@ -167,7 +194,7 @@ static bool find_by_path(const struct shunt_object *object, const char *field,
 			 struct shunt_position *ret_at)
 {
 	const json_t *value = object->json;
-	struct shunt_position at = { 0 };
+	struct shunt_position at = { .line = object->line };
 
 	shunt_positions_find(object->positions, value, &at);
 	while (*field && value) {

@@ -53,9 +53,13 @@ void shunt_objects_sort_ids(struct shunt_objects *objects);
 /* Length of the group in an apiVersion: 0 for "v1". */
 size_t shunt_api_group_len(const char *api_version);
 
+/* The kind of an object that has none, or is none. */
+#define SHUNT_KIND_UNKNOWN "Document"
+
 /*
- * Have metadata, its name and its namespace the types that they must have? An object of which
- * they have not is nameless: nobody may use it. Return: 0, or -EINVAL with @err.
+ * Is it a mapping with apiVersion and kind, and have metadata, its name and its namespace the
+ * types that they must have? An object of which that is not true is nameless: nobody may use it.
+ * Return: 0, or -EINVAL with @err.
  */
 int shunt_object_check_names(const struct shunt_object *object, struct shunt_err *err);
 

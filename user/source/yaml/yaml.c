@@ -19,17 +19,6 @@ struct reading {
 	struct shunt_err *err;
 };
 
-/* An error about a value that does not become an object. */
-static int fail(struct reading *reading, const json_t *value, const char *field, const char *text)
-{
-	const struct shunt_object object = { .json = reading->document->json,
-					     .positions = reading->document->positions,
-					     .file = (char *)reading->file,
-					     .line = reading->document->line };
-
-	return shunt_object_err(reading->err, -EINVAL, &object, value, field, "%s", text);
-}
-
 /* A string member: its text, "" when absent; NULL when it is something else. */
 static const char *text_member(const json_t *map, const char *key)
 {
@@ -38,32 +27,29 @@ static const char *text_member(const json_t *map, const char *key)
 	return !value || json_is_null(value) ? "" : json_string_value(value);
 }
 
-/* Fills the borrowed names of @object. */
-static int identify(struct reading *reading, struct shunt_object *object)
+static const char *text_or(const char *text, const char *otherwise)
 {
-	const json_t *json = object->json;
-	const json_t *metadata = json_object_get(json, "metadata");
-
-	object->api_version = text_member(json, "apiVersion");
-	object->kind = text_member(json, "kind");
-	if (!object->api_version || !*object->api_version)
-		return fail(reading, json, "apiVersion", "is required and must be a string");
-	if (!object->kind || !*object->kind)
-		return fail(reading, json, "kind", "is required and must be a string");
-	/* Names of a wrong type are a matter of this object alone: see the check of names. */
-	object->namespace_ = text_member(metadata, "namespace");
-	object->name = text_member(metadata, "name");
-	if (!object->namespace_ || !*object->namespace_)
-		object->namespace_ = "default";
-	if (!object->name)
-		object->name = "";
-	return 0;
+	return text && *text ? text : otherwise;
 }
 
-static int add_object(struct reading *reading, json_t *json)
+/*
+ * Fills the borrowed names of @object. What is missing or of a wrong type is a matter of this
+ * object alone: see shunt_object_check_names().
+ */
+static void identify(struct shunt_object *object)
+{
+	const json_t *metadata = json_object_get(object->json, "metadata");
+
+	object->api_version = text_or(text_member(object->json, "apiVersion"), "");
+	object->kind = text_or(text_member(object->json, "kind"), SHUNT_KIND_UNKNOWN);
+	object->namespace_ = text_or(text_member(metadata, "namespace"), "default");
+	object->name = text_or(text_member(metadata, "name"), "");
+}
+
+/* @at: where @json stands if it has no position of its own; becomes where it stands. */
+static int add_object(struct reading *reading, json_t *json, struct shunt_position *at)
 {
 	struct shunt_object **slot, *object = calloc(1, sizeof(*object));
-	struct shunt_position at = { .line = reading->document->line };
 
 	slot = object ? shunt_array_add(&reading->objects.items, &reading->objects.n, sizeof(*slot))
 		      : NULL;
@@ -78,29 +64,27 @@ static int add_object(struct reading *reading, json_t *json)
 	object->file = strdup(reading->file);
 	if (!object->file)
 		return -ENOMEM;
-	shunt_positions_find(object->positions, json, &at);
-	object->line = at.line;
-	return identify(reading, object);
+	shunt_positions_find(object->positions, json, at);
+	object->line = at->line;
+	identify(object);
+	return 0;
 }
 
 /* Adds the object @json, or those of the List that it is. */
-static int add_objects(struct reading *reading, json_t *json)
+static int add_objects(struct reading *reading, json_t *json, struct shunt_position *at)
 {
 	const char *kind = text_member(json, "kind");
-	json_t *items, *item;
+	json_t *items = json_object_get(json, "items"), *item;
 	size_t i;
 	int r = 0;
 
-	if (!json_is_object(json))
-		return fail(reading, json, "", "must be a mapping with apiVersion and kind");
-	if (!kind || strcmp(kind, "List"))
-		return add_object(reading, json);
+	if (!kind || strcmp(kind, "List") ||
+	    !(!items || json_is_null(items) || json_is_array(items)))
+		return add_object(reading, json, at);
 
-	items = json_object_get(json, "items");
-	if (items && !json_is_null(items) && !json_is_array(items))
-		return fail(reading, items, "items", "must be a list");
+	shunt_positions_find(reading->document->positions, items, at);
 	json_array_foreach (items, i, item) {
-		r = add_objects(reading, item);
+		r = add_objects(reading, item, at);
 		if (r < 0)
 			break;
 	}
@@ -130,12 +114,14 @@ static int read_documents(struct reading *reading, struct shunt_yaml_parser *par
 {
 	for (;;) {
 		CLEANUP(shunt_yaml_document_clear) struct shunt_yaml_document document = { 0 };
+		struct shunt_position at = { 0 };
 		int r = shunt_yaml_parser_next(parser, &document);
 
 		if (r <= 0)
 			return r;
+		at.line = document.line;
 		reading->document = &document;
-		r = json_is_null(document.json) ? 0 : add_objects(reading, document.json);
+		r = json_is_null(document.json) ? 0 : add_objects(reading, document.json, &at);
 		if (r < 0)
 			return r;
 	}

@@ -18,9 +18,9 @@
  *
  * Several documents; empty ones are skipped; `kind: List` is unfolded. Scalars are typed as
  * Kubernetes does (YAML 1.2 core: true/false, null, integers, floats; the rest strings).
- * Duplicate keys, anchors that nest without end, wrong top-level types and files that are too
- * large are errors with line and column. Names of a wrong type are not: whoever uses an object
- * asks shunt_object_check_names() first.
+ * Duplicate keys, anchors that nest without end and files that are too large are errors with
+ * line and column. Documents that are no mapping, without a kind, or with names of a wrong type
+ * are not: whoever uses an object asks shunt_object_check_names() first.
  *
  * Return: 0, -EINVAL, -EFBIG, -ENOMEM.
  */
