@@ -325,6 +325,27 @@ Test(cli_output, ports_that_are_split_differently_are_told_apart)
 	cli_lab_stop(&lab);
 }
 
+Test(cli_output, a_drained_variant_is_seen_beside_what_else_is_wrong)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	struct cli_lab lab;
+
+	cli_lab_start(&lab, "{\"services\":[{\"namespace\":\"shop\",\"name\":\"mm\",\"variants\":["
+			    "{\"name\":\"blue\",\"weight\":80,\"share\":0.0,\"drained\":true,"
+			    "\"backends\":[{\"address\":\"10.1.0.1\",\"state\":\"ready\"}]}],"
+			    "\"conditions\":[{\"type\":\"EndpointRefused\",\"status\":\"True\","
+			    "\"reason\":\"AddressNotAllowed\",\"message\":\"\"}]}]}");
+	cr_assert_eq(shunt(&lab, "status", &out, &err), 0);
+	cr_expect(strstr(out, "AddressNotAllowed, drained\n"), "%s", out);
+	free(out);
+	free(err);
+	cr_assert_eq(shunt(&lab, "status shop/mm", &out, &err), 0);
+	cr_expect(strstr(out, "  REMARKS\n"), "%s", out);
+	cr_expect(strstr(out, "  drained\n"), "%s", out);
+	cli_lab_stop(&lab);
+}
+
 Test(cli_output, drain_says_what_is_still_open)
 {
 	struct cli_lab lab;

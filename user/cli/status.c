@@ -133,7 +133,8 @@ static void remark_cell(struct print_grid *grid, const char *service, const char
 {
 	bool is_override = !strcmp(service, "override");
 
-	if (*service && !is_override)
+	/* But for a drain: that is an operator's doing. */
+	if (*service && !is_override && strcmp(variant, "drained"))
 		print_cell(grid, PRINT_WARN, "%s", service);
 	else
 		print_cell(grid, *variant ? PRINT_WARN : PRINT_PLAIN, "%s%s%s", service,

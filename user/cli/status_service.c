@@ -164,6 +164,7 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 		{ "VARIANT", false }, { "WEIGHT", true }, { "ASKED", true },
 		{ "MEASURED", true }, { "ACTIVE", true }, { "TOTAL", true },
 		{ "REJECTS", true },  { "IN", true },	  { "OUT", true },
+		{ "REMARKS", false },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
 	char text[SHUNT_UNIT_STR_LEN];
@@ -185,6 +186,8 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 		count_cell(&grid, variant, "rejects");
 		bytes_cell(&grid, variant, "bytes_in");
 		bytes_cell(&grid, variant, "bytes_out");
+		print_cell(&grid, PRINT_WARN, "%s",
+			   json_is_true(json_object_get(variant, "drained")) ? "drained" : "");
 	}
 	print_grid(cli, &grid, 2);
 	print_text(cli, PRINT_DIM,
