@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ports of one Service that routes split differently; requests that ask for the impossible."""
+"""Ports of one Service that routes split differently; requests that are out of bounds."""
 
 import json
 import socket
 
 import pytest
 
-from lab import k8s
+from lab import k8s, wait_for
 from lab.cluster import VIP4
 from lab.world import DATAGRAM, HTTP
 
@@ -88,6 +88,7 @@ def test_history_and_refusals_name_the_ports(world):
     ("history", {"service": "demo", "last": -1}, "last"),
     ("events", {"last": -1}, "last"),
     ("detach", {"deadline_ms": -1}, "deadline_ms"),
+    ("rollback", {"service": "demo", "reason": "x" * 256}, "reason"),
 ])
 def test_absurd_numbers_are_refused_by_name(world, command, args, field):
     w = world(groups={"blue": 1}).start({"blue": 1})
@@ -97,3 +98,22 @@ def test_absurd_numbers_are_refused_by_name(world, command, args, field):
         answer = json.loads(s.makefile().readline())
     assert (answer["ok"], answer["code"]) == (False, "USAGE"), answer
     assert field in answer["error"], answer
+
+
+def test_a_reason_forges_no_line_of_the_log(world):
+    w = world(groups={"blue": 1, "green": 1}).start({"blue": 1, "green": 1})
+    w.cli.run("weight", "demo", "green=2", "--reason", "x\nfake ERROR y\x1b[31m")
+    wait_for(lambda: "x?fake ERROR y?[31m" in w.agent.log_text(), 3, "the event in the log")
+    assert "\x1b" not in w.agent.log_text()
+
+
+def test_not_ready_without_a_single_gate_and_says_why(world):
+    w = world(groups={"blue": 1}, gates=["vc*:xdp"], options=["--tc", "tcx"])
+    w.backends().split({"blue": 1})
+    other = "pass.bpf.o"
+    program = f"{w.build}/tests/e2e/{other}"
+    w.node.run("ip", "link", "set", "dev", "vc0", "xdp", "obj", program, "sec", "xdp")
+    w.agent.spawn()
+    status, text = wait_for(lambda: (lambda a: a if a[0] == 503 and "guarded" in a[1] else None)(
+        w.agent.http("/readyz")), 10, "503")
+    assert "vc0" in text, text

@@ -19,6 +19,14 @@ static const char *text_at(const json_t *array, size_t i)
 	return json_string_value(json_object_get(json_array_get(array, i), "text"));
 }
 
+Test(events, a_line_of_the_log_stays_one_line)
+{
+	char text[] = "by uid 0: x\nfake\x1b[31m\x7f caf\xc3\xa9";
+
+	agent_tame(text);
+	cr_expect_str_eq(text, "by uid 0: x?fake?[31m? caf\xc3\xa9");
+}
+
 Test(events, an_event_has_the_members_of_the_protocol)
 {
 	json_t *event = agent_events_add(&events, 1795419167123, SHUNT_LOG_WARN, "GateFailed",

@@ -21,14 +21,16 @@
 void agent_event(struct agent *agent, enum shunt_log_level level, const char *reason,
 		 const char *object, const char *fmt, ...)
 {
-	char text[1024];
+	char text[1024], line[1400];
 	json_t *event;
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	shunt_log(level, "%s%s%s: %s", reason, object[0] ? " " : "", object, text);
+	snprintf(line, sizeof(line), "%s%s%s: %s", reason, object[0] ? " " : "", object, text);
+	agent_tame(line);
+	shunt_log(level, "%s", line);
 
 	event = agent_events_add(&agent->events, agent_now_ms(), level, reason, object, text);
 	if (event && agent->ctl)

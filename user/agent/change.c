@@ -32,11 +32,21 @@ int agent_change_read(struct agent_change *change, const struct agent_arg *own, 
 		{ "force", AGENT_ARG_BOOL, &change->force, false, 0, 0 },
 	};
 	struct agent_arg all[ARRAY_LEN(common) + AGENT_CHANGE_OWN_ARGS];
+	int r;
 
 	memcpy(all, common, sizeof(common));
 	if (n_own)
 		memcpy(all + ARRAY_LEN(common), own, n_own * sizeof(*own));
-	return agent_read_args(change->request, change->command, all, ARRAY_LEN(common) + n_own);
+	r = agent_read_args(change->request, change->command, all, ARRAY_LEN(common) + n_own);
+	if (r < 0)
+		return r;
+	if (strlen(change->reason) > AGENT_MAX_REASON) {
+		shunt_ctl_reply_fail(change->request->reply, SHUNT_CTL_USAGE,
+				     "%s: reason has at most %d bytes", change->command,
+				     AGENT_MAX_REASON);
+		return -EINVAL;
+	}
+	return 0;
 }
 
 void agent_change_fail(const struct agent_change *change, const struct shunt_model_service *service,

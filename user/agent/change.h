@@ -46,6 +46,7 @@ int agent_change_open(struct agent_change *change);
 void agent_change_close(struct agent_change *change);
 
 #define AGENT_CHANGE_OWN_ARGS 4 /* at most */
+#define AGENT_MAX_REASON      255
 
 /*
  * Reads the arguments of a change: @own, and service, port, reason and force, which every change

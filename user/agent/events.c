@@ -21,6 +21,13 @@ uint64_t agent_mono_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
+void agent_tame(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 static const char *level_name(enum shunt_log_level level)
 {
 	return level == SHUNT_LOG_ERROR ? "error" : level == SHUNT_LOG_WARN ? "warn" : "info";

@@ -36,4 +36,10 @@ void agent_events_clear(struct agent_events *events);
 int64_t agent_now_ms(void);
 uint64_t agent_mono_ns(void);
 
+/*
+ * Makes a line of the log of @text: reasons of operators and texts of manifests may hold line
+ * ends, that would forge a line, and escape sequences. They become '?'.
+ */
+void agent_tame(char *text);
+
 #endif

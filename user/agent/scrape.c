@@ -126,10 +126,20 @@ static bool healthy(void *ctx, char *why)
 	return false;
 }
 
+/* Return: a gate that could not be attached, if there are gates and none could; else NULL. */
+static const struct agent_gate *all_failed(const struct agent_gates *gates)
+{
+	for (size_t i = 0; i < gates->n; i++)
+		if (gates->items[i].attached)
+			return NULL;
+	return gates->n ? &gates->items[0] : NULL;
+}
+
 static bool ready(void *ctx, char *why)
 {
 	const struct agent *agent = ctx;
 	uint64_t limit_ns = (uint64_t)agent->opts->resync_ms * MISSED_RESYNCS * 1000000;
+	const struct agent_gate *failed;
 	const char *missing;
 
 	if (agent->detach.reply)
@@ -138,6 +148,9 @@ static bool ready(void *ctx, char *why)
 		snprintf(why, 512, "not installed yet: %.400s", agent->install_problem);
 	else if ((missing = agent_gates_missing(&agent->gates)))
 		snprintf(why, 512, "interface %s is not guarded", missing);
+	else if ((failed = all_failed(&agent->gates)))
+		snprintf(why, 512, "no interface is guarded: %s: %.400s", failed->ifname,
+			 failed->problem);
 	else if (agent_mono_ns() - agent->confirmed_ns > limit_ns && agent->install_problem[0])
 		snprintf(why, 512, "%.500s", agent->install_problem);
 	else
