@@ -146,6 +146,18 @@ def test_a_second_agent_on_the_same_pins_is_refused(world):
     assert not http(w.client, VIP4, total=50).errors
 
 
+def test_a_second_agent_on_the_same_state_is_refused(world):
+    w = world(groups={"blue": 1}).start({"blue": 1})
+    second = Agent(w.cluster, w.build, ["vc*:tc"], name="second")
+    second.locations = ["--socket", second.socket, "--bpffs", second.bpffs, "--state-dir",
+                        w.agent.state_dir]
+    second.metrics = "127.0.0.1:9101"
+
+    one_line_and_end(second, w.agent.state_dir, code=5)
+    w.agent.kill()
+    w.agent.start()
+
+
 def test_no_bpffs_is_said(world):
     w = world(groups={})
     w.agent.locations[3] = w.lab.path("plain", "x")

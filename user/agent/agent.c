@@ -2,8 +2,10 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "agent/netlink.h"
@@ -222,6 +224,21 @@ static int open_source(struct agent *agent, struct shunt_err *err)
 }
 
 /* Without a state directory there is no secret, and no override that survives. */
+/*
+ * Two agents would overwrite each other's files. One that cannot even open the directory does
+ * not write there either. Return: is it ours?
+ */
+static bool lock_state(struct agent *agent)
+{
+	const char *path = agent->opts->dp.state_dir;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return true;
+	agent->state_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return agent->state_fd < 0 || !flock(agent->state_fd, LOCK_EX | LOCK_NB) ||
+	       errno != EWOULDBLOCK;
+}
+
 static int open_state(struct agent *agent, struct shunt_err *err)
 {
 	struct shunt_err note = { 0 };
@@ -233,6 +250,13 @@ static int open_state(struct agent *agent, struct shunt_err *err)
 	if (!agent->good || !agent->keeper || !agent->baselines) {
 		shunt_err_set(err, -ENOMEM, "out of memory");
 		return EXIT_INTERNAL;
+	}
+	if (!lock_state(agent)) {
+		shunt_err_set(err, -EBUSY,
+			      "another agent uses the state directory %s: give this one its own "
+			      "--state-dir",
+			      agent->opts->dp.state_dir);
+		return EXIT_BUSY;
 	}
 	r = shunt_overrides_open(agent->opts->dp.state_dir, &agent->overrides, &note);
 	if (r < 0) {
@@ -349,6 +373,7 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 		.opts = opts,
 		.loop = loop,
 		.netlink_fd = -EBADF,
+		.state_fd = -EBADF,
 		.started_ms = agent_now_ms(),
 		.started_ns = agent_mono_ns(),
 		.confirmed_ns = agent_mono_ns(),
@@ -433,4 +458,5 @@ void agent_free(struct agent *agent)
 	free(agent->told);
 	free(agent->node_addrs);
 	fd_closep(&agent->netlink_fd);
+	fd_closep(&agent->state_fd);
 }

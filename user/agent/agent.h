@@ -67,6 +67,7 @@ struct agent {
 	char source_problem[512];  /* the directory */
 	char install_problem[512]; /* translate, compile, install */
 	char state_problem[512];   /* the state directory */
+	int state_fd;		   /* it, locked; negative if it cannot be opened */
 	bool stale;		   /* the source was read, but is not in force */
 	uint64_t *told;		   /* sorted digests of the conditions that had an event */
 	size_t n_told;

@@ -350,7 +350,7 @@ static const struct {
 	{ 0, "ended by a signal, or by shunt detach" },
 	{ 2, "the command line is wrong" },
 	{ 3, "the source directory cannot be read" },
-	{ 5, "another agent holds the pins or answers on the socket" },
+	{ 5, "another agent holds the pins or the state directory, or answers" },
 	{ 6, "the kernel refused: rights, no BPF file system, a missing feature" },
 	{ 7, "the socket, the state directory or the metrics address cannot be used" },
 	{ 8, "out of memory, or an error inside the agent" },
