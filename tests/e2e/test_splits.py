@@ -74,6 +74,8 @@ def test_history_and_refusals_name_the_ports(world):
     assert {c["split"] for c in changes} == {"80", "9001/udp"}
     assert changes[0]["split"] == "9001/udp" and changes[0]["to"] == {"blue": 50, "green": 20}
     assert "demo:9001/udp" in w.cli.run("status").stdout
+    done = w.cli.run("switch", "demo", "green")
+    assert "demo:80\n" in done.stdout and "demo:9001/udp\n" in done.stdout, done
     refused = w.cli.run("weight", "demo", "red=1", "--port", "80", check=False)
     assert refused.returncode == 3 and "demo:80: " in refused.stderr, refused
 

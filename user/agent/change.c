@@ -72,23 +72,25 @@ int agent_change_open(struct agent_change *change)
 	if (r < 0)
 		return r;
 	change->targets = calloc(found.n, sizeof(*change->targets));
-	change->from = agent_weights_json(found.items[0]);
-	if (!change->targets || !change->from) {
+	if (!change->targets) {
 		free(found.items);
 		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_INTERNAL, "out of memory");
 		return -ENOMEM;
 	}
 	change->n = found.n;
-	for (size_t i = 0; i < found.n; i++)
+	for (size_t i = 0; i < found.n; i++) {
 		change->targets[i].service = found.items[i];
+		change->targets[i].from = agent_weights_json(found.items[i]);
+	}
 	free(found.items);
 	return 0;
 }
 
 void agent_change_close(struct agent_change *change)
 {
+	for (size_t i = 0; i < change->n; i++)
+		json_decref(change->targets[i].from);
 	free(change->targets);
-	json_decref(change->from);
 }
 
 void agent_change_save(struct agent_change_target *target)
@@ -256,18 +258,40 @@ static void remember(struct agent_change *change, const struct shunt_cause *caus
 	}
 }
 
+/* From and to of each, when several splits were changed. */
+static json_t *splits_json(const struct agent_change *change)
+{
+	json_t *splits = json_array();
+	char split[SHUNT_SPLIT_LEN];
+
+	for (size_t i = 0; i < change->n; i++) {
+		const struct agent_change_target *target = &change->targets[i];
+
+		json_array_append_new(splits,
+				      json_pack("{s:s, s:O?, s:o}", "split",
+						shunt_model_split(&change->request->agent->model,
+								  target->service, split),
+						"from", target->from, "to",
+						agent_weights_json(target->service)));
+	}
+	return splits;
+}
+
 static void answer(struct agent_change *change, bool changed)
 {
-	const struct shunt_model_service *service = change->targets[0].service;
+	const struct agent_change_target *first = &change->targets[0];
+	json_t *result;
 
-	shunt_ctl_reply_ok(
-		change->request->reply,
-		json_pack("{s:s, s:s, s:I, s:O, s:o, s:b, s:I, s:f, s:b, s:s}", "service",
-			  service->name, "namespace", service->namespace_, "port", change->port,
-			  "from", change->from, "to", agent_weights_json(service), "changed",
-			  changed, "generation", (json_int_t)change->request->agent->generation,
-			  "took_ms", change->took_ms, "confirmed",
-			  agent_change_is_confirmed(change), "warning", change->warning));
+	result = json_pack("{s:s, s:s, s:I, s:O?, s:o, s:b, s:I, s:f, s:b, s:s}", "service",
+			   first->service->name, "namespace", first->service->namespace_, "port",
+			   change->port, "from", first->from, "to",
+			   agent_weights_json(first->service), "changed", changed, "generation",
+			   (json_int_t)change->request->agent->generation, "took_ms",
+			   change->took_ms, "confirmed", agent_change_is_confirmed(change),
+			   "warning", change->warning);
+	if (change->n > 1)
+		json_object_set_new(result, "splits", splits_json(change));
+	shunt_ctl_reply_ok(change->request->reply, result);
 }
 
 /* Does an override, or a drain, stand above the manifest of one of the targets? */

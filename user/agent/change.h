@@ -14,6 +14,7 @@ struct agent_change_target {
 	struct shunt_model_service *service;		 /* borrowed from agent->model */
 	struct shunt_weight weights[SHUNT_MAX_VARIANTS]; /* asked for */
 	size_t n;
+	json_t *from; /* weights in force before; owned */
 	/* To put back: */
 	uint32_t old_weight[SHUNT_MAX_VARIANTS];
 	bool old_drained[SHUNT_MAX_VARIANTS];
@@ -31,7 +32,6 @@ struct agent_change {
 	bool force;
 	bool any_step;	    /* rollback must not be slow */
 	bool from_manifest; /* the override ends */
-	json_t *from;	    /* weights in force before; owned */
 	char warning[512];
 	double took_ms;
 };

@@ -353,11 +353,18 @@ static bool keep_only(struct drain *drain,
 	size_t n = 0;
 
 	for (size_t i = 0; i < change->n; i++)
+		n += is_wanted(drain, change->targets[i].service);
+	if (!n)
+		return false;
+	n = 0;
+	for (size_t i = 0; i < change->n; i++) {
 		if (is_wanted(drain, change->targets[i].service))
 			change->targets[n++] = change->targets[i];
-	if (n)
-		change->n = n;
-	return n;
+		else
+			json_decref(change->targets[i].from);
+	}
+	change->n = n;
+	return true;
 }
 
 /* Is the target a variant or a backend, and of which splits? Answers when it is of none. */
@@ -407,7 +414,7 @@ static void carry_out(struct drain *drain)
 	/* The model is another one now. */
 	reopened = drain->change;
 	reopened.targets = NULL;
-	reopened.from = NULL;
+	reopened.n = 0;
 	agent_change_close(&drain->change);
 	drain->change = reopened;
 	if (agent_change_open(&drain->change) < 0)

@@ -81,20 +81,20 @@ static void weight_cell(struct print_grid *grid, enum print_style style, const j
 		print_cell(grid, PRINT_DIM, "-");
 }
 
-static void print_change(const struct cli *cli, const json_t *result)
+static void print_weights(const struct cli *cli, const json_t *result, const json_t *change)
 {
 	static const struct print_column columns[] = {
 		{ "VARIANT", false }, { "BEFORE", true }, { "SHARE", true },
 		{ "AFTER", true },    { "SHARE", true },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
-	json_t *from = json_object_get(result, "from"), *to = json_object_get(result, "to");
+	json_t *from = json_object_get(change, "from"), *to = json_object_get(change, "to");
 	double from_sum = weight_sum(from), to_sum = weight_sum(to);
-	const char *name;
+	const char *name, *split = cli_str(change, "split");
 	json_t *after;
 
-	print_text(cli, PRINT_BOLD, "%s/%s", cli_str(result, "namespace"),
-		   cli_str(result, "service"));
+	print_text(cli, PRINT_BOLD, "%s/%s%s%s", cli_str(result, "namespace"),
+		   cli_str(result, "service"), *split ? ":" : "", split);
 	if (cli_int(result, "port"))
 		print_text(cli, PRINT_PLAIN, " port %lld", cli_int(result, "port"));
 	fputc('\n', cli->out);
@@ -108,6 +108,17 @@ static void print_change(const struct cli *cli, const json_t *result)
 		share_cell(&grid, after, to_sum);
 	}
 	print_grid(cli, &grid, 2);
+}
+
+static void print_change(const struct cli *cli, const json_t *result)
+{
+	const json_t *each, *splits = json_object_get(result, "splits");
+	size_t i;
+
+	json_array_foreach (splits, i, each)
+		print_weights(cli, result, each);
+	if (!json_array_size(splits))
+		print_weights(cli, result, result);
 	cli_print_taken(cli, result);
 }
 
