@@ -66,6 +66,8 @@ $(FUZZ_BIN): %: %.o $(BUILD)/tests/fuzz/driver.o $(BUILD)/libshunt.a
 
 fuzz-bins: $(FUZZ_BIN)
 
+include tests/vm/vm.mk
+
 test-bins: all $(UNIT_BIN) $(BPF_TEST_BIN) $(E2E_BPF)
 e2e-helpers: $(E2E_BPF)
 
