@@ -307,6 +307,25 @@ Test(install, a_terminating_backend_is_flagged_and_out_of_the_ring, .init = setu
 		cr_assert_neq(lab_choose(&lab, 1, client).backend, id);
 }
 
+Test(install, a_change_of_flags_alone_is_a_generation_too, .init = setup, .fini = teardown)
+{
+	const struct shunt_backend *backend;
+
+	lab_install_ok(&lab, only_web, 1);
+	backend =
+		AT(backends, struct shunt_backend, lab_backend_id(&lab, "web", "blue", "10.1.0.3"));
+	web.variants[0].backends[2].state = SHUNT_BACKEND_TERMINATING;
+	web.variants[0].backends[2].usable = false;
+	cr_assert_eq(lab_install_ok(&lab, only_web, 1).generation, 2, "it is out of the ring");
+	web.variants[0].n_backends = 2;
+	cr_assert_eq(lab_install_ok(&lab, only_web, 1).generation, 3);
+	cr_assert(backend->flags & SHUNT_BE_REMOVED);
+	cr_assert_eq(lab_install_ok(&lab, only_web, 1).generation, 3);
+	web.variants[0].n_backends = 3;
+	cr_assert_eq(lab_install_ok(&lab, only_web, 1).generation, 4);
+	cr_assert(!(backend->flags & SHUNT_BE_REMOVED));
+}
+
 Test(install, counters_of_a_retired_backend_stay_with_its_variant, .init = setup, .fini = teardown)
 {
 	int cpus = libbpf_num_possible_cpus();

@@ -369,7 +369,6 @@ static void flip(const struct plan *plan)
 /* Return: was it a single store? */
 static bool make_visible(const struct plan *plan)
 {
-	struct shunt_settings *settings = installer_settings(plan->installer);
 	bool single =
 		plan->n_changes == 1 && !plan->changes[0].slot_changes && !plan->frontends_change;
 
@@ -379,7 +378,6 @@ static bool make_visible(const struct plan *plan)
 		store_split(plan->installer, &plan->changes[0]);
 	else
 		flip(plan);
-	__atomic_store_n(&settings->generation, settings->generation + 1, __ATOMIC_RELAXED);
 	return single;
 }
 
@@ -421,17 +419,21 @@ static void commit(struct plan *plan, const struct shunt_image_service *const *i
 		   uint64_t began_ns, struct shunt_install_result *ret_result)
 {
 	struct shunt_installer *installer = plan->installer;
+	struct shunt_settings *settings = installer_settings(installer);
+	bool changed = plan->n_changes || plan->frontends_change;
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t p = 0; p < images[i]->n_ports; p++)
 			if (!installer->services[images[i]->ports[p].id].live)
 				write_service(installer, images[i], &images[i]->ports[p]);
-	shunt_want_permit(installer);
+	changed |= shunt_want_permit(installer);
 	ret_result->single_store = make_visible(plan);
 	ret_result->took_ns = now_ns() - began_ns;
-	ret_result->generation = installer_settings(installer)->generation;
+	changed |= shunt_want_restrict(installer);
+	if (changed)
+		__atomic_store_n(&settings->generation, settings->generation + 1, __ATOMIC_RELAXED);
+	ret_result->generation = settings->generation;
 	ret_result->services_changed = plan->services_changed;
-	shunt_want_restrict(installer);
 	remember(plan, images, n);
 	shunt_want_trim_ids(installer);
 	/* A failure is not the change's: the next call tries again before it does anything. */

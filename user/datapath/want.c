@@ -106,37 +106,45 @@ int shunt_want_images(struct shunt_installer *installer,
 
 /* ---- flags and deadlines --------------------------------------------------------------------- */
 
-static void permit_variant(struct shunt_installer *installer, uint32_t id)
+/* Each of these four returns: did it change what packets see? */
+static bool permit_variant(struct shunt_installer *installer, uint32_t id)
 {
 	const struct shunt_variant_record *record = &installer->variants[id];
 	struct shunt_variant *variant =
 		SHUNT_DP_AT(installer->maps->variants, struct shunt_variant, id);
 
-	if (record->mark == installer->mark && !record->drained && variant->flags)
-		SHUNT_WRITE_ONCE(variant->flags, 0);
+	if (record->mark != installer->mark || record->drained || !variant->flags)
+		return false;
+	SHUNT_WRITE_ONCE(variant->flags, 0);
+	return true;
 }
 
-static void permit_backend(struct shunt_installer *installer, uint32_t id)
+static bool permit_backend(struct shunt_installer *installer, uint32_t id)
 {
 	const struct shunt_backend_record *record = &installer->backends[id];
 	struct shunt_backend *backend =
 		SHUNT_DP_AT(installer->maps->backends, struct shunt_backend, id);
 
-	if (record->mark == installer->mark && backend->flags & ~record->flags)
-		SHUNT_WRITE_ONCE(backend->flags, backend->flags & record->flags);
+	if (record->mark != installer->mark || !(backend->flags & ~record->flags))
+		return false;
+	SHUNT_WRITE_ONCE(backend->flags, backend->flags & record->flags);
+	return true;
 }
 
-void shunt_want_permit(struct shunt_installer *installer)
+bool shunt_want_permit(struct shunt_installer *installer)
 {
+	bool changed = false;
+
 	for (uint32_t id = 1; id < installer->maps->variants.n; id++)
 		if (installer->variants[id].live)
-			permit_variant(installer, id);
+			changed |= permit_variant(installer, id);
 	for (uint32_t id = 1; id < installer->maps->backends.n; id++)
 		if (installer->backends[id].live)
-			permit_backend(installer, id);
+			changed |= permit_backend(installer, id);
+	return changed;
 }
 
-static void restrict_variant(struct shunt_installer *installer, uint32_t id)
+static bool restrict_variant(struct shunt_installer *installer, uint32_t id)
 {
 	const struct shunt_variant_record *record = &installer->variants[id];
 	bool wanted = record->mark == installer->mark;
@@ -144,13 +152,14 @@ static void restrict_variant(struct shunt_installer *installer, uint32_t id)
 		SHUNT_DP_AT(installer->maps->variants, struct shunt_variant, id);
 
 	if ((wanted && !record->drained) || variant->flags & SHUNT_VAR_DRAINED)
-		return;
+		return false;
 	/* The deadline first: who sees the flag must see it. */
 	variant->drain_jiffies = deadline(installer, record->drain_s);
 	__atomic_store_n(&variant->flags, SHUNT_VAR_DRAINED, __ATOMIC_RELEASE);
+	return true;
 }
 
-static void restrict_backend(struct shunt_installer *installer, uint32_t id)
+static bool restrict_backend(struct shunt_installer *installer, uint32_t id)
 {
 	const struct shunt_backend_record *record = &installer->backends[id];
 	struct shunt_backend *backend =
@@ -158,28 +167,33 @@ static void restrict_backend(struct shunt_installer *installer, uint32_t id)
 	const struct shunt_variant_record *variant = &installer->variants[backend->variant];
 
 	if (record->mark == installer->mark) {
-		if (backend->flags != record->flags)
-			SHUNT_WRITE_ONCE(backend->flags, record->flags);
-		return;
+		if (backend->flags == record->flags)
+			return false;
+		SHUNT_WRITE_ONCE(backend->flags, record->flags);
+		return true;
 	}
 	if (backend->flags & SHUNT_BE_REMOVED)
-		return;
+		return false;
 	backend->drain_jiffies = deadline(installer, variant->drain_s);
 	__atomic_store_n(&backend->flags, SHUNT_BE_REMOVED, __ATOMIC_RELEASE);
+	return true;
 }
 
-void shunt_want_restrict(struct shunt_installer *installer)
+bool shunt_want_restrict(struct shunt_installer *installer)
 {
+	bool changed = false;
+
 	if (!installer->installed)
 		for (uint32_t id = 1; id < installer->maps->variants.n; id++)
 			if (installer->variants[id].mark != installer->mark)
 				installer->variants[id].drain_s = UNKNOWN_DRAIN_S;
 	for (uint32_t id = 1; id < installer->maps->variants.n; id++)
 		if (installer->variants[id].live)
-			restrict_variant(installer, id);
+			changed |= restrict_variant(installer, id);
 	for (uint32_t id = 1; id < installer->maps->backends.n; id++)
 		if (installer->backends[id].live)
-			restrict_backend(installer, id);
+			changed |= restrict_backend(installer, id);
+	return changed;
 }
 
 /* ---- ids ---------------------------------------------------------------------------------------

@@ -14,11 +14,14 @@ int shunt_want_images(struct shunt_installer *installer,
 		      const struct shunt_image_service *const *images, size_t n,
 		      struct shunt_err *err);
 
-/* Before a change is visible: takes away flags that forbid what is wanted now. */
-void shunt_want_permit(struct shunt_installer *installer);
+/*
+ * Before a change is visible: takes away flags that forbid what is wanted now. Return: were
+ * there any?
+ */
+bool shunt_want_permit(struct shunt_installer *installer);
 
-/* After it is visible: marks what ends, with the deadline. */
-void shunt_want_restrict(struct shunt_installer *installer);
+/* After it is visible: marks what ends, with the deadline. Return: is there any? */
+bool shunt_want_restrict(struct shunt_installer *installer);
 
 /* Gives back ids that a compilation took and no install used. */
 void shunt_want_trim_ids(struct shunt_installer *installer);
