@@ -9,8 +9,9 @@ import pytest
 
 from lab.cluster import VIP4
 from lab.core import run as run_command
-from lab.load import http
-from lab.world import SMALL
+from lab import wait_for
+from lab.load import http, udp
+from lab.world import DATAGRAM, SMALL
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONTRACT = {
@@ -97,6 +98,21 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
         ["bpftool", "-j", "map", "dump", "pinned", f"{folder}/shunt_splits"]).stdout)
         for v in split["formatted"]["value"]["variant"]]
     assert 3 in weights and 1 in weights
+
+
+def test_a_full_flow_table_is_a_problem_while_it_refuses(world):
+    w = world(groups={"blue": 1}, ports=[DATAGRAM], options=[*SMALL, "--max-flows", "1024"])
+    w.start({"blue": 1})
+    assert w.agent.status()["health"] == "ok"
+    udp(w.client, VIP4, 9001, [(w.client.v4, 20000 + n) for n in range(1500)], timeout=0.02)
+    problems = w.agent.wait_status(lambda s: s["problems"], "the problem")
+    assert "--max-flows (now 1024)" in problems[0]["text"], problems
+    assert w.agent.status()["health"] == "degraded"
+    assert "FlowTableFull" in [e["reason"] for e in w.cli.json("events")]
+    wait_for(lambda: w.agent.status()["health"] == "ok", 15, "refusals to be forgotten")
+    w.agent.kill()
+    w.agent.start()
+    assert w.agent.status()["health"] == "ok", "what was counted before is not new"
 
 
 @pytest.mark.parametrize("mode, word", [("tcx", "tcx"), ("clsact", "clsact"), ("xdp", "xdp")])

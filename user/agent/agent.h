@@ -27,12 +27,20 @@
  *   change.c    weight, switch, rollback
  *   drain.c     drain
  *   status.c    status, history; doctor.c: doctor; detach.c: the way out
- *   scrape.c    metrics and probes
+ *   scrape.c    metrics and probes; full.c: is there room for new flows?
  */
 struct agent_detach {
 	struct shunt_ctl_reply *reply; /* NULL: nobody has asked */
 	bool drain;
 	uint64_t since_ns, deadline_ns; /* CLOCK_MONOTONIC */
+};
+
+/* What is known of refusals for want of room in the flow table. */
+struct agent_full {
+	bool is_known;	   /* @refused was read before: an agent before may have counted, too */
+	uint64_t refused;  /* packets, in all */
+	uint64_t last_ns;  /* CLOCK_MONOTONIC */
+	char problem[256]; /* "" when there is room */
 };
 
 struct agent {
@@ -54,6 +62,7 @@ struct agent {
 	struct agent_events events;
 	struct agent_gates gates;
 	struct agent_detach detach;
+	struct agent_full full;
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;
@@ -218,6 +227,9 @@ void agent_cmd_status(struct agent_request *request);
 void agent_cmd_history(struct agent_request *request);
 void agent_cmd_doctor(struct agent_request *request);
 void agent_cmd_detach(struct agent_request *request);
+
+/* Each second: were new flows refused for want of room? Told as a problem and an event. */
+void agent_full_tick(struct agent *agent);
 
 /* Each second: is the detaching that somebody waits for done? */
 void agent_detach_tick(struct agent *agent);

@@ -65,7 +65,7 @@ static json_t *problem_json(const char *file, unsigned line, unsigned column, co
 static json_t *problems_json(const struct agent *agent)
 {
 	const char *const own[] = { agent->source_problem, agent->install_problem,
-				    agent->state_problem };
+				    agent->state_problem, agent->full.problem };
 	const struct shunt_dir_problem *problems;
 	json_t *array = json_array();
 	size_t n;
@@ -125,7 +125,7 @@ const char *agent_health(const struct agent *agent)
 		return "draining";
 	if (!agent->installed && !agent->install_problem[0])
 		return "starting";
-	if (agent_count_problems(agent) || agent->state_problem[0] ||
+	if (agent_count_problems(agent) || agent->state_problem[0] || agent->full.problem[0] ||
 	    agent_gates_missing(&agent->gates))
 		return "degraded";
 	for (size_t i = 0; i < agent->gates.n; i++)
