@@ -53,8 +53,9 @@ const struct cli_command cli_status = {
 	.summary = "show services, variants, shares and problems",
 	.text = "Shows every service that is split: the weight and the share that each variant "
 		"should "
-		"have (ASKED), the share of the new connections since the last change that it got "
-		"(MEASURED), and its connections and backends. With SERVICE also its frontends, "
+		"have (ASKED), its share of the new connections that backends took since the last "
+		"change (MEASURED: refused ones are not in it), and its connections and backends. "
+		"With SERVICE also what it refused (REJECTS), its frontends, "
 		"backends, the override in force (who, when, why) and the conditions of its "
 		"object.\n\n"
 		"The JSON form is a contract: members may be added, never renamed. It is written "

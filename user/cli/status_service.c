@@ -190,9 +190,11 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 			   json_is_true(json_object_get(variant, "drained")) ? "drained" : "");
 	}
 	print_grid(cli, &grid, 2);
-	print_text(cli, PRINT_DIM,
-		   "  measured over %s new connections since the weights last changed",
-		   shunt_count_str((uint64_t)n, text));
+	print_text(
+		cli, PRINT_DIM,
+		"  measured over the %s new connections that backends took since the weights last "
+		"changed; refused ones are in REJECTS",
+		shunt_count_str((uint64_t)n, text));
 	fputs("\n\n", cli->out);
 }
 
