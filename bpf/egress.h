@@ -4,6 +4,7 @@
 
 #include "action.h"
 #include "conntrack.h"
+#include "icmp.h"
 #include "lookup.h"
 #include "rewrite.h"
 
@@ -67,9 +68,13 @@ static __always_inline int egress(hook_ctx *ctx)
 	switch (parse_family(ctx)) {
 	case SHUNT_V4:
 		reason = egress_v4(ctx);
+		if (reason == SHUNT_R_L4_PROTO)
+			reason = icmp_out_v4(ctx);
 		break;
 	case SHUNT_V6:
 		reason = egress_v6(ctx);
+		if (reason == SHUNT_R_L4_PROTO)
+			reason = icmp_out_v6(ctx);
 		break;
 	}
 	return action_finish(ctx, reason, 0);

@@ -4,6 +4,7 @@
 
 #include "action.h"
 #include "forward.h"
+#include "icmp.h"
 #include "newflow.h"
 
 /*
@@ -117,11 +118,15 @@ static __always_inline int ingress(hook_ctx *ctx)
 		result = ingress_fast_v4(ctx);
 		if ((result & 0xff) == INGRESS_NEW)
 			result = newflow_open_v4(ctx, result);
+		else if (result == SHUNT_R_L4_PROTO)
+			result = icmp_in_v4(ctx);
 		break;
 	case SHUNT_V6:
 		result = ingress_fast_v6(ctx);
 		if ((result & 0xff) == INGRESS_NEW)
 			result = newflow_open_v6(ctx, result);
+		else if (result == SHUNT_R_L4_PROTO)
+			result = icmp_in_v6(ctx);
 		break;
 	}
 	return action_finish(ctx, result & 0xff, result >> 32);

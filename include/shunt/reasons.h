@@ -39,7 +39,12 @@
 	X(NO_PORT, REJECT, "no free source port for a colliding flow")                             \
 	X(HELD, DROP, "held for a moment, by an ABI handover or a race: the sender retries")       \
 	X(BAD_CONFIG, PASS, "a map lacks a record that another one names")                         \
-	X(REWRITE, DROP, "the packet could not be rewritten")
+	X(REWRITE, DROP, "the packet could not be rewritten")                                      \
+	X(ICMP_FORWARDED, FORWARD, "ICMP error about an answer, translated to its backend")        \
+	X(ICMP_RESTORED, RESTORE, "ICMP error of the backend's side, translated to its client")    \
+	X(ICMP_UNKNOWN, PASS, "ICMP error that is not about a known flow")                         \
+	X(ICMP_QUOTE, PASS, "ICMP error that quotes no plain TCP or UDP header")                   \
+	X(ICMP_REDIRECT, DROP, "ICMP redirect about a translated flow")
 
 enum shunt_action {
 	SHUNT_A_PASS,

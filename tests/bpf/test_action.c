@@ -39,6 +39,11 @@ static const struct {
 	{ SHUNT_R_HELD, LAB_DROP },
 	{ SHUNT_R_BAD_CONFIG, LAB_PASS },
 	{ SHUNT_R_REWRITE, LAB_DROP },
+	{ SHUNT_R_ICMP_FORWARDED, LAB_PASS },
+	{ SHUNT_R_ICMP_RESTORED, LAB_PASS },
+	{ SHUNT_R_ICMP_UNKNOWN, LAB_PASS },
+	{ SHUNT_R_ICMP_QUOTE, LAB_PASS },
+	{ SHUNT_R_ICMP_REDIRECT, LAB_DROP },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)
