@@ -8,7 +8,10 @@
 #include "lookup.h"
 #include "rewrite.h"
 
-/* Backend to client, after netfilter: parse -> conntrack -> rewrite -> action. */
+/*
+ * Backend to client, after netfilter: parse -> conntrack -> rewrite -> action; ICMP errors by
+ * icmp.h.
+ */
 
 /**
  * egress_flow - an answer, if it is one

@@ -23,15 +23,16 @@
  * checksums of ICMP by itself: they are never partial. A quoted one may be; nobody looks at it.
  */
 
-#define ICMP_TIME_EXCEEDED    11
-#define ICMP_PARAMETERPROB    12
-#define ICMP_REDIRECT	      5
-#define ICMPV6_PARAMPROB      4
-#define ICMPV6_REDIRECT	      137
-#define ICMPV6_REDIRECT_QUOTE 48 /* the quoted header, behind two addresses and an option's head   \
-				  */
-#define ICMPV6_LINK_OPTION  8	 /* a link-layer address may stand before that option */
-#define ICMPV6_OPTION_QUOTE 4	 /* type of the option that quotes */
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+#define ICMP_REDIRECT	   5
+#define ICMPV6_PARAMPROB   4
+#define ICMPV6_REDIRECT	   137
+
+/* An ICMPv6 redirect quotes by an option, behind two addresses and maybe one other option. */
+#define ICMPV6_REDIRECT_QUOTE 48 /* the quoted header, if the option comes first */
+#define ICMPV6_LINK_OPTION    8	 /* bytes of a link-layer address, the other option */
+#define ICMPV6_OPTION_QUOTE   4	 /* type of the option that quotes */
 
 /* Bytes behind a quoted IP header up to and with a TCP checksum. UDP's is among the first 8. */
 #define ICMP_TCP_CHECK_END (__builtin_offsetof(struct tcphdr, check) + sizeof(__u16))

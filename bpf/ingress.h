@@ -9,7 +9,7 @@
 
 /*
  * Client to backend, before netfilter: parse -> lookup -> conntrack -> (new flow: affinity,
- * variant, backend) -> rewrite -> action.
+ * variant, backend) -> rewrite -> action; ICMP errors by icmp.h.
  *
  * Three functions, each with a frame of its own, called one after the other: the fast path,
  * the slow path where it is needed, and the verdict. 512 bytes of stack hold the longest
