@@ -152,6 +152,21 @@ Test(options, help_and_man_page_tell_the_same_options)
 	}
 }
 
+Test(options, the_page_in_man_is_what_the_table_says)
+{
+	CLEANUP(file_closep) FILE *file = fopen("man/shuntd.8", "r");
+	CLEANUP(freep) char *want = NULL;
+	char page[32768] = "";
+	size_t len;
+	FILE *out = open_memstream(&want, &len);
+
+	agent_options_man(out);
+	fclose(out);
+	cr_assert(file);
+	cr_assert_lt(fread(page, 1, sizeof(page) - 1, file), sizeof(page) - 1);
+	cr_assert(!strcmp(page, want), "man/shuntd.8 is old: run `make man`");
+}
+
 Test(options, help_fits_on_a_terminal)
 {
 	CLEANUP(freep) char *help = NULL;

@@ -82,6 +82,14 @@ Test(cli_docs, no_two_flags_of_a_command_have_one_name)
 	}
 }
 
+Test(cli_docs, the_page_in_man_is_what_the_table_says)
+{
+	CLEANUP(freep) char *want = printed((char[]){ "help --man" });
+	CLEANUP(freep) char *page = slurp("man/shunt.8");
+
+	cr_assert(!strcmp(page, want), "man/shunt.8 is old: run `make man`");
+}
+
 Test(cli_docs, the_manual_page_is_good_troff)
 {
 	CLEANUP(freep) char *page = printed((char[]){ "help --man" });

@@ -432,7 +432,8 @@ static void roff_options(FILE *out)
 
 void agent_options_man(FILE *out)
 {
-	fputs(".TH SHUNTD 8 \"\" \"shunt\" \"System administration\"\n.SH NAME\n"
+	fputs(".\\\" SPDX-License-Identifier: Apache-2.0\n"
+	      ".TH SHUNTD 8 \"\" \"shunt\" \"System administration\"\n.SH NAME\n"
 	      "shuntd \\- split Kubernetes traffic in the kernel, on this node\n.SH SYNOPSIS\n"
 	      ".B shuntd\n\\fB\\-\\-source\\fR \\fIDIR\\fR [\\fB\\-\\-gate\\fR "
 	      "\\fIPATTERN\\fR[\\fB:tc\\fR|\\fB:xdp\\fR]]... [options]\n.SH DESCRIPTION\n"

@@ -1,20 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is made from the table of commands; included by the Makefile behind tests/tests.mk.
 
-MAN	:= $(BUILD)/man/shunt.8 $(BUILD)/man/shuntd.8
-
 .PHONY: man cli-docs
-man: $(MAN) ## Write the manual pages to $(BUILD)/man
-
-$(BUILD)/man/shunt.8: $(BUILD)/shunt
-	@mkdir -p $(@D)
-	$(call say,MAN,$@)
-	$(Q)$< help --man > $@
-
-$(BUILD)/man/shuntd.8: $(BUILD)/shuntd
-	@mkdir -p $(@D)
-	$(call say,MAN,$@)
-	$(Q)$< --man > $@
+man: $(BUILD)/shunt $(BUILD)/shuntd ## Write the pages in man/ anew (tests compare them)
+	$(Q)mkdir -p man
+	$(Q)$(BUILD)/shunt help --man > man/shunt.8
+	$(Q)$(BUILD)/shuntd --man > man/shuntd.8
 
 cli-docs: $(BUILD)/shunt ## Write docs/cli.md anew (a test compares it)
 	$(Q)$< help --markdown > docs/cli.md

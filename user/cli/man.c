@@ -82,6 +82,7 @@ void cli_man(FILE *out)
 	fprintf(out,
 		".\\\" SPDX-License-Identifier: Apache-2.0\n"
 		".\\\" Made by `shunt help --man` from the command table.\n"
+		".\\\" SPDX-License-Identifier: Apache-2.0\n"
 		".TH SHUNT 8 \"\" \"shunt %s\" \"System Administration\"\n"
 		".SH NAME\nshunt \\- look at and change how Shunt splits traffic\n"
 		".SH SYNOPSIS\n.B shunt\n[\\fIOPTION\\fR...] \\fICOMMAND\\fR "
