@@ -246,11 +246,12 @@ Test(dir, files_that_are_rewritten_in_place_lose_nothing)
 	cr_assert_str_eq(names(), "one two one two ");
 	pid = fork();
 	must(pid);
-	for (int i = 0; !pid; i++) {
-		rewrite(i & 1 ? "a.yaml" : "b.yaml", i & 1 ? "one" : "two", i % 7);
-		usleep(300);
-		if (i == 6000)
-			_exit(0);
+	if (!pid) {
+		for (int i = 0; i < 6000; i++) {
+			rewrite(i & 1 ? "a.yaml" : "b.yaml", i & 1 ? "one" : "two", i % 7);
+			usleep(300);
+		}
+		_exit(0);
 	}
 	while (!waitpid(pid, &status, WNOHANG)) {
 		if (poll(&fd, 1, 10) > 0)
