@@ -18,7 +18,7 @@ int shunt_world_decode_service(const struct shunt_object *object, struct shunt_e
 int shunt_world_decode_slice(const struct shunt_object *object, struct shunt_err *err,
 			     struct shunt_world_slice *slice);
 
-/* A protocol's name, TCP if absent. Return: 0 or -EINVAL. */
-int shunt_world_proto(const struct shunt_node *node, const char *key, uint8_t *ret_proto);
+/* Number, name and protocol of a port, of a Service or of a slice. Return: 0 or -EINVAL. */
+int shunt_world_decode_port(const struct shunt_node *node, struct shunt_world_port *port);
 
 #endif

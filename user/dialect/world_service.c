@@ -11,7 +11,8 @@
 #include "dialect/field.h"
 #include "dialect/settings.h"
 
-int shunt_world_proto(const struct shunt_node *node, const char *key, uint8_t *ret_proto)
+/* A protocol, TCP if absent. Return: 0 or -EINVAL. */
+static int decode_proto(const struct shunt_node *node, const char *key, uint8_t *ret_proto)
 {
 	const char *text = "TCP";
 	int r = shunt_field_string(node, key, &text);
@@ -28,6 +29,19 @@ int shunt_world_proto(const struct shunt_node *node, const char *key, uint8_t *r
 		return shunt_field_error(node, -EINVAL, key, "\"%.20s\" is not TCP, UDP or SCTP",
 					 text);
 	return 0;
+}
+
+int shunt_world_decode_port(const struct shunt_node *node, struct shunt_world_port *port)
+{
+	struct shunt_node ignored;
+	int r = shunt_field_need(node, "port", &ignored);
+
+	port->name = "";
+	if (r > 0)
+		r = shunt_field_port(node, "port", &port->port);
+	if (r > 0)
+		r = shunt_field_string(node, "name", &port->name);
+	return r < 0 ? r : decode_proto(node, "protocol", &port->proto);
 }
 
 /* Adds a field that does not apply to the split to the Service's list of them. */
@@ -61,14 +75,7 @@ static int decode_port(struct shunt_world_service *service, const struct shunt_n
 	port = shunt_array_add(&service->ports, &service->n_ports, sizeof(*port));
 	if (!port)
 		return -ENOMEM;
-	port->name = "";
-	r = shunt_field_need(node, "port", &ignored);
-	if (r > 0)
-		r = shunt_field_port(node, "port", &port->port);
-	if (r > 0)
-		r = shunt_field_string(node, "name", &port->name);
-	if (r >= 0)
-		r = shunt_world_proto(node, "protocol", &port->proto);
+	r = shunt_world_decode_port(node, port);
 	if (r >= 0)
 		r = check_target_port(node);
 	if (r < 0)

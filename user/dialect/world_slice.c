@@ -11,19 +11,9 @@
 static int decode_port(struct shunt_world_slice *slice, const struct shunt_node *node)
 {
 	struct shunt_world_port *port;
-	struct shunt_node ignored;
-	int r;
 
 	port = shunt_array_add(&slice->ports, &slice->n_ports, sizeof(*port));
-	if (!port)
-		return -ENOMEM;
-	port->name = "";
-	r = shunt_field_need(node, "port", &ignored);
-	if (r > 0)
-		r = shunt_field_port(node, "port", &port->port);
-	if (r > 0)
-		r = shunt_field_string(node, "name", &port->name);
-	return r < 0 ? r : shunt_world_proto(node, "protocol", &port->proto);
+	return port ? shunt_world_decode_port(node, port) : -ENOMEM;
 }
 
 /* Kubernetes' rules for what is not said: ready and serving, not terminating. */
