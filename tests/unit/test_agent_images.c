@@ -134,6 +134,8 @@ Test(images, the_digest_sees_all_that_is_compiled)
 	MOVES(v->backends[0].usable = !v->backends[0].usable);
 	if (s->n_frontends)
 		MOVES(s->frontends[0].ip.addr.word_be[3]++);
+	if (s->n_frontends)
+		MOVES(s->frontends[0].node_port++);
 }
 
 Test(images, the_digest_does_not_see_what_is_for_people)

@@ -234,6 +234,7 @@ Test(compile, the_digest_tells_every_change, .init = setup, .fini = teardown)
 	ASSERT_DIGEST_CHANGES(web.variants[0].backends[1].weight = 3,
 			      web.variants[0].backends[1].weight = 1);
 	ASSERT_DIGEST_CHANGES(web.model.n_frontends--, web.model.n_frontends++);
+	ASSERT_DIGEST_CHANGES(web.frontends[0].node_port = 30080, web.frontends[0].node_port = 0);
 }
 
 Test(compile, names_that_the_maps_cannot_hold_are_refused, .init = setup, .fini = teardown)

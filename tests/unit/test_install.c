@@ -233,6 +233,19 @@ Test(install, an_address_that_goes_is_deleted_after_the_flip, .init = setup, .fi
 	cr_assert_neq(frontend_at("10.255.0.2", 80).service[0], 0);
 }
 
+Test(install, a_node_port_is_a_frontend_of_its_own_number, .init = setup, .fini = teardown)
+{
+	lab_frontend(&web, "192.0.2.4");
+	web.frontends[web.model.n_frontends - 1].node_port = 30080;
+	lab_install_ok(&lab, only_web, 1);
+	cr_assert_eq(frontend_at("192.0.2.4", 30080).service[0], lab_service_id(&lab, "web"));
+	cr_assert_eq(frontend_at("192.0.2.4", 80).service[0], 0);
+	cr_assert_eq(frontend_at("10.255.0.2", 30080).service[0], 0);
+	web.model.n_frontends--;
+	lab_install_ok(&lab, only_web, 1);
+	cr_assert_eq(frontend_at("192.0.2.4", 30080).service[0], 0);
+}
+
 Test(install, an_address_moves_from_service_to_service, .init = setup, .fini = teardown)
 {
 	lab_frontend(&web, "10.255.9.9");

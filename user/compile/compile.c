@@ -52,9 +52,12 @@ static int ip_cmp(const struct shunt_ip *a, const struct shunt_ip *b)
 	return memcmp(&a->addr, &b->addr, sizeof(a->addr));
 }
 
-static int ip_cmp_qsort(const void *a, const void *b)
+static int frontend_cmp(const void *a, const void *b)
 {
-	return ip_cmp(a, b);
+	const struct shunt_image_frontend *left = a, *right = b;
+	int order = ip_cmp(&left->ip, &right->ip);
+
+	return order ? order : (int)left->port - (int)right->port;
 }
 
 static int backend_cmp(const void *a, const void *b)
@@ -249,8 +252,11 @@ static int port_frontends(const struct shunt_model_service *service, size_t p,
 		return -ENOMEM;
 	for (size_t i = 0; i < service->n_frontends; i++)
 		if (service->frontends[i].port_index == p)
-			port->frontends[port->n_frontends++] = service->frontends[i].ip;
-	qsort(port->frontends, port->n_frontends, sizeof(*port->frontends), ip_cmp_qsort);
+			port->frontends[port->n_frontends++] = (struct shunt_image_frontend){
+				.ip = service->frontends[i].ip,
+				.port = shunt_model_frontend_port(service, &service->frontends[i]),
+			};
+	qsort(port->frontends, port->n_frontends, sizeof(*port->frontends), frontend_cmp);
 	return 0;
 }
 

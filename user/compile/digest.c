@@ -50,13 +50,19 @@ static void add_variant(struct shunt_sip *sip, const struct shunt_image_variant 
 	}
 }
 
+static void add_frontend(struct shunt_sip *sip, const struct shunt_image_frontend *frontend)
+{
+	add_ip(sip, &frontend->ip);
+	shunt_sip_word(sip, frontend->port);
+}
+
 static void add_port(struct shunt_sip *sip, const struct shunt_image_port *port)
 {
 	add_pair(sip, port->id, (uint32_t)port->port << 8 | port->proto);
 	shunt_sip_word(sip, port->threshold);
 	shunt_sip_word(sip, port->n_frontends);
 	for (size_t i = 0; i < port->n_frontends; i++)
-		add_ip(sip, &port->frontends[i]);
+		add_frontend(sip, &port->frontends[i]);
 	shunt_sip_word(sip, port->n_variants);
 	for (size_t i = 0; i < port->n_variants; i++)
 		add_variant(sip, &port->variants[i]);

@@ -45,12 +45,18 @@ struct shunt_image_backend {
 	uint32_t flags;	  /* SHUNT_BE_NO_NEW or 0; never on one that is in a ring */
 };
 
+/* What clients address. */
+struct shunt_image_frontend {
+	struct shunt_ip ip;
+	uint16_t port; /* host order; a NodePort is not the service's own */
+};
+
 /* One kernel service: one port of a model service. */
 struct shunt_image_port {
 	uint32_t id;   /* kernel service id */
 	uint16_t port; /* host order */
 	uint8_t proto;
-	struct shunt_ip *frontends;
+	struct shunt_image_frontend *frontends;
 	size_t n_frontends;
 	uint64_t threshold; /* shunt_split.threshold, meaningful for two variants */
 	struct shunt_image_variant *variants; /* sorted by name */

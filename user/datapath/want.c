@@ -25,9 +25,10 @@ static uint32_t deadline(const struct shunt_installer *installer, uint32_t drain
 /* ---- marking ------------------------------------------------------------------------------- */
 
 static int want_frontend(struct shunt_installer *installer, const struct shunt_image_port *port,
-			 const struct shunt_ip *ip, struct shunt_err *err)
+			 const struct shunt_image_frontend *frontend, struct shunt_err *err)
 {
-	struct shunt_frontend_key key = shunt_frontend_key(ip, port->port, port->proto);
+	struct shunt_frontend_key key =
+		shunt_frontend_key(&frontend->ip, frontend->port, port->proto);
 	struct shunt_fe *fe = shunt_frontends_get(&installer->frontends, &key);
 	char text[SHUNT_IP_STR_LEN];
 
@@ -35,7 +36,7 @@ static int want_frontend(struct shunt_installer *installer, const struct shunt_i
 		return shunt_err_set(err, -ENOMEM, "out of memory");
 	if (fe->mark == installer->mark && fe->want != port->id)
 		return shunt_err_set(err, -EEXIST, "address %s port %u is wanted by two services",
-				     shunt_ip_str(ip, text), port->port);
+				     shunt_ip_str(&frontend->ip, text), frontend->port);
 	fe->mark = installer->mark;
 	fe->want = port->id;
 	return 0;

@@ -134,6 +134,13 @@ struct shunt_model_service *shunt_model_find(const struct shunt_model *model,
 	return NULL;
 }
 
+uint16_t shunt_model_frontend_port(const struct shunt_model_service *service,
+				   const struct shunt_frontend_addr *frontend)
+{
+	return frontend->node_port ? frontend->node_port
+				   : service->ports[frontend->port_index].port;
+}
+
 static bool same_name(const struct shunt_model_service *a, const struct shunt_model_service *b)
 {
 	return !strcmp(a->namespace_, b->namespace_) && !strcmp(a->name, b->name);

@@ -53,6 +53,7 @@ struct shunt_port {
 struct shunt_frontend_addr {
 	struct shunt_ip ip;
 	uint16_t port_index; /* of shunt_model_service.ports */
+	uint16_t node_port;  /* host order; 0: clients address the port itself */
 };
 
 enum shunt_backend_state {
@@ -145,6 +146,10 @@ const struct shunt_condition *shunt_conditions_get(const struct shunt_conditions
 struct shunt_model_service *shunt_model_find(const struct shunt_model *model,
 					     const char *namespace_, const char *name,
 					     uint16_t port);
+
+/* Return: the port, in host order, that clients of @frontend address. */
+uint16_t shunt_model_frontend_port(const struct shunt_model_service *service,
+				   const struct shunt_frontend_addr *frontend);
 
 /* Return: the service of @model with the name and the first port of @service, or NULL. */
 struct shunt_model_service *shunt_model_find_like(const struct shunt_model *model,
