@@ -70,9 +70,12 @@ static void put_service(FILE *out, const struct shunt_model_service *service)
 	for (size_t i = 0; i < service->n_frontends; i++) {
 		const struct shunt_frontend_addr *frontend = &service->frontends[i];
 
-		fprintf(out, "  at %s\n",
-			endpoint_text(&frontend->ip, service->ports[frontend->port_index].port,
+		fprintf(out, "  at %s",
+			endpoint_text(&frontend->ip, shunt_model_frontend_port(service, frontend),
 				      text, sizeof(text)));
+		if (frontend->node_port)
+			fprintf(out, " for %u", service->ports[frontend->port_index].port);
+		fprintf(out, "\n");
 	}
 	for (size_t i = 0; i < service->n_variants; i++) {
 		const struct shunt_model_variant *variant = &service->variants[i];

@@ -83,6 +83,25 @@ Test(cli_explain, a_new_connection_is_explained_stage_by_stage)
 	scene_end(&scene);
 }
 
+Test(cli_explain, a_node_port_says_whose_port_it_is)
+{
+	struct scene scene;
+	struct shunt_tuple tuple;
+	const char *text;
+
+	scene_make(&scene, 100, 0, 3);
+	lab_frontend(&scene.service, "192.0.2.4");
+	scene.service.frontends[scene.service.model.n_frontends - 1].node_port = 30080;
+	lab_install_ok(&scene.lab, (struct lab_service *const[]){ &scene.service }, 1);
+	tuple = lab_tuple(1, 7);
+	cr_assert_eq(inet_pton(AF_INET, "192.0.2.4", &tuple.dst.word_be[3]), 1);
+	tuple.dport_be = htons(30080);
+	text = explain(&scene, &tuple, true);
+	cr_expect(strstr(text, "192.0.2.4:30080/TCP belongs to shop/shop as NodePort of 80, "),
+		  "%s", text);
+	scene_end(&scene);
+}
+
 Test(cli_explain, json_names_the_backend_that_the_choice_names)
 {
 	struct scene scene;

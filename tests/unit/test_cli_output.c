@@ -44,7 +44,11 @@ static const char status[] =
 	"\"health\":\"degraded\",\"services\":["
 	"{\"namespace\":\"shop\",\"name\":\"api\",\"owned\":false,\"affinity\":\"connection\","
 	"\"frontends\":[{\"address\":\"10.96.0.10\",\"port\":80,\"protocol\":\"TCP\"},"
-	"{\"address\":\"fd00::10\",\"port\":80,\"protocol\":\"TCP\"}],"
+	"{\"address\":\"fd00::10\",\"port\":80,\"protocol\":\"TCP\"},"
+	"{\"address\":\"192.0.2.4\",\"port\":30080,\"protocol\":\"TCP\",\"service_port\":80,"
+	"\"node_port\":true},"
+	"{\"address\":\"fd01::4\",\"port\":30080,\"protocol\":\"TCP\",\"service_port\":80,"
+	"\"node_port\":true}],"
 	"\"variants\":["
 	"{\"name\":\"blue\",\"weight\":95,\"share\":0.95,\"manifest_weight\":100,"
 	"\"measured_share\":0.9488,\"new_connections\":12340,\"group\":\"Resolved\","
@@ -126,6 +130,7 @@ Test(cli_output, status_of_one_service_shows_backends_override_and_conditions)
 	cr_assert_str_eq(json_string_value(json_object_get(lab.last_args, "service")), "shop/api");
 	cr_assert(strstr(out, "  frontends   10.96.0.10:80/TCP\n"
 			      "              [fd00::10]:80/TCP\n"
+			      "              *:30080/TCP  NodePort of 80, at 192.0.2.4, fd01::4\n"
 			      "              shared with the cluster's proxy\n"),
 		  "%s", out);
 	cr_assert(strstr(out, "override    weight by root, "), "%s", out);

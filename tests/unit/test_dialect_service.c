@@ -116,10 +116,10 @@ static const struct {
 	  "has spec.internalTrafficPolicy Local, which Shunt cannot do yet\n", HEAD },
 	{ "fields that do not apply are named",
 	  ASKED("apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: shop}\nspec:\n"
-		"  clusterIP: 10.96.0.1\n  ports: [{name: http, port: 80, nodePort: 30080}]\n"
+		"  clusterIP: 10.96.0.1\n  ports: [{name: http, port: 80}]\n"
 		"  trafficDistribution: PreferClose\n  newField: 1\n"),
 	  "PartiallyHonored=True/UnsupportedValue: these fields do not apply to the split: "
-	  "spec.ports[].nodePort, spec.trafficDistribution, spec.newField\n",
+	  "spec.trafficDistribution, spec.newField\n",
 	  NULL },
 	{ "a Service without a split is no model service", API("  clusterIP: 10.96.0.1\n"), "",
 	  "shop/api" },

@@ -79,7 +79,8 @@ Test(options, a_wrong_value_is_refused_by_name)
 		const char *name, *value;
 	} wrong[] = { { "entrypoint", "web" },		{ "entrypoint", "=10.0.0.1:80" },
 		      { "entrypoint", "web=10.0.0.1" }, { "frontend-cidr", "10.0.0.0/33" },
-		      { "frontend-cidr", "x" },		{ "default-drain", "soon" } };
+		      { "frontend-cidr", "x" },		{ "default-drain", "soon" },
+		      { "nodeport-addresses", "all" },	{ "nodeport-addresses", "" } };
 	struct shunt_dialect_options options;
 	char name[128] = "a", value[160];
 
@@ -99,16 +100,25 @@ Test(options, a_wrong_value_is_refused_by_name)
 	shunt_dialect_options_free(&options);
 }
 
-Test(options, the_nodes_own_addresses_are_found)
+Test(options, node_port_networks_come_in_one_list_or_in_several)
 {
 	struct shunt_dialect_options options;
-	bool has_loopback = false;
+	struct shunt_translate_opts opts;
+	struct shunt_err err = { 0 };
 
 	shunt_dialect_options_init(&options);
-	cr_assert_eq(shunt_dialect_options_add_node_addrs(&options), 0);
-	for (size_t i = 0; i < options.n_node_addrs; i++)
-		has_loopback |= options.node_addrs[i].family == SHUNT_V4 &&
-				options.node_addrs[i].addr.word_be[3] == htonl(0x7f000001);
-	cr_expect(has_loopback);
+	cr_expect_eq(shunt_dialect_options_set(&options, "nodeport-addresses",
+					       "192.0.2.0/24,2001:db8::/32", &err),
+		     1);
+	cr_expect_eq(shunt_dialect_options_set(&options, "nodeport-addresses", "10.0.0.1", &err),
+		     1);
+	shunt_dialect_options_get(&options, &opts);
+	cr_expect_eq(opts.n_node_port_cidrs, 3);
+	cr_expect_eq(opts.node_port_cidrs[1].net.family, SHUNT_V6);
+	cr_expect_eq(opts.node_port_cidrs[2].prefix_len, 32);
+	cr_expect_not(opts.no_node_ports);
+	cr_expect_eq(shunt_dialect_options_set(&options, "nodeport-addresses", "none", &err), 1);
+	shunt_dialect_options_get(&options, &opts);
+	cr_expect(opts.no_node_ports);
 	shunt_dialect_options_free(&options);
 }

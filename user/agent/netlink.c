@@ -120,7 +120,8 @@ static bool read_address(const struct ifaddrs *entry, struct shunt_ip *ret_ip)
 {
 	struct shunt_ip ip;
 
-	if (!entry->ifa_addr)
+	/* kube-proxy's IPVS mode keeps every Service's addresses there: not the node's. */
+	if (!entry->ifa_addr || !strcmp(entry->ifa_name, "kube-ipvs0"))
 		return false;
 	memset(&ip, 0, sizeof(ip));
 	if (entry->ifa_addr->sa_family == AF_INET) {

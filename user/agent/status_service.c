@@ -234,10 +234,12 @@ static json_t *frontends_json(const struct shunt_model_service *service)
 		const struct shunt_frontend_addr *f = &service->frontends[i];
 		const struct shunt_port *port = &service->ports[f->port_index];
 
-		json_array_append_new(array, json_pack("{s:s, s:i, s:s}", "address",
-						       shunt_ip_str(&f->ip, address), "port",
-						       (int)port->port, "protocol",
-						       proto_name(port->proto)));
+		json_array_append_new(array,
+				      json_pack("{s:s, s:i, s:s, s:i, s:b}", "address",
+						shunt_ip_str(&f->ip, address), "port",
+						(int)shunt_model_frontend_port(service, f),
+						"protocol", proto_name(port->proto), "service_port",
+						(int)port->port, "node_port", f->node_port != 0));
 	}
 	return array;
 }

@@ -232,17 +232,27 @@ static void end_line(const struct explain *e)
 	fputc('\n', e->cli->out);
 }
 
+/* " as NodePort of 80" where that is what was asked for. */
+static const char *node_port_of(const struct explain *e, const struct shunt_service_name *name,
+				char buf[40])
+{
+	buf[0] = '\0';
+	if (name->port_be != e->tuple.dport_be)
+		snprintf(buf, 40, " as NodePort of %u", ntohs(name->port_be));
+	return buf;
+}
+
 static void print_lookup(const struct explain *e)
 {
 	const struct shunt_service_name *name = service_name(e);
-	char dst[ENDPOINT_LEN];
+	char dst[ENDPOINT_LEN], port[40];
 
 	label(e, "frontend");
 	endpoint(dst, &e->tuple.dst, e->tuple.family, e->tuple.dport_be);
 	if (e->choice.service)
-		print_text(e->cli, PRINT_PLAIN, "%s/%s belongs to %s/%s, generation %u", dst,
+		print_text(e->cli, PRINT_PLAIN, "%s/%s belongs to %s/%s%s, generation %u", dst,
 			   e->tuple.proto == IPPROTO_TCP ? "TCP" : "UDP", name->namespace_,
-			   name->name, e->choice.generation);
+			   name->name, node_port_of(e, name, port), e->choice.generation);
 	else
 		print_text(e->cli, PRINT_PLAIN, "%s: %s", dst, shunt_reason_text(e->choice.reason));
 	end_line(e);

@@ -10,9 +10,50 @@
 
 /* The page of one service: `shunt status SERVICE`. */
 
+#define MAX_ADDRESSES 8 /* of a NodePort in one line; JSON has all */
+
 static void print_label(const struct cli *cli, const char *label)
 {
 	print_text(cli, PRINT_DIM, "  %-10s  ", label);
+}
+
+static bool is_node_port(const json_t *frontend)
+{
+	return json_is_true(json_object_get(frontend, "node_port"));
+}
+
+/* Is @frontend the same NodePort as @other, at whatever address? */
+static bool same_node_port(const json_t *frontend, const json_t *other)
+{
+	return is_node_port(other) && cli_int(frontend, "port") == cli_int(other, "port") &&
+	       !strcmp(cli_str(frontend, "protocol"), cli_str(other, "protocol"));
+}
+
+/*
+ * "*:30080/TCP  NodePort of 80, at 192.0.2.4, fd00::4": one line for all addresses. Printed for
+ * the first of them, that of index @at.
+ */
+static bool print_node_port(const struct cli *cli, const json_t *frontends, size_t at)
+{
+	const json_t *other, *frontend = json_array_get(frontends, at);
+	size_t i, n = 0;
+
+	json_array_foreach (frontends, i, other)
+		if (i < at && same_node_port(frontend, other))
+			return false;
+	print_label(cli, at ? "" : "frontends");
+	print_text(cli, PRINT_PLAIN, "*:%lld/%s  NodePort of %lld, at", cli_int(frontend, "port"),
+		   cli_str(frontend, "protocol"), cli_int(frontend, "service_port"));
+	json_array_foreach (frontends, i, other) {
+		if (!same_node_port(frontend, other))
+			continue;
+		if (n++ < MAX_ADDRESSES)
+			print_text(cli, PRINT_PLAIN, "%s %s", n > 1 ? "," : "",
+				   cli_str(other, "address"));
+	}
+	if (n > MAX_ADDRESSES)
+		print_text(cli, PRINT_PLAIN, " and %zu more", n - MAX_ADDRESSES);
+	return true;
 }
 
 static void print_frontends(const struct cli *cli, const json_t *service)
@@ -24,6 +65,11 @@ static void print_frontends(const struct cli *cli, const json_t *service)
 		const char *address = cli_str(frontend, "address");
 		bool is_v6 = strchr(address, ':') != NULL;
 
+		if (is_node_port(frontend)) {
+			if (print_node_port(cli, frontends, i))
+				fputc('\n', cli->out);
+			continue;
+		}
 		print_label(cli, i ? "" : "frontends");
 		print_text(cli, PRINT_PLAIN, "%s%s%s:%lld/%s", is_v6 ? "[" : "", address,
 			   is_v6 ? "]" : "", cli_int(frontend, "port"),

@@ -19,8 +19,12 @@ struct shunt_translate_opts {
 	const struct shunt_cidr
 		*frontend_cidrs; /* external and load-balancer addresses: only here */
 	size_t n_frontend_cidrs;
-	const struct shunt_ip *node_addrs; /* of this node: refused as endpoints */
+	const struct shunt_ip *node_addrs; /* of this node: refused as endpoints, and the
+					    * frontends of NodePorts */
 	size_t n_node_addrs;
+	const struct shunt_cidr *node_port_cidrs; /* NodePorts only here; none: anywhere */
+	size_t n_node_port_cidrs;
+	bool no_node_ports;
 	bool allow_node_endpoints;     /* also loopback and link-local */
 	bool allow_cross_namespace;    /* Istio and Traefik hosts of other namespaces */
 	bool require_reference_grants; /* also for routes whose parent is a Service */

@@ -7,13 +7,15 @@
 #include "base/cleanup.h"
 #include "dialect/resolve.h"
 
+/* @node_port: 0 for the port itself. Return: 0 or -ENOMEM. */
 static int add_frontend(struct shunt_model_service *service, const struct shunt_ip *ip,
-			uint16_t port_index)
+			uint16_t port_index, uint16_t node_port)
 {
 	struct shunt_frontend_addr *frontend;
 
 	for (size_t i = 0; i < service->n_frontends; i++)
 		if (service->frontends[i].port_index == port_index &&
+		    service->frontends[i].node_port == node_port &&
 		    shunt_ip_equal(&service->frontends[i].ip, ip))
 			return 0;
 	frontend = shunt_array_add(&service->frontends, &service->n_frontends, sizeof(*frontend));
@@ -21,21 +23,22 @@ static int add_frontend(struct shunt_model_service *service, const struct shunt_
 		return -ENOMEM;
 	frontend->ip = *ip;
 	frontend->port_index = port_index;
+	frontend->node_port = node_port;
 	return 0;
 }
 
 static int add_on_all_ports(struct shunt_model_service *service, const struct shunt_ip *ip)
 {
 	for (size_t i = 0; i < service->n_ports; i++)
-		if (add_frontend(service, ip, i) < 0)
+		if (add_frontend(service, ip, i, 0) < 0)
 			return -ENOMEM;
 	return 0;
 }
 
-static bool in_cidrs(const struct shunt_translate_opts *opts, const struct shunt_ip *ip)
+static bool in_cidrs(const struct shunt_cidr *cidrs, size_t n, const struct shunt_ip *ip)
 {
-	for (size_t i = 0; i < opts->n_frontend_cidrs; i++)
-		if (shunt_cidr_contains(&opts->frontend_cidrs[i], ip))
+	for (size_t i = 0; i < n; i++)
+		if (shunt_cidr_contains(&cidrs[i], ip))
 			return true;
 	return false;
 }
@@ -51,7 +54,7 @@ static const char *why_refused(const struct shunt_translate_opts *opts,
 	if (shunt_ip_is_loopback(ip) || shunt_ip_is_link_local(ip) || shunt_ip_is_unspecified(ip) ||
 	    shunt_ip_is_multicast(ip))
 		return "is no address that a Service can have";
-	if (!in_cidrs(opts, ip))
+	if (!in_cidrs(opts->frontend_cidrs, opts->n_frontend_cidrs, ip))
 		return "lies outside of every --frontend-cidr";
 	*ret_reason = "UnsupportedValue";
 	if (service->external_local)
@@ -59,6 +62,78 @@ static const char *why_refused(const struct shunt_translate_opts *opts,
 	if (service->source_ranges && address->load_balancer)
 		return "has spec.loadBalancerSourceRanges, which Shunt cannot do yet";
 	return NULL;
+}
+
+/* ---- NodePorts --------------------------------------------------------------------------- */
+
+/*
+ * Does a NodePort stand at this address of the node? IPv6 link-local ones need an interface
+ * to mean anything, which frontends do not have.
+ */
+static bool takes_node_ports(const struct shunt_translate_opts *opts, const struct shunt_ip *ip)
+{
+	if (shunt_ip_is_loopback(ip) || shunt_ip_is_unspecified(ip) || shunt_ip_is_multicast(ip) ||
+	    (ip->family == SHUNT_V6 && shunt_ip_is_link_local(ip)))
+		return false;
+	return !opts->n_node_port_cidrs ||
+	       in_cidrs(opts->node_port_cidrs, opts->n_node_port_cidrs, ip);
+}
+
+/* Families that the Service has: those of its cluster addresses; both if none are written. */
+static bool has_family(const struct shunt_world_service *service, uint8_t family)
+{
+	for (size_t i = 0; i < service->n_cluster_ips; i++)
+		if (service->cluster_ips[i].family == family)
+			return true;
+	return !service->n_cluster_ips;
+}
+
+static uint16_t node_port_of(const struct shunt_world_service *world_service,
+			     const struct shunt_port *port)
+{
+	for (size_t i = 0; i < world_service->n_ports; i++)
+		if (world_service->ports[i].port == port->port &&
+		    world_service->ports[i].proto == port->proto)
+			return world_service->ports[i].node_port;
+	return 0;
+}
+
+/* Port @p's NodePort on every address of the node that takes it. Return: 0 or -ENOMEM. */
+static int add_node_port(const struct shunt_translate_opts *opts,
+			 const struct shunt_world_service *world_service,
+			 struct shunt_model_service *service, size_t p, uint16_t node_port)
+{
+	for (size_t i = 0; i < opts->n_node_addrs; i++) {
+		const struct shunt_ip *ip = &opts->node_addrs[i];
+
+		if (has_family(world_service, ip->family) && takes_node_ports(opts, ip) &&
+		    add_frontend(service, ip, p, node_port) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int add_node_ports(const struct shunt_translate_opts *opts,
+			  const struct shunt_world_service *world_service,
+			  struct shunt_model_service *service, struct shunt_notes *refused)
+{
+	if (!world_service->has_node_ports || opts->no_node_ports)
+		return 0;
+	for (size_t p = 0; p < service->n_ports; p++) {
+		uint16_t node_port = node_port_of(world_service, &service->ports[p]);
+
+		if (!node_port)
+			continue;
+		if (world_service->external_local)
+			shunt_notes_add(refused, "UnsupportedValue", world_service->object, NULL,
+					"spec.externalTrafficPolicy",
+					"Local, which Shunt cannot do yet: NodePort %u stays with "
+					"the cluster's proxy",
+					node_port);
+		else if (add_node_port(opts, world_service, service, p, node_port) < 0)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 int shunt_resolve_frontends(const struct shunt_translate_opts *opts,
@@ -83,6 +158,8 @@ int shunt_resolve_frontends(const struct shunt_translate_opts *opts,
 		else if (add_on_all_ports(service, &address->ip) < 0)
 			return -ENOMEM;
 	}
+	if (add_node_ports(opts, world_service, service, &refused) < 0)
+		return -ENOMEM;
 	return shunt_notes_set(&refused, &service->conditions, "FrontendRefused", "True");
 }
 
@@ -92,7 +169,7 @@ int shunt_resolve_addrs(const struct shunt_request *request, struct shunt_model_
 		for (size_t p = 0; p < service->n_ports; p++)
 			if (service->ports[p].port == request->addrs[a].port &&
 			    service->ports[p].proto == request->proto &&
-			    add_frontend(service, &request->addrs[a].ip, p) < 0)
+			    add_frontend(service, &request->addrs[a].ip, p, 0) < 0)
 				return -ENOMEM;
 	return 0;
 }
@@ -103,7 +180,7 @@ struct claim {
 	struct shunt_ip ip;
 	uint16_t port;
 	uint8_t proto;
-	bool cluster_ip;
+	int rank;	/* the higher one stays */
 	size_t service; /* index in the model */
 	size_t frontend;
 };
@@ -125,7 +202,7 @@ static int compare_claims(const void *a, const void *b)
 	int r = compare_addresses(x, y);
 
 	if (!r)
-		r = y->cluster_ip - x->cluster_ip;
+		r = y->rank - x->rank;
 	return r ? r : (x->service > y->service) - (x->service < y->service);
 }
 
@@ -135,6 +212,15 @@ static bool is_cluster_ip(const struct shunt_world_service *service, const struc
 		if (shunt_ip_equal(&service->cluster_ips[i], ip))
 			return true;
 	return false;
+}
+
+/* A cluster address is the Service's own, an address is somebody's word, a NodePort a number. */
+static int claim_rank(const struct shunt_world_service *service,
+		      const struct shunt_frontend_addr *frontend)
+{
+	if (frontend->node_port)
+		return 0;
+	return is_cluster_ip(service, &frontend->ip) ? 2 : 1;
 }
 
 static int collect_claims(const struct shunt_world *world, const struct shunt_model *model,
@@ -152,9 +238,9 @@ static int collect_claims(const struct shunt_world *world, const struct shunt_mo
 			if (!claim)
 				return -ENOMEM;
 			claim->ip = frontend->ip;
-			claim->port = service->ports[frontend->port_index].port;
+			claim->port = shunt_model_frontend_port(service, frontend);
 			claim->proto = service->ports[frontend->port_index].proto;
-			claim->cluster_ip = is_cluster_ip(world_service, &frontend->ip);
+			claim->rank = claim_rank(world_service, frontend);
 			claim->service = s;
 			claim->frontend = f;
 		}

@@ -2,8 +2,7 @@
 #include "dialect/options.h"
 
 #include <errno.h>
-#include <ifaddrs.h>
-#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +23,7 @@ void shunt_dialect_options_free(struct shunt_dialect_options *options)
 		return;
 	free(options->entrypoints);
 	free(options->frontend_cidrs);
-	free(options->node_addrs);
+	free(options->node_port_cidrs);
 	shunt_dialect_options_init(options);
 }
 
@@ -93,19 +92,40 @@ static int add_entrypoint(struct shunt_dialect_options *options, const char *val
 	return 1;
 }
 
-static int add_cidr(struct shunt_dialect_options *options, const char *value, struct shunt_err *err)
+static int add_cidr(struct shunt_cidr **cidrs, size_t *n, const char *option, const char *value,
+		    struct shunt_err *err)
 {
 	struct shunt_cidr cidr, *slot;
 
 	if (shunt_cidr_parse(value, &cidr) < 0)
-		return shunt_err_set(err, -EINVAL,
-				     "--frontend-cidr %s: want ADDRESS/LENGTH or an address",
-				     value);
-	slot = shunt_array_add(&options->frontend_cidrs, &options->n_frontend_cidrs, sizeof(*slot));
+		return shunt_err_set(err, -EINVAL, "--%s %.100s: want ADDRESS/LENGTH or an address",
+				     option, value);
+	slot = shunt_array_add(cidrs, n, sizeof(*slot));
 	if (!slot)
 		return shunt_err_set(err, -ENOMEM, "out of memory");
 	*slot = cidr;
 	return 1;
+}
+
+/* "CIDR,CIDR" as kube-proxy's option of this name, or "none". */
+static int add_node_port_cidrs(struct shunt_dialect_options *options, const char *value,
+			       struct shunt_err *err)
+{
+	char text[SHUNT_IP_STR_LEN + 8];
+	int r = 1;
+
+	options->no_node_ports = !strcmp(value, "none");
+	while (!options->no_node_ports && r > 0) {
+		size_t len = strcspn(value, ",");
+
+		snprintf(text, sizeof(text), "%.*s", (int)len, value);
+		r = add_cidr(&options->node_port_cidrs, &options->n_node_port_cidrs,
+			     "nodeport-addresses", text, err);
+		if (!value[len])
+			break;
+		value += len + 1;
+	}
+	return r;
 }
 
 static int set_drain(struct shunt_dialect_options *options, const char *value,
@@ -132,44 +152,12 @@ int shunt_dialect_options_set(struct shunt_dialect_options *options, const char 
 	if (!strcmp(name, "entrypoint"))
 		return add_entrypoint(options, value, err);
 	if (!strcmp(name, "frontend-cidr"))
-		return add_cidr(options, value, err);
+		return add_cidr(&options->frontend_cidrs, &options->n_frontend_cidrs, name, value,
+				err);
+	if (!strcmp(name, "nodeport-addresses"))
+		return add_node_port_cidrs(options, value, err);
 	if (!strcmp(name, "default-drain"))
 		return set_drain(options, value, err);
-	return 0;
-}
-
-static void freeifaddrsp(struct ifaddrs **list)
-{
-	if (*list)
-		freeifaddrs(*list);
-}
-
-int shunt_dialect_options_add_node_addrs(struct shunt_dialect_options *options)
-{
-	CLEANUP(freeifaddrsp) struct ifaddrs *list = NULL;
-	struct shunt_ip ip, *slot;
-
-	if (getifaddrs(&list) < 0)
-		return -errno;
-	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
-		ip = (struct shunt_ip){ 0 };
-		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
-			ip.family = SHUNT_V4;
-			ip.addr.word_be[3] = ((const struct sockaddr_in *)(const void *)i->ifa_addr)
-						     ->sin_addr.s_addr;
-		} else if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET6) {
-			ip.family = SHUNT_V6;
-			memcpy(ip.addr.word_be,
-			       &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr,
-			       16);
-		} else {
-			continue;
-		}
-		slot = shunt_array_add(&options->node_addrs, &options->n_node_addrs, sizeof(*slot));
-		if (!slot)
-			return -ENOMEM;
-		*slot = ip;
-	}
 	return 0;
 }
 
@@ -181,8 +169,9 @@ void shunt_dialect_options_get(const struct shunt_dialect_options *options,
 		.n_entrypoints = options->n_entrypoints,
 		.frontend_cidrs = options->frontend_cidrs,
 		.n_frontend_cidrs = options->n_frontend_cidrs,
-		.node_addrs = options->node_addrs,
-		.n_node_addrs = options->n_node_addrs,
+		.node_port_cidrs = options->node_port_cidrs,
+		.n_node_port_cidrs = options->n_node_port_cidrs,
+		.no_node_ports = options->no_node_ports,
 		.allow_node_endpoints = options->allow_node_endpoints,
 		.allow_cross_namespace = options->allow_cross_namespace,
 		.require_reference_grants = options->require_reference_grants,

@@ -13,6 +13,9 @@
 	X("entrypoint", "NAME=ADDR:PORT", "address of a Traefik entry point; may be repeated")     \
 	X("frontend-cidr", "CIDR",                                                                 \
 	  "external and load-balancer addresses only inside of it; may be repeated")               \
+	X("nodeport-addresses", "CIDR[,CIDR...]|none",                                             \
+	  "NodePorts only at this node's addresses inside of these (default: at all but "          \
+	  "loopback); may be repeated")                                                            \
 	X("allow-node-endpoints", NULL,                                                            \
 	  "take loopback, link-local and node addresses as endpoints")                             \
 	X("allow-cross-namespace", NULL, "let a route name another namespace's hosts")             \
@@ -26,8 +29,9 @@ struct shunt_dialect_options {
 	size_t n_entrypoints;
 	struct shunt_cidr *frontend_cidrs;
 	size_t n_frontend_cidrs;
-	struct shunt_ip *node_addrs;
-	size_t n_node_addrs;
+	struct shunt_cidr *node_port_cidrs;
+	size_t n_node_port_cidrs;
+	bool no_node_ports;
 	bool allow_node_endpoints;
 	bool allow_cross_namespace;
 	bool require_reference_grants;
@@ -47,14 +51,7 @@ void shunt_dialect_options_free(struct shunt_dialect_options *options); /* conte
 int shunt_dialect_options_set(struct shunt_dialect_options *options, const char *name,
 			      const char *value, struct shunt_err *err);
 
-/**
- * shunt_dialect_options_add_node_addrs - learn the addresses of this node's interfaces
- *
- * Return: 0 or -errno.
- */
-int shunt_dialect_options_add_node_addrs(struct shunt_dialect_options *options);
-
-/* Fills @ret_opts, which borrows from @options. */
+/* Fills @ret_opts, which borrows from @options, but for the addresses of this node. */
 void shunt_dialect_options_get(const struct shunt_dialect_options *options,
 			       struct shunt_translate_opts *ret_opts);
 

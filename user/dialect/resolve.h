@@ -48,7 +48,7 @@ int shunt_resolve_addrs(const struct shunt_request *request, struct shunt_model_
 
 /*
  * Takes addresses that two services claim from the later one: cluster addresses stand before
- * others, then the order of the services decides. Return: 0 or -ENOMEM.
+ * others, NodePorts behind; then the order of the services decides. Return: 0 or -ENOMEM.
  */
 int shunt_resolve_conflicts(const struct shunt_world *world, struct shunt_model *model);
 

@@ -16,9 +16,10 @@
  * translation and looked up by name. Strings borrow from the objects.
  */
 struct shunt_world_port {
-	const char *name; /* "" if unnamed */
-	uint16_t port;	  /* host order */
-	uint8_t proto;	  /* IPPROTO_TCP, _UDP or _SCTP */
+	const char *name;   /* "" if unnamed */
+	uint16_t port;	    /* host order */
+	uint16_t node_port; /* of a Service that has them; 0: none */
+	uint8_t proto;	    /* IPPROTO_TCP, _UDP or _SCTP */
 };
 
 /* An address that a Service claims outside the cluster, and where it is written. */
@@ -36,6 +37,7 @@ struct shunt_world_service {
 	bool refused; /* the object is wrong; its report says why. Nothing below is filled */
 	bool headless;
 	bool external_name;
+	bool has_node_ports;   /* type NodePort or LoadBalancer */
 	bool session_affinity; /* sessionAffinity: ClientIP */
 	uint32_t session_timeout_s;
 	bool external_local;	      /* externalTrafficPolicy: Local */

@@ -69,7 +69,7 @@ static int check_target_port(const struct shunt_node *port)
 static int decode_port(struct shunt_world_service *service, const struct shunt_node *node)
 {
 	struct shunt_world_port *port;
-	struct shunt_node ignored;
+	int64_t node_port = 0; /* what an API server writes for none */
 	int r;
 
 	port = shunt_array_add(&service->ports, &service->n_ports, sizeof(*port));
@@ -78,11 +78,11 @@ static int decode_port(struct shunt_world_service *service, const struct shunt_n
 	r = shunt_world_decode_port(node, port);
 	if (r >= 0)
 		r = check_target_port(node);
+	if (r >= 0)
+		r = shunt_field_int(node, "nodePort", 0, 65535, &node_port);
 	if (r < 0)
 		return r;
-	if (shunt_field_any(node, "nodePort", &ignored) > 0 &&
-	    !strstr(service->left_out, "nodePort"))
-		leave_out(service, "spec.ports[].nodePort");
+	port->node_port = node_port;
 	for (size_t i = 0; i + 1 < service->n_ports; i++)
 		if (service->ports[i].port == port->port && service->ports[i].proto == port->proto)
 			return shunt_field_error(node, -EINVAL, "port",
@@ -277,6 +277,7 @@ static int decode_type(struct shunt_world_service *service, const struct shunt_n
 		r = shunt_field_error(spec, -EINVAL, "type", "\"%.40s\" is no type of a Service",
 				      type);
 	service->external_name = !strcmp(type, "ExternalName");
+	service->has_node_ports = !strcmp(type, "NodePort") || !strcmp(type, "LoadBalancer");
 	return r < 0 ? r : 0;
 }
 

@@ -13,8 +13,8 @@ def meta(name, namespace="default", **more):
 
 
 def service(name, addresses=(), ports=((80, 8080, "TCP"),), namespace="default", external=(),
-            load_balancer=(), affinity=None, annotations=None):
-    """addresses: cluster addresses; ports: (port, target port, protocol)."""
+            load_balancer=(), affinity=None, annotations=None, node_ports=None):
+    """addresses: cluster addresses; ports: (port, target port, protocol); node_ports: by port."""
     spec = {"ports": [{"name": f"p{port}-{proto.lower()}", "port": port, "targetPort": target,
                        "protocol": proto} for port, target, proto in ports],
             "selector": {"app": name}}
@@ -23,6 +23,11 @@ def service(name, addresses=(), ports=((80, 8080, "TCP"),), namespace="default",
         spec["clusterIPs"] = list(addresses)
     if external:
         spec["externalIPs"] = list(external)
+    if node_ports:
+        spec["type"] = "NodePort"
+        for port in spec["ports"]:
+            if port["port"] in node_ports:
+                port["nodePort"] = node_ports[port["port"]]
     if affinity:
         spec["sessionAffinity"] = "ClientIP"
         spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": affinity}}
