@@ -13,11 +13,9 @@
 
 #define IPV4_FRAG_MASK 0x3fff /* more-fragments flag and offset */
 
-/* A parsed packet. The pointers are good until a helper changes the packet. */
+/* A parsed packet: what the stages behind need of it, wherever its headers stand. */
 struct packet {
-	struct shunt_tuple tuple; /* as on the wire */
-	void *l3;
-	void *l4;		   /* at least the ports, and a whole TCP or UDP header, follow */
+	struct shunt_tuple tuple;  /* as on the wire */
 	__u32 ip_bytes;		   /* length of the IP packet, headers included */
 	struct shunt_tcp_view tcp; /* TCP only */
 };
@@ -39,21 +37,23 @@ static __always_inline int parse_is_syn(const struct packet *pkt)
 
 /**
  * parse_l4 - read the ports, and TCP's flags and numbers
+ * @l4:  the header
  * @end: of the linear packet
  *
  * Return: SHUNT_R_FORWARDED, or why the packet is not ours.
  */
-static __always_inline enum shunt_reason parse_l4(struct packet *pkt, void *end)
+static __always_inline enum shunt_reason parse_l4(const void *l4, const void *end,
+						  struct packet *pkt)
 {
-	const struct udphdr *udp = pkt->l4;
-	const struct tcphdr *tcp = pkt->l4;
+	const struct udphdr *udp = l4;
+	const struct tcphdr *tcp = l4;
 
 	if (pkt->tuple.proto == IPPROTO_TCP) {
-		if ((void *)(tcp + 1) > end)
+		if ((const void *)(tcp + 1) > end)
 			return SHUNT_R_TRUNCATED;
 		parse_tcp(tcp, pkt);
 	} else if (pkt->tuple.proto == IPPROTO_UDP) {
-		if ((void *)(udp + 1) > end)
+		if ((const void *)(udp + 1) > end)
 			return SHUNT_R_TRUNCATED;
 	} else {
 		return SHUNT_R_L4_PROTO;
@@ -63,11 +63,12 @@ static __always_inline enum shunt_reason parse_l4(struct packet *pkt, void *end)
 	return SHUNT_R_FORWARDED;
 }
 
-static __always_inline enum shunt_reason parse_ipv4(struct packet *pkt, void *end)
+static __always_inline enum shunt_reason parse_ipv4(const void *l3, const void *end,
+						    struct packet *pkt)
 {
-	const struct iphdr *ip = pkt->l3;
+	const struct iphdr *ip = l3;
 
-	if ((void *)(ip + 1) > end)
+	if ((const void *)(ip + 1) > end)
 		return SHUNT_R_TRUNCATED;
 	if (ip->ihl != 5)
 		return SHUNT_R_IPV4_OPTIONS;
@@ -79,15 +80,15 @@ static __always_inline enum shunt_reason parse_ipv4(struct packet *pkt, void *en
 	pkt->tuple.proto = ip->protocol;
 	pkt->tuple.family = SHUNT_V4;
 	pkt->ip_bytes = bpf_ntohs(ip->tot_len);
-	pkt->l4 = (void *)(ip + 1);
-	return parse_l4(pkt, end);
+	return parse_l4(ip + 1, end, pkt);
 }
 
-static __always_inline enum shunt_reason parse_ipv6(struct packet *pkt, void *end)
+static __always_inline enum shunt_reason parse_ipv6(const void *l3, const void *end,
+						    struct packet *pkt)
 {
-	const struct ipv6hdr *ip = pkt->l3;
+	const struct ipv6hdr *ip = l3;
 
-	if ((void *)(ip + 1) > end)
+	if ((const void *)(ip + 1) > end)
 		return SHUNT_R_TRUNCATED;
 	if (ip->nexthdr == IPPROTO_FRAGMENT)
 		return SHUNT_R_FRAGMENT;
@@ -97,8 +98,7 @@ static __always_inline enum shunt_reason parse_ipv6(struct packet *pkt, void *en
 	pkt->tuple.proto = ip->nexthdr;
 	pkt->tuple.family = SHUNT_V6;
 	pkt->ip_bytes = bpf_ntohs(ip->payload_len) + sizeof(*ip);
-	pkt->l4 = (void *)(ip + 1);
-	return parse_l4(pkt, end);
+	return parse_l4(ip + 1, end, pkt);
 }
 
 /* Which family a frame is of. Return: SHUNT_V4, SHUNT_V6, or SHUNT_N_FAMILIES: no IP. */
@@ -125,10 +125,11 @@ static __always_inline __u32 parse_family(hook_ctx *ctx)
 static __always_inline enum shunt_reason parse_linear(hook_ctx *ctx, __u32 family,
 						      struct packet *pkt)
 {
-	pkt->l3 = hook_data(ctx) + sizeof(struct ethhdr);
+	const void *l3 = hook_data(ctx) + sizeof(struct ethhdr);
+
 	if (family == SHUNT_V6)
-		return parse_ipv6(pkt, hook_end(ctx));
-	return parse_ipv4(pkt, hook_end(ctx));
+		return parse_ipv6(l3, hook_end(ctx), pkt);
+	return parse_ipv4(l3, hook_end(ctx), pkt);
 }
 
 /* As parse_linear(), but headers outside of the linear part are pulled in first. */

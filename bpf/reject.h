@@ -180,8 +180,7 @@ static __always_inline int reject_unreachable_v4(hook_ctx *ctx, const struct pac
 	__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
 	out.icmp.type = ICMP_DEST_UNREACH;
 	out.icmp.code = ICMP_PORT_UNREACH;
-	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
-	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+	__builtin_memcpy(&out.quoted_ip, from + 1, sizeof(out.quoted_ip) + sizeof(out.quoted));
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len - sizeof(out.ip), 0));
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
@@ -198,8 +197,7 @@ static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct pac
 	__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
 	out.icmp.type = ICMPV6_DEST_UNREACH;
 	out.icmp.code = ICMPV6_PORT_UNREACH;
-	__builtin_memcpy(&out.quoted_ip, pkt->l3, sizeof(out.quoted_ip));
-	__builtin_memcpy(out.quoted, pkt->l4, sizeof(out.quoted));
+	__builtin_memcpy(&out.quoted_ip, from + 1, sizeof(out.quoted_ip) + sizeof(out.quoted));
 	out.icmp.partial = csum_fold16(sum); /* what completing would write there */
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
@@ -233,24 +231,27 @@ static __always_inline int reject_may_answer(const struct packet *pkt, const str
  */
 static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 {
+	const __u32 l3_len = family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const struct ethhdr *from;
+	const struct tcphdr *tcp;
 	struct packet pkt = {};
-	struct ethhdr from;
-	__u32 headers;
+	__u32 payload;
 
 	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
 		return -1;
-	__builtin_memcpy(&from, pkt.l3 - sizeof(from), sizeof(from));
-	if (!reject_may_answer(&pkt, &from, family))
+	from = hook_data(ctx);
+	tcp = (const void *)(from + 1) + l3_len;
+	if ((const void *)tcp + REJECT_QUOTED > hook_end(ctx) ||
+	    !reject_may_answer(&pkt, from, family))
 		return -1;
 	if (pkt.tuple.proto == IPPROTO_UDP)
-		return family == SHUNT_V6 ? reject_unreachable_v6(ctx, &pkt, &from)
-					  : reject_unreachable_v4(ctx, &pkt, &from);
-	if (pkt.tcp.flags & SHUNT_TCP_RST)
+		return family == SHUNT_V6 ? reject_unreachable_v6(ctx, &pkt, from)
+					  : reject_unreachable_v4(ctx, &pkt, from);
+	if (pkt.tcp.flags & SHUNT_TCP_RST || (const void *)(tcp + 1) > hook_end(ctx))
 		return -1;
-	headers = (family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) +
-		  ((struct tcphdr *)pkt.l4)->doff * 4;
-	return family == SHUNT_V6 ? reject_rst_v6(ctx, &pkt, &from, pkt.ip_bytes - headers)
-				  : reject_rst_v4(ctx, &pkt, &from, pkt.ip_bytes - headers);
+	payload = pkt.ip_bytes - l3_len - tcp->doff * 4;
+	return family == SHUNT_V6 ? reject_rst_v6(ctx, &pkt, from, payload)
+				  : reject_rst_v4(ctx, &pkt, from, payload);
 }
 
 __attribute__((noinline)) int reject_v4(hook_ctx *ctx)

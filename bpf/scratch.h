@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_SCRATCH_H
+#define SHUNT_BPF_SCRATCH_H
+
+#include "lookup.h"
+#include "parse.h"
+
+/*
+ * What the slow path works on: too much for 512 bytes of stack, so it stands in a map of each
+ * object's own, one for each CPU. Not pinned and no part of the ABI.
+ *
+ * A program has it for itself as long as it runs: XDP and tc run with softirqs disabled on their
+ * CPU, and none of them runs within another.
+ */
+
+/* A flow that is being decided. */
+struct newflow {
+	struct target target;
+	__u64 hash; /* of the tuple, for the table */
+	__u64 ref;  /* the flow, once it is made */
+	__u32 is_syn;
+	__u32 ifindex;
+	__u32 now;
+	/* chosen on the way, for the record: */
+	__u32 rule;
+	__u32 split;
+	__u32 variant;
+	__u32 backend_index;
+	__u32 flags; /* enum shunt_flow_flags */
+	struct shunt_addr backend;
+	__be16 backend_port_be;
+	__u16 reserved[3];
+};
+
+struct scratch {
+	struct packet pkt;
+	struct newflow nf;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+/* This CPU's scratch; never NULL, which only the verifier does not know. */
+static __always_inline struct scratch *scratch_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&scratch, &zero);
+}
+
+#endif
