@@ -19,7 +19,8 @@
  * the real ABI; where they need an agent of the other one, they start the other build's
  * binary, which then is no test but does what SHUNT_CARRY_ROLE says.
  */
-#define N_FLOWS 1024
+#define N_FLOWS	  1024
+#define OTHER_ABI (SHUNT_ABI_VERSION + 1)
 
 static struct dp_lab lab;
 
@@ -326,14 +327,14 @@ Test(carry, everything_goes_to_the_next_abi_and_back)
 	fill(dp);
 	shunt_dp_close(dp);
 	run_other("check");
-	cr_expect_not(version_exists(1), "the old pins are gone");
-	cr_expect(version_exists(2));
+	cr_expect_not(version_exists(SHUNT_ABI_VERSION), "the old pins are gone");
+	cr_expect(version_exists(OTHER_ABI));
 	dp = dp_lab_open(&lab);
 	assert_all_there(dp);
 	wrong = check_counters(dp);
 	cr_expect_null(wrong, "%s", wrong);
-	cr_expect(version_exists(1));
-	cr_expect_not(version_exists(2));
+	cr_expect(version_exists(SHUNT_ABI_VERSION));
+	cr_expect_not(version_exists(OTHER_ABI));
 	shunt_dp_close(dp);
 }
 
@@ -458,7 +459,7 @@ Test(carry, an_agent_killed_at_any_moment_leaves_all_flows_and_no_hold)
 		}
 		dp = dp_lab_open(&lab);
 		assert_all_there(dp);
-		cr_assert_not(version_exists(2), "killed after %u us", delay_us);
+		cr_assert_not(version_exists(OTHER_ABI), "killed after %u us", delay_us);
 		cr_assert_neq(first_at("gate-a", 46), 0);
 		shunt_dp_close(dp);
 	}
@@ -481,11 +482,11 @@ Test(carry, a_copy_that_was_cut_short_is_begun_again)
 	settings = shunt_dp_maps(dp)->settings.base;
 	settings->abi_version = 0;
 	shunt_dp_close(dp);
-	dp_lab_run("mv %s/v1 %s/v1", lab.bpffs, bpffs);
+	dp_lab_run("mv %s/v%d %s/v%d", lab.bpffs, SHUNT_ABI_VERSION, bpffs, SHUNT_ABI_VERSION);
 
 	strcpy(lab.bpffs, bpffs);
 	dp = dp_lab_open(&lab);
-	cr_expect_not(version_exists(2));
+	cr_expect_not(version_exists(OTHER_ABI));
 	cr_expect_eq(SHUNT_DP_AT(shunt_dp_maps(dp)->flows, struct shunt_flow, 5)->life, 0);
 	cr_expect_eq(
 		SHUNT_DP_AT(shunt_dp_maps(dp)->backend_active, struct shunt_active, 5)->connections,
@@ -499,19 +500,20 @@ Test(carry, maps_without_a_readable_layout_are_left_alone)
 	struct shunt_dp *dp = NULL;
 	struct shunt_settings settings;
 	struct shunt_err err;
-	char path[160];
+	char path[160], named[32];
 	uint32_t key = 0;
 	int fd;
 
 	run_other("open");
-	sprintf(path, "%s/v2/shunt_layout", lab.bpffs);
+	sprintf(named, "v%d/shunt_layout", OTHER_ABI);
+	sprintf(path, "%s/%s", lab.bpffs, named);
 	fd = bpf_obj_get(path);
 	broken->size = 100;
 	cr_assert_eq(bpf_map_update_elem(fd, &key, broken, BPF_ANY), 0);
 	close(fd);
 	cr_expect_lt(shunt_dp_open(&lab.opts, &dp, &err), 0);
-	cr_expect_not_null(strstr(err.text, "v2/shunt_layout"), "%s", err.text);
-	sprintf(path, "%s/v2/shunt_settings", lab.bpffs);
+	cr_expect_not_null(strstr(err.text, named), "%s", err.text);
+	sprintf(path, "%s/v%d/shunt_settings", lab.bpffs, OTHER_ABI);
 	fd = bpf_obj_get(path);
 	cr_assert_eq(bpf_map_lookup_elem(fd, &key, &settings), 0);
 	cr_expect_eq(settings.flags & SHUNT_S_HOLD, 0, "no hold on what cannot be carried");

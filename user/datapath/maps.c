@@ -100,6 +100,12 @@ static int reuse_pinned(struct bpf_map *map, const char *dir, struct shunt_err *
 	return r < 0 ? shunt_err_set(err, r, "cannot use %s: %s", path, strerror(-r)) : 1;
 }
 
+/* A map of the ABI: pinned, one for all programs. Others are an object's own: globals, scratch. */
+static bool is_shared(const struct bpf_map *map)
+{
+	return !strncmp(bpf_map__name(map), "shunt_", 6);
+}
+
 int shunt_maps_reuse(struct bpf_object *obj, const char *dir, struct shunt_err *err)
 {
 	struct bpf_map *map;
@@ -107,7 +113,7 @@ int shunt_maps_reuse(struct bpf_object *obj, const char *dir, struct shunt_err *
 
 	bpf_object__for_each_map(map, obj)
 	{
-		if (bpf_map__is_internal(map))
+		if (!is_shared(map))
 			continue;
 		r = reuse_pinned(map, dir, err);
 		if (r < 0)
@@ -156,7 +162,7 @@ static int size_maps(struct shunt_dp *dp, struct bpf_object *obj,
 	bpf_object__for_each_program(prog, obj) bpf_program__set_autoload(prog, false);
 	bpf_object__for_each_map(map, obj)
 	{
-		if (bpf_map__is_internal(map))
+		if (!is_shared(map))
 			continue;
 		r = reuse_pinned(map, dp->dir, err);
 		if (r < 0)
@@ -181,8 +187,7 @@ static int pin_maps(struct bpf_object *obj, const char *dir, struct shunt_err *e
 		{
 			const char *name = bpf_map__name(map);
 
-			if (bpf_map__is_internal(map) ||
-			    settings != !strcmp(name, "shunt_settings"))
+			if (!is_shared(map) || settings != !strcmp(name, "shunt_settings"))
 				continue;
 			shunt_pins_path(path, dir, name);
 			if (bpf_obj_pin(bpf_map__fd(map), path) < 0 && errno != EEXIST)
