@@ -2,51 +2,9 @@
 #ifndef SHUNT_BPF_CONNTRACK_H
 #define SHUNT_BPF_CONNTRACK_H
 
-#include "maps.h"
+#include "affinity.h"
+#include "flowmem.h"
 #include "parse.h"
-
-/* Where shunt/flowtab.h finds its memory: the maps. The handle says nothing more. */
-typedef __u32 shunt_ft_t;
-#define FT ((shunt_ft_t)0)
-
-/*
- * clang passes garbage for an argument that it knows nobody reads; the verifier wants a
- * scalar in it all the same, where the function is verified by itself.
- */
-#define FT_USE(t) asm volatile("" : : "r"(t))
-
-static __always_inline const struct shunt_settings *shunt_ft_settings(shunt_ft_t t)
-{
-	__u32 zero = t;
-
-	return bpf_map_lookup_elem(&shunt_settings, &zero);
-}
-
-static __always_inline struct shunt_flow_set *shunt_ft_set(shunt_ft_t t, __u32 index)
-{
-	FT_USE(t);
-	return bpf_map_lookup_elem(&shunt_flow_sets, &index);
-}
-
-static __always_inline struct shunt_flow *shunt_ft_flow(shunt_ft_t t, __u32 index)
-{
-	FT_USE(t);
-	return bpf_map_lookup_elem(&shunt_flows, &index);
-}
-
-static __always_inline struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t t, __u32 index)
-{
-	FT_USE(t);
-	return bpf_map_lookup_elem(&shunt_reply_sets, &index);
-}
-
-static __always_inline struct shunt_active *shunt_ft_active(shunt_ft_t t, __u32 backend)
-{
-	FT_USE(t);
-	return bpf_map_lookup_elem(&shunt_backend_active, &backend);
-}
-
-#include "shunt/flowtab.h"
 
 /*
  * What a translation needs of a flow, copied out while the record was known to be its own.
@@ -119,12 +77,16 @@ static __always_inline enum shunt_reason conntrack_track(const struct shunt_sett
 		SHUNT_WRITE_ONCE(flow->seen_jiffies, now);
 	}
 	if (pkt->tuple.proto == IPPROTO_UDP) {
-		if (from_backend && state == SHUNT_F_UDP_NEW)
-			shunt_ft_promote(FT, ref, SHUNT_F_UDP);
+		if (from_backend && state == SHUNT_F_UDP_NEW &&
+		    shunt_ft_promote(FT, ref, SHUNT_F_UDP))
+			affinity_remember(ref);
 	} else if (state != SHUNT_F_ESTABLISHED ||
 		   pkt->tcp.flags & (SHUNT_TCP_FIN | SHUNT_TCP_RST)) {
-		shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack,
-				   pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0));
+		__u32 flags = pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0);
+
+		if (shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack, flags) ==
+		    SHUNT_FT_PROMOTED)
+			affinity_remember(ref);
 	}
 	return SHUNT_R_FORWARDED;
 }

@@ -253,8 +253,8 @@ SHUNT_ARRAY(shunt_reply_sets, struct shunt_reply_set, 256);
  *
  * Key:    struct shunt_session_key
  * Value:  struct shunt_session
- * Writer: bpf/affinity.h, new flows only
- * Reader: bpf/affinity.h, agent
+ * Writer: bpf/affinity.h, when a flow has proved itself
+ * Reader: bpf/affinity.h, for new flows; agent
  * Miss:   a new client: the choice decides
  * Size:   --max-sessions; the least recently used client is forgotten first
  */

@@ -87,15 +87,13 @@ newflow_choose(struct scratch *s, const struct shunt_service_slot *service, __u6
 static __always_inline enum shunt_reason
 newflow_split(struct scratch *s, const struct shunt_service_slot *service, __u64 seed)
 {
-	const int has_session = service->affinity == SHUNT_AFFINITY_SESSION;
-	enum shunt_reason reason;
 	__u64 kept = 0;
 
 	s->nf.rule = service->rule_first;
 	s->nf.split = lookup_split(&s->nf.target, s->nf.rule);
 	if (!s->nf.split)
 		return SHUNT_R_BAD_CONFIG;
-	if (has_session)
+	if (service->affinity == SHUNT_AFFINITY_SESSION)
 		kept = affinity_find(&s->pkt.tuple, s->nf.target.service, s->nf.target.slot,
 				     s->nf.now);
 	if (kept) {
@@ -103,11 +101,7 @@ newflow_split(struct scratch *s, const struct shunt_service_slot *service, __u64
 		s->nf.backend_index = kept;
 		return SHUNT_R_FORWARDED;
 	}
-	reason = newflow_choose(s, service, seed);
-	if (has_session && reason == SHUNT_R_FORWARDED)
-		affinity_store(&s->pkt.tuple, s->nf.target.service, s->nf.target.slot,
-			       (__u64)s->nf.variant << 32 | s->nf.backend_index, s->nf.now);
-	return reason;
+	return newflow_choose(s, service, seed);
 }
 
 /* The chosen backend's address into s->nf. */

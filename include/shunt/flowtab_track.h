@@ -28,6 +28,13 @@ SHUNT_OUTLINE int shunt_ft_promote(shunt_ft_t t, __u64 ref, __u32 state)
 	return 1;
 }
 
+/* What a packet did to the state of its flow. */
+enum shunt_ft_tracked {
+	SHUNT_FT_SAME,
+	SHUNT_FT_CHANGED,
+	SHUNT_FT_PROMOTED, /* the client has proved its address: it is established */
+};
+
 /**
  * shunt_ft_track_tcp - move a flow's TCP state on by one packet
  * @ref:      as the lookup gave it
@@ -38,7 +45,7 @@ SHUNT_OUTLINE int shunt_ft_promote(shunt_ft_t t, __u64 ref, __u32 state)
  * half-open. A RST from either side, or the second FIN, closes. A SYN-ACK with another number
  * begins anew: a SYN cookie made later, or a connection on the ports of one that died silently.
  *
- * Return: 1 if the state changed.
+ * Return: enum shunt_ft_tracked.
  */
 SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 ack, __u32 flags)
 {
@@ -59,7 +66,9 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 	}
 	if (state == SHUNT_F_SYN_ACK && !from_backend && flags & SHUNT_TCP_ACK &&
 	    !(flags & SHUNT_TCP_SYN) && ack - (flow->backend_isn + 1) < SHUNT_FT_FIRST_ACK)
-		return shunt_ft_promote(t, ref, fin ? mine : SHUNT_F_ESTABLISHED);
+		return shunt_ft_promote(t, ref, fin ? mine : SHUNT_F_ESTABLISHED)
+			       ? SHUNT_FT_PROMOTED
+			       : SHUNT_FT_SAME;
 	if (fin && state == SHUNT_F_ESTABLISHED) {
 		if (shunt_ft_end(t, flow, life, mine))
 			return 1;

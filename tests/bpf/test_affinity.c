@@ -25,6 +25,15 @@ static uint32_t backend_of(struct lab *lab, uint32_t client, uint16_t port)
 	return result.reason == SHUNT_R_FORWARDED ? lab_backend_of(lab, &result.packet.dst) : 0;
 }
 
+/* The same, once the connection stands. */
+static uint32_t connected_to(struct lab *lab, uint32_t client, uint16_t port)
+{
+	struct lab_packet packet = lab_from_client(lab, client, port, 1);
+
+	packet = lab_connect(lab, &packet);
+	return lab_backend_of(lab, &packet.dst);
+}
+
 static struct shunt_session_key session_key(const struct lab *lab, uint32_t client)
 {
 	return (struct shunt_session_key){
@@ -138,12 +147,12 @@ LAB_EACH(affinity, a_session_outlives_a_change_of_weights, 0)
 	lab_scene(lab, 2, 2);
 	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 	for (uint32_t client = 1; client < 40; client++)
-		backends[client] = backend_of(lab, client, 1);
+		backends[client] = connected_to(lab, client, 1);
 	lab_weights(lab, 1, all_to_second, 2);
 	for (uint32_t client = 1; client < 40; client++)
-		CHECK_EQ(backend_of(lab, client, 2), backends[client]);
+		CHECK_EQ(connected_to(lab, client, 2), backends[client]);
 	for (uint32_t client = 40; client < 80; client++)
-		CHECK(backend_of(lab, client, 1) >= 3);
+		CHECK(connected_to(lab, client, 1) >= 3);
 }
 
 LAB_EACH(affinity, a_session_ends_after_its_timeout_and_each_connection_renews_it, 0)
@@ -154,15 +163,15 @@ LAB_EACH(affinity, a_session_ends_after_its_timeout_and_each_connection_renews_i
 	lab_scene(lab, 2, 1);
 	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 	lab_weights(lab, 1, all_to_first, 2);
-	CHECK_EQ(backend_of(lab, 1, 1), 1);
+	CHECK_EQ(connected_to(lab, 1, 1), 1);
 	lab_weights(lab, 1, all_to_second, 2);
 
 	session_age(lab, 1, LAB_LONG - 5000);
-	CHECK_EQ(backend_of(lab, 1, 2), 1);
+	CHECK_EQ(connected_to(lab, 1, 2), 1);
 	session_age(lab, 1, LAB_LONG - 5000); /* the last connection renewed it */
-	CHECK_EQ(backend_of(lab, 1, 3), 1);
+	CHECK_EQ(connected_to(lab, 1, 3), 1);
 	session_age(lab, 1, LAB_LONG);
-	CHECK_EQ(backend_of(lab, 1, 4), 2);
+	CHECK_EQ(connected_to(lab, 1, 4), 2);
 	CHECK_EQ(session_of(lab, 1).backend, 2);
 }
 
@@ -175,10 +184,10 @@ LAB_EACH(affinity, a_session_that_was_just_renewed_by_another_cpu_holds, 0)
 	lab_scene(lab, 2, 1);
 	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 	lab_weights(lab, 1, all_to_first, 2);
-	CHECK_EQ(backend_of(lab, 1, 1), 1);
+	CHECK_EQ(connected_to(lab, 1, 1), 1);
 	lab_weights(lab, 1, all_to_second, 2);
 	session_age(lab, 1, (uint32_t)-1000);
-	CHECK_EQ(backend_of(lab, 1, 2), 1);
+	CHECK_EQ(connected_to(lab, 1, 2), 1);
 }
 
 LAB_EACH(affinity, a_session_with_a_drained_variant_ends_at_the_deadline, 0)
@@ -190,17 +199,17 @@ LAB_EACH(affinity, a_session_with_a_drained_variant_ends_at_the_deadline, 0)
 	lab_scene(lab, 2, 1);
 	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 	lab_weights(lab, 1, all_to_first, 2);
-	CHECK_EQ(backend_of(lab, 1, 1), 1);
+	CHECK_EQ(connected_to(lab, 1, 1), 1);
 	lab_weights(lab, 1, all_to_second, 2);
 
 	variant->drain_jiffies = lab_jiffies(lab) + 10000;
 	variant->flags = SHUNT_VAR_DRAINED;
-	CHECK_EQ(backend_of(lab, 1, 2), 1);
+	CHECK_EQ(connected_to(lab, 1, 2), 1);
 	variant->drain_jiffies = lab_jiffies(lab);
-	CHECK_EQ(backend_of(lab, 1, 3), 2);
+	CHECK_EQ(connected_to(lab, 1, 3), 2);
 	variant->flags = 0; /* the new session holds on */
 	lab_weights(lab, 1, all_to_first, 2);
-	CHECK_EQ(backend_of(lab, 1, 4), 2);
+	CHECK_EQ(connected_to(lab, 1, 4), 2);
 }
 
 static void terminating(struct lab *lab)
@@ -243,11 +252,11 @@ LAB_EACH(affinity, a_session_sends_no_new_connection_to_what_must_not_get_one, 0
 		lab_scene(lab, 2, 1);
 		affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 		lab_weights(lab, 1, all_to_first, 2);
-		CHECK_EQ(backend_of(lab, 1, 1), 1);
+		CHECK_EQ(connected_to(lab, 1, 1), 1);
 		lab_weights(lab, 1, all_to_second, 2);
-		CHECK_EQ(backend_of(lab, 1, 2), 1);
+		CHECK_EQ(connected_to(lab, 1, 2), 1);
 		changes[i](lab);
-		CHECK_EQ(backend_of(lab, 1, 3), 2);
+		CHECK_EQ(connected_to(lab, 1, 3), 2);
 	}
 }
 
@@ -262,25 +271,86 @@ LAB_EACH(affinity, a_client_whose_session_is_lost_gets_the_same_backend_again, 0
 	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 	for (uint32_t client = 1; client < 20; client++) {
 		key = session_key(lab, client);
-		backend = backend_of(lab, client, 1);
+		backend = connected_to(lab, client, 1);
 		for (uint16_t port = 2; port < 5; port++) {
 			cr_assert_eq(bpf_map_delete_elem(lab->maps.sessions_fd, &key), 0);
-			CHECK_EQ(backend_of(lab, client, port), backend);
+			CHECK_EQ(connected_to(lab, client, port), backend);
 		}
 	}
 }
 
-LAB_EACH(affinity, a_rejected_client_is_not_remembered, 0)
+static bool has_session(const struct lab *lab, uint32_t client)
 {
-	struct shunt_session_key key;
+	struct shunt_session_key key = session_key(lab, client);
 	struct shunt_session session;
 
+	return !bpf_map_lookup_elem(lab->maps.sessions_fd, &key, &session);
+}
+
+/* Or spoofed SYNs would push everybody's sessions out of the map. */
+LAB_EACH(affinity, a_client_is_remembered_when_it_has_proved_its_address, 0)
+{
+	struct lab_packet packet = lab_from_client(lab, 1, 4000, 1), answer, ack;
+	uint32_t backend;
+
+	lab_scene(lab, 2, 4);
+	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
+	answer = lab_ingress(lab, &packet).packet;
+	backend = lab_backend_of(lab, &answer.dst);
+	CHECK(!has_session(lab, 1));
+	for (uint16_t port = 1; port < 20; port++) /* at once: the choice is the client's */
+		CHECK_EQ(backend_of(lab, 1, port), backend);
+	CHECK(!has_session(lab, 1));
+
+	packet = lab_from_client(lab, 1, 5000, 1);
+	answer = lab_ingress(lab, &packet).packet;
+	answer = lab_answer(&answer);
+	lab_egress(lab, &answer);
+	if (k->proto == IPPROTO_TCP) {
+		CHECK(!has_session(lab, 1));
+		ack = lab_flags(packet, TH_ACK_, 1001, 4000); /* guessed */
+		lab_ingress(lab, &ack);
+		CHECK(!has_session(lab, 1));
+		ack = lab_flags(packet, TH_ACK_, 1001, 5001);
+		lab_ingress(lab, &ack);
+	}
+	CHECK_EQ(session_of(lab, 1).backend, backend);
+	CHECK_EQ(session_of(lab, 1).variant, (backend + 3) / 4);
+}
+
+LAB_EACH(affinity, a_first_packet_alone_renews_no_session, 0)
+{
+	uint32_t seen;
+
+	(void)k;
+	lab_scene(lab, 2, 1);
+	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
+	connected_to(lab, 1, 1);
+	session_age(lab, 1, 5000);
+	seen = session_of(lab, 1).seen_jiffies;
+	backend_of(lab, 1, 2);
+	CHECK_EQ(session_of(lab, 1).seen_jiffies, seen);
+	connected_to(lab, 1, 3);
+	CHECK((int32_t)(session_of(lab, 1).seen_jiffies - seen) >= 5000);
+}
+
+LAB_EACH(affinity, only_a_service_with_sessions_remembers_its_clients, 0)
+{
+	(void)k;
+	lab_scene(lab, 2, 1);
+	connected_to(lab, 1, 1);
+	affinity(lab, SHUNT_AFFINITY_HASH, 32, 128);
+	connected_to(lab, 1, 2);
+	CHECK(!has_session(lab, 1));
+}
+
+LAB_EACH(affinity, a_rejected_client_is_not_remembered, 0)
+{
 	lab_scene(lab, 1, 1);
 	affinity(lab, SHUNT_AFFINITY_SESSION, 32, 128);
 	lab_split(lab, 1)->variant[0].ring_size[k->family] = 0;
 	CHECK_EQ(backend_of(lab, 1, 1), 0);
-	key = session_key(lab, 1);
-	CHECK(bpf_map_lookup_elem(lab->maps.sessions_fd, &key, &session) < 0);
+	CHECK(!has_session(lab, 1));
 }
 
 LAB_EACH(affinity, sessions_belong_to_one_service, 0)
@@ -295,9 +365,9 @@ LAB_EACH(affinity, sessions_belong_to_one_service, 0)
 	lab_ring(lab, 2, 0, 2, 1, 1);
 	lab_backend(lab, 2, 2);
 	lab_slot(lab, 2, 0)->affinity = SHUNT_AFFINITY_SESSION;
-	CHECK_EQ(backend_of(lab, 1, 1), 1);
+	CHECK_EQ(connected_to(lab, 1, 1), 1);
 	packet = lab_from_client(lab, 1, 2, 2);
-	packet = lab_ingress(lab, &packet).packet;
+	packet = lab_connect(lab, &packet);
 	CHECK_EQ(lab_backend_of(lab, &packet.dst), 2);
 	CHECK_EQ(session_of(lab, 1).backend, 1);
 }
