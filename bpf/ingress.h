@@ -19,14 +19,34 @@
 /* What the fast path says to the slow one: nothing is decided, a new flow may begin. */
 #define INGRESS_NEW 0xff
 
+/*
+ * A SYN to a flow that a RST has ended, or seemed to: does it begin a new one? For a second,
+ * while a flow that lives on may show it, the SYN goes where the flow went: a forged pair of RST
+ * and SYN must not lead a connection astray. Not to a backend that may get nothing new.
+ */
+static __always_inline int ingress_reset_is_over(const struct shunt_settings *settings,
+						 const struct shunt_flow *flow)
+{
+	__u32 index = flow->backend, idle = (__u32)bpf_jiffies64() - flow->seen_jiffies;
+	const struct shunt_backend *backend = bpf_map_lookup_elem(&shunt_backends, &index);
+
+	if (backend && backend->flags)
+		return 1;
+	/* A second: the times in the flows are one grain stale, a quarter of it. */
+	return (__s32)idle >= (__s32)(4 * settings->seen_grain_jiffies);
+}
+
 /* Must the entry go before this packet is looked at? A closed or idle one, asked anew. */
-static __always_inline int ingress_is_stale(const struct shunt_flow *flow, __u32 state,
+static __always_inline int ingress_is_stale(const struct shunt_settings *settings,
+					    const struct shunt_flow *flow, __u32 state,
 					    const struct packet *pkt)
 {
 	if (pkt->tuple.proto == IPPROTO_TCP) {
 		if (!parse_is_syn(pkt))
 			return 0;
 		if (state == SHUNT_F_CLOSED)
+			return 1;
+		if (shunt_ft_is_reset(state) && ingress_reset_is_over(settings, flow))
 			return 1;
 	}
 	return shunt_ft_is_expired(FT, flow, state, bpf_jiffies64());
@@ -44,7 +64,7 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 {
 	int reason;
 
-	if (ingress_is_stale(flow, SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref)), pkt)) {
+	if (ingress_is_stale(settings, flow, SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref)), pkt)) {
 		shunt_ft_remove(FT, ref);
 		return INGRESS_NEW;
 	}

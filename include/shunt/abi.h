@@ -58,8 +58,8 @@ enum shunt_settings_flags {
 enum shunt_timeout {
 	SHUNT_T_HALF_OPEN,   /* TCP, the client has not acknowledged the backend's SYN-ACK */
 	SHUNT_T_ESTABLISHED, /* TCP */
-	SHUNT_T_CLOSING,     /* TCP, one side has sent FIN */
-	SHUNT_T_CLOSED,	     /* TCP, both FINs or a RST: lingers for late retransmissions */
+	SHUNT_T_CLOSING,     /* TCP, one side has sent FIN or RST */
+	SHUNT_T_CLOSED,	     /* TCP, both have sent FIN: lingers for late retransmissions */
 	SHUNT_T_UDP_NEW,     /* UDP, no answer seen yet */
 	SHUNT_T_UDP,	     /* UDP, answered */
 	SHUNT_N_TIMEOUTS
@@ -275,9 +275,15 @@ enum shunt_flow_state {
 	SHUNT_F_ESTABLISHED, /* TCP: the client acknowledged the backend's sequence */
 	SHUNT_F_FIN_CLIENT,  /* TCP: the client sent FIN */
 	SHUNT_F_FIN_BACKEND, /* TCP: the backend sent FIN */
-	SHUNT_F_CLOSED,	     /* TCP: both sent FIN, or one sent RST; no longer counted */
+	SHUNT_F_CLOSED,	     /* TCP: both sent FIN, or one RST while half-open; not counted */
 	SHUNT_F_UDP_NEW,     /* UDP: not answered yet */
 	SHUNT_F_UDP,	     /* UDP: answered */
+	/*
+	 * TCP, established once: a RST was seen, maybe a forged one. Not counted; a packet of the
+	 * side that the RST was sent to shows that it lives on.
+	 */
+	SHUNT_F_RESET_BY_CLIENT,
+	SHUNT_F_RESET_BY_BACKEND,
 	SHUNT_N_FLOW_STATES
 };
 

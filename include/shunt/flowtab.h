@@ -20,7 +20,8 @@
  *    by a locked store of life (generation + 1, state).
  *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
  *    earlier tenant of the record fails on the generation. Who moves a record out of a
- *    counted state gives the count back, hence exactly once: shunt_ft_end().
+ *    counted state gives the count back, hence exactly once: shunt_ft_end(). The way back into
+ *    one counts first, and takes that back if somebody else was faster: shunt_ft_reopen().
  *  - A reader copies what it needs and looks at life again: another generation, or FREE, means
  *    that the record is being reused, and is a miss. This relies on loads not being reordered
  *    with loads, as on x86-64. On arm64 the two loads of life do not order those in between (BPF
@@ -78,10 +79,16 @@ static SHUNT_INLINE int shunt_ft_is_half_open(__u32 state)
 	return state == SHUNT_F_SYN || state == SHUNT_F_SYN_ACK || state == SHUNT_F_UDP_NEW;
 }
 
+/* Has one side sent a RST, which may have been forged? */
+static SHUNT_INLINE int shunt_ft_is_reset(__u32 state)
+{
+	return state == SHUNT_F_RESET_BY_CLIENT || state == SHUNT_F_RESET_BY_BACKEND;
+}
+
 /* Does a flow in @state count as an active connection of its backend? */
 static SHUNT_INLINE int shunt_ft_is_counted(__u32 state)
 {
-	return state != SHUNT_F_FREE && state != SHUNT_F_CLOSED;
+	return state != SHUNT_F_FREE && state != SHUNT_F_CLOSED && !shunt_ft_is_reset(state);
 }
 
 static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32 state)
@@ -102,6 +109,8 @@ static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32
 		return established;
 	case SHUNT_F_FIN_CLIENT:
 	case SHUNT_F_FIN_BACKEND:
+	case SHUNT_F_RESET_BY_CLIENT:
+	case SHUNT_F_RESET_BY_BACKEND:
 		return closing;
 	case SHUNT_F_CLOSED:
 		return closed;
@@ -145,6 +154,29 @@ static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u3
 			shunt_fetch_add(&active->connections, -1);
 	}
 	return 1;
+}
+
+/**
+ * shunt_ft_reopen - change a flow's state from one that does not count to one that does
+ * @life: as read before; the change fails if it differs now
+ *
+ * The count goes up before anybody can see the new state and give it back.
+ *
+ * Return: 1 if this call made the change.
+ */
+static SHUNT_INLINE int shunt_ft_reopen(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
+					__u32 state)
+{
+	__u32 backend = flow->backend;
+	struct shunt_active *active = backend ? shunt_ft_active(t, backend) : NULL;
+
+	if (active)
+		shunt_fetch_add(&active->connections, 1);
+	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) == life)
+		return 1;
+	if (active)
+		shunt_fetch_add(&active->connections, -1);
+	return 0;
 }
 
 /*

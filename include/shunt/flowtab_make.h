@@ -7,8 +7,15 @@
  * published. The writers' half of shunt/flowtab.h, which includes it.
  */
 
-/* Removes flow @index if it is closed or idle, or, with @half_open, half-open. 1: removed. */
-SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, int half_open)
+/* Whose flows make room, besides those that are closed or expired. */
+enum shunt_ft_room {
+	SHUNT_FT_ROOM_DEAD,
+	SHUNT_FT_ROOM_RESET,
+	SHUNT_FT_ROOM_HALF_OPEN,
+};
+
+/* Removes flow @index if it may make room. Return: 1 if removed. */
+SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, __u32 room)
 {
 	const struct shunt_flow *flow = shunt_ft_flow(t, index);
 	__u32 life, state;
@@ -20,7 +27,8 @@ SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, int h
 	if (state == SHUNT_F_FREE)
 		return 0;
 	if (state != SHUNT_F_CLOSED && !shunt_ft_is_expired(t, flow, state, now) &&
-	    !(half_open && shunt_ft_is_half_open(state)))
+	    !(room == SHUNT_FT_ROOM_HALF_OPEN && shunt_ft_is_half_open(state)) &&
+	    !(room == SHUNT_FT_ROOM_RESET && shunt_ft_is_reset(state)))
 		return 0;
 	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
 }
@@ -64,15 +72,15 @@ SHUNT_OUTLINE __u32 shunt_ft_survey(shunt_ft_t t, __u32 set_index)
 }
 
 /*
- * Frees a way of a full set: of a closed or expired flow. It costs a look at each, but only
+ * Frees a way of a full set, as @room says. It costs a look at each, but only
  * here. Unrolled, as all loops here: without CAP_PERFMON the verifier also follows them past
  * their end. Return: the way, or SHUNT_FT_NO_WAY.
  */
-SHUNT_OUTLINE __u32 shunt_ft_reclaim(shunt_ft_t t, __u32 base, __u32 now)
+SHUNT_OUTLINE __u32 shunt_ft_reclaim(shunt_ft_t t, __u32 base, __u32 now, __u32 room)
 {
 #pragma GCC unroll 16
 	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
-		if (shunt_ft_make_room(t, base + w, now, 0))
+		if (shunt_ft_make_room(t, base + w, now, room))
 			return w;
 	return SHUNT_FT_NO_WAY;
 }
@@ -91,8 +99,8 @@ SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 
  * @now:  jiffies
  *
  * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, one of
- * them makes room, so a flood of SYNs only displaces its like. In a full set closed, expired
- * and half-open flows make room, in this order; established ones never do.
+ * them makes room, so a flood of SYNs only displaces its like. In a full set closed and
+ * expired, reset, and half-open flows make room, in this order; established ones never do.
  *
  * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
  */
@@ -106,13 +114,15 @@ SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 	if (free_ways)
 		way = shunt_ft_pick(free_ways, 0);
 	else
-		way = shunt_ft_reclaim(t, base, now);
+		way = shunt_ft_reclaim(t, base, now, SHUNT_FT_ROOM_DEAD);
+	if (way == SHUNT_FT_NO_WAY)
+		way = shunt_ft_reclaim(t, base, now, SHUNT_FT_ROOM_RESET);
 	if (half_open &&
 	    (way == SHUNT_FT_NO_WAY || shunt_ft_popcount(half_open) >= SHUNT_HALF_OPEN_WAYS)) {
 		__u32 turn = (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1);
 		__u32 victim = shunt_ft_pick(half_open, turn);
 
-		if (shunt_ft_make_room(t, base + victim, now, 1))
+		if (shunt_ft_make_room(t, base + victim, now, SHUNT_FT_ROOM_HALF_OPEN))
 			way = victim;
 	}
 	if (way != SHUNT_FT_NO_WAY && shunt_ft_take(t, set_index, way, tag))

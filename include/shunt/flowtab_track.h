@@ -35,6 +35,35 @@ enum shunt_ft_tracked {
 	SHUNT_FT_PROMOTED, /* the client has proved its address: it is established */
 };
 
+/*
+ * A packet of a flow that a RST has ended, or seemed to: the number of a RST is not checked,
+ * that would cost a store per packet. A forged one is ignored by who gets it (RFC 5961), whose
+ * next packet, a challenge or an acknowledgement of data, opens the flow again. After a true one
+ * only packets that crossed it come from there; each is answered with one more RST.
+ */
+static SHUNT_INLINE int shunt_ft_track_reset(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
+					     __u32 seq, __u32 flags)
+{
+	int from_backend = !!(flags & SHUNT_TCP_FROM_BACKEND);
+	int was_told = (SHUNT_LIFE_STATE(life) == SHUNT_F_RESET_BY_CLIENT) == from_backend;
+	__u32 state = SHUNT_F_ESTABLISHED;
+
+	if (flags & SHUNT_TCP_RST)
+		return SHUNT_FT_SAME;
+	if (flags & SHUNT_TCP_SYN) {
+		/* A new connection on the same ports begins when the backend takes it. */
+		if (!from_backend || !(flags & SHUNT_TCP_ACK) || seq == flow->backend_isn)
+			return SHUNT_FT_SAME;
+		SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+		state = SHUNT_F_SYN_ACK;
+	} else if (!was_told) {
+		return SHUNT_FT_SAME;
+	} else if (flags & SHUNT_TCP_FIN) {
+		state = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
+	}
+	return shunt_ft_reopen(t, flow, life, state) ? SHUNT_FT_CHANGED : SHUNT_FT_SAME;
+}
+
 /**
  * shunt_ft_track_tcp - move a flow's TCP state on by one packet
  * @ref:      as the lookup gave it
@@ -42,7 +71,8 @@ enum shunt_ft_tracked {
  * @flags:    enum shunt_tcp_flags, with the direction
  *
  * Established by the client's acknowledgement of the backend's SYN-ACK, so spoofed SYNs stay
- * half-open. A RST from either side, or the second FIN, closes. A SYN-ACK with another number
+ * half-open. The second FIN closes, a RST from either side only while half-open: see
+ * shunt_ft_track_reset(). A SYN-ACK with another number
  * begins anew: a SYN cookie made later, or a connection on the ports of one that died silently.
  *
  * Return: enum shunt_ft_tracked.
@@ -53,12 +83,16 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 	int from_backend = flags & SHUNT_TCP_FROM_BACKEND, fin = flags & SHUNT_TCP_FIN;
 	__u32 mine = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
 	__u32 theirs = from_backend ? SHUNT_F_FIN_CLIENT : SHUNT_F_FIN_BACKEND;
+	__u32 reset = from_backend ? SHUNT_F_RESET_BY_BACKEND : SHUNT_F_RESET_BY_CLIENT;
 	struct shunt_flow *flow = shunt_ft_flow(t, SHUNT_FT_INDEX(ref));
 
 	if (!flow || state == SHUNT_F_CLOSED)
 		return 0;
+	if (shunt_ft_is_reset(state))
+		return shunt_ft_track_reset(t, flow, life, seq, flags);
 	if (flags & SHUNT_TCP_RST)
-		return shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
+		return shunt_ft_end(t, flow, life,
+				    shunt_ft_is_half_open(state) ? SHUNT_F_CLOSED : reset);
 	if (state != SHUNT_F_ESTABLISHED && from_backend && flags & SHUNT_TCP_SYN &&
 	    flags & SHUNT_TCP_ACK && (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
 		SHUNT_WRITE_ONCE(flow->backend_isn, seq);

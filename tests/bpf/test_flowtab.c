@@ -89,8 +89,8 @@ static void one_exchange(struct hammer *h)
 	for (uint32_t n = next(h, 3); n; n--) {
 		struct lab_packet answer = lab_answer(&packet);
 
-		answer =
-			lab_flags(answer, n == 1 ? TH_SYN_ | TH_ACK_ : random_flags(h), 5000, 1001);
+		answer = lab_flags(answer, n == 1 ? TH_SYN_ | TH_ACK_ : random_flags(h),
+				   5000 - next(h, 2), 1001);
 		h->restored += pass(h, lab_egress_fd(lab), LAB_TC, &answer);
 	}
 }
@@ -333,6 +333,32 @@ Test(flowtab, a_claim_is_given_back_although_a_late_promotion_took_its_half_open
 		shunt_ft_unclaim(&lab.maps, index, hash);
 		cr_expect_eq(lab_flows_in_use(&lab), 0);
 	}
+	lab_close(&lab);
+}
+
+Test(flowtab, who_reopens_a_flow_too_late_counts_nothing)
+{
+	static const uint32_t now[] = { 0x500 | SHUNT_F_CLOSED, 0x500 | SHUNT_F_ESTABLISHED,
+					0x500 | SHUNT_F_FREE, 0x600 | SHUNT_F_RESET_BY_CLIENT };
+	uint64_t found = SHUNT_FT_REF(5u, 0x500 | SHUNT_F_RESET_BY_CLIENT);
+	uint32_t flags = SHUNT_TCP_ACK | SHUNT_TCP_FROM_BACKEND;
+	struct lab lab;
+	struct shunt_flow *flow;
+
+	lab_open(&lab, SETS);
+	lab_reset(&lab, &(struct lab_kind){ "resets", SHUNT_V4, IPPROTO_TCP, LAB_TC });
+	flow = shunt_ft_flow(&lab.maps, 5);
+	flow->backend = 1;
+	for (size_t i = 0; i < ARRAY_LEN(now); i++) {
+		flow->life = now[i]; /* since we looked it up */
+		cr_expect_not(shunt_ft_track_tcp(&lab.maps, found, 1, 1, flags));
+		cr_expect_eq(flow->life, now[i]);
+		cr_expect_eq(lab_active(&lab, 1), 0);
+	}
+	flow->life = SHUNT_FT_LIFE(found);
+	cr_expect(shunt_ft_track_tcp(&lab.maps, found, 1, 1, flags));
+	cr_expect_eq(flow->life, 0x500 | SHUNT_F_ESTABLISHED);
+	cr_expect_eq(lab_active(&lab, 1), 1);
 	lab_close(&lab);
 }
 

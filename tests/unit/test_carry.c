@@ -533,6 +533,12 @@ Test(carry, of_two_states_the_further_one_counts)
 	cr_expect_eq(shunt_carry_further(SHUNT_F_FIN_BACKEND, SHUNT_F_FIN_CLIENT), SHUNT_F_CLOSED);
 	cr_expect_eq(shunt_carry_further(SHUNT_F_CLOSED, SHUNT_F_ESTABLISHED), SHUNT_F_CLOSED);
 	cr_expect_eq(shunt_carry_further(SHUNT_F_UDP, SHUNT_F_UDP_NEW), SHUNT_F_UDP);
+	cr_expect_eq(shunt_carry_further(SHUNT_F_RESET_BY_CLIENT, SHUNT_F_FIN_BACKEND),
+		     SHUNT_F_RESET_BY_CLIENT);
+	cr_expect_eq(shunt_carry_further(SHUNT_F_ESTABLISHED, SHUNT_F_RESET_BY_BACKEND), 0);
+	cr_expect_eq(shunt_carry_further(SHUNT_F_RESET_BY_CLIENT, SHUNT_F_RESET_BY_BACKEND), 0);
+	cr_expect_eq(shunt_carry_further(SHUNT_F_CLOSED, SHUNT_F_RESET_BY_BACKEND), SHUNT_F_CLOSED);
+	cr_expect_eq(shunt_carry_further(SHUNT_F_RESET_BY_BACKEND, SHUNT_F_CLOSED), 0);
 	cr_expect_eq(shunt_carry_further(SHUNT_F_FREE, SHUNT_F_ESTABLISHED), 0);
 	cr_expect_eq(shunt_carry_further(SHUNT_F_CLOSED, SHUNT_F_FREE), 0);
 }

@@ -74,6 +74,7 @@ Test(drain, what_is_open_at_the_deadline_is_counted)
 	put_flow(dp, 3, SHUNT_F_ESTABLISHED);
 	put_flow(dp, 20, SHUNT_F_UDP);
 	put_flow(dp, 40, SHUNT_F_CLOSED);
+	put_flow(dp, 41, SHUNT_F_RESET_BY_CLIENT);
 	shunt_dp_close(dp);
 	cr_assert_eq(shunt_dp_drain(lab.bpffs, 300, &left, &err), 0, "%s", err.text);
 	cr_assert_eq(left, 2);

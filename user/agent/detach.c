@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "datapath/flowmem.h"
 #include "datapath/read.h"
 #include "shunt/compat.h"
 
@@ -12,7 +13,7 @@ static struct shunt_settings *settings_of(const struct agent *agent)
 	return SHUNT_DP_AT(shunt_dp_maps(agent->dp)->settings, struct shunt_settings, 0);
 }
 
-/* Entries that still carry a connection: closed ones only linger. */
+/* Entries that still carry a connection: closed and reset ones only linger. */
 static uint64_t count_flows(const struct agent *agent)
 {
 	uint64_t states[SHUNT_N_FLOW_STATES], sum = 0;
@@ -20,7 +21,7 @@ static uint64_t count_flows(const struct agent *agent)
 	if (shunt_read_flow_states(shunt_dp_maps(agent->dp), states) < 0)
 		return 0;
 	for (unsigned i = SHUNT_F_FREE + 1; i < SHUNT_N_FLOW_STATES; i++)
-		if (i != SHUNT_F_CLOSED)
+		if (shunt_ft_is_counted(i))
 			sum += states[i];
 	return sum;
 }

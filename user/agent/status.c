@@ -156,8 +156,17 @@ static json_t *reasons_json(const struct shunt_stats *stats)
 static json_t *flows_json(const struct shunt_stats *stats)
 {
 	static const char *const names[SHUNT_N_FLOW_STATES] = {
-		"FREE",	       "SYN",	 "SYN_ACK", "ESTABLISHED", "FIN_CLIENT",
-		"FIN_BACKEND", "CLOSED", "UDP_NEW", "UDP",
+		[SHUNT_F_FREE] = "FREE",
+		[SHUNT_F_SYN] = "SYN",
+		[SHUNT_F_SYN_ACK] = "SYN_ACK",
+		[SHUNT_F_ESTABLISHED] = "ESTABLISHED",
+		[SHUNT_F_FIN_CLIENT] = "FIN_CLIENT",
+		[SHUNT_F_FIN_BACKEND] = "FIN_BACKEND",
+		[SHUNT_F_CLOSED] = "CLOSED",
+		[SHUNT_F_UDP_NEW] = "UDP_NEW",
+		[SHUNT_F_UDP] = "UDP",
+		[SHUNT_F_RESET_BY_CLIENT] = "RESET_BY_CLIENT",
+		[SHUNT_F_RESET_BY_BACKEND] = "RESET_BY_BACKEND",
 	};
 	json_t *states = json_object();
 	uint64_t used = 0;

@@ -227,6 +227,12 @@ void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 	}
 }
 
+/* States are numbered in the order of a life, but for a reset: before the end, it may be undone. */
+static uint32_t place_in_life(uint32_t state)
+{
+	return shunt_ft_is_reset(state) ? 2 * SHUNT_F_CLOSED - 1 : 2 * state;
+}
+
 uint32_t shunt_carry_further(uint32_t theirs, uint32_t ours)
 {
 	if (theirs == SHUNT_F_FREE || ours == SHUNT_F_FREE || theirs == ours)
@@ -235,7 +241,7 @@ uint32_t shunt_carry_further(uint32_t theirs, uint32_t ours)
 	if ((theirs == SHUNT_F_FIN_CLIENT && ours == SHUNT_F_FIN_BACKEND) ||
 	    (theirs == SHUNT_F_FIN_BACKEND && ours == SHUNT_F_FIN_CLIENT))
 		return SHUNT_F_CLOSED;
-	return theirs > ours ? theirs : 0; /* states are numbered in the order of a life */
+	return place_in_life(theirs) > place_in_life(ours) ? theirs : 0;
 }
 
 /* @theirs is a copy in our layout; our record is in use by the programs. */

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "datapath/flowmem.h"
 #include "datapath/internal.h"
 #include "datapath/read.h"
 #include "datapath/sweep.h"
@@ -31,7 +32,7 @@ uint64_t shunt_dp_live_flows(const struct shunt_dp_maps *maps)
 	if (shunt_read_flow_states(maps, states) < 0)
 		return 0;
 	for (int i = SHUNT_F_SYN; i < SHUNT_N_FLOW_STATES; i++) {
-		if (i != SHUNT_F_CLOSED)
+		if (shunt_ft_is_counted(i))
 			live += states[i];
 	}
 	return live;

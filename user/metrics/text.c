@@ -178,6 +178,8 @@ static const char *flow_state_name(unsigned state)
 		[SHUNT_F_CLOSED] = "closed",
 		[SHUNT_F_UDP_NEW] = "udp_new",
 		[SHUNT_F_UDP] = "udp",
+		[SHUNT_F_RESET_BY_CLIENT] = "reset_by_client",
+		[SHUNT_F_RESET_BY_BACKEND] = "reset_by_backend",
 	};
 
 	return names[state];
