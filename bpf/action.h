@@ -65,6 +65,19 @@ static __always_inline enum shunt_action action_of(enum shunt_reason reason)
 	}
 }
 
+/*
+ * Answers a packet that is to be rejected. It counts for its variant also when this CPU may not
+ * answer any more.
+ */
+static __always_inline int action_reject(hook_ctx *ctx, enum shunt_reason reason, __u32 variant)
+{
+	int r = parse_family(ctx) == SHUNT_V6 ? reject_v6(ctx) : reject_v4(ctx);
+
+	action_count_reject(variant);
+	action_count(r == REJECT_LIMITED ? SHUNT_R_ANSWER_LIMIT : reason);
+	return r ? HOOK_DROP : hook_bounce(ctx);
+}
+
 /**
  * action_finish - count the reason and give the hook's verdict
  * @variant: whose share a reject belongs to, or 0
@@ -73,19 +86,13 @@ static __always_inline enum shunt_action action_of(enum shunt_reason reason)
  */
 static __always_inline int action_finish(hook_ctx *ctx, enum shunt_reason reason, __u32 variant)
 {
+	enum shunt_action action = action_of(reason);
+
+	if (action == SHUNT_A_REJECT)
+		return action_reject(ctx, reason, variant);
 	action_count(reason);
-	switch (action_of(reason)) {
-	case SHUNT_A_REJECT:
-		action_count_reject(variant);
-		if (parse_family(ctx) == SHUNT_V6 ? reject_v6(ctx) : reject_v4(ctx))
-			return HOOK_DROP;
-		return hook_bounce(ctx);
-	case SHUNT_A_DROP:
-		return HOOK_DROP;
-	default:
-		/* Translated or not, the packet goes on through the stack. */
-		return HOOK_PASS;
-	}
+	/* Translated or not, what is not dropped goes on through the stack. */
+	return action == SHUNT_A_DROP ? HOOK_DROP : HOOK_PASS;
 }
 
 #endif

@@ -216,6 +216,17 @@ SHUNT_PERCPU_ARRAY(shunt_variant_counters, struct shunt_counters, 2048);
 SHUNT_PERCPU_ARRAY(shunt_reasons, struct shunt_reason_count, SHUNT_R_MAX);
 
 /*
+ * shunt_answer_limits - how far ahead of its rate of answers is this CPU?
+ *
+ * Key:    enum shunt_answer
+ * Value:  struct shunt_answer_limit, per CPU
+ * Writer: bpf/reject.h, per packet that is rejected, where there is a limit
+ * Reader: bpf/reject.h
+ * Size:   as many as there are kinds of answers
+ */
+SHUNT_PERCPU_ARRAY(shunt_answer_limits, struct shunt_answer_limit, SHUNT_N_ANSWERS);
+
+/*
  * shunt_flow_sets - tags of the flow table: one line tells if and where a flow is
  *
  * Key:    table hash of the client's tuple & shunt_settings.flow_set_mask

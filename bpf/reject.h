@@ -4,6 +4,7 @@
 
 #include "csum.h"
 #include "hook.h"
+#include "lookup.h"
 #include "parse.h"
 
 /*
@@ -18,6 +19,9 @@
 
 #define REJECT_TTL    64
 #define REJECT_QUOTED 8 /* bytes behind the quoted IP header: the ports and more */
+
+/* What reject_v4() and reject_v6() return for one answer too many; 1 and -1: cannot be made. */
+#define REJECT_LIMITED 2
 
 /* linux/icmp.h needs a C library for the target. Both families' errors begin alike. */
 #define ICMP_DEST_UNREACH   3
@@ -221,13 +225,44 @@ static __always_inline int reject_may_answer(const struct packet *pkt, const str
 }
 
 /**
+ * reject_admit - may this CPU give one more answer of a kind now?
+ * @kind: enum shunt_answer
+ *
+ * So that spoofed packets are not reflected at their own rate; RFC 4443, 2.4 (f) asks for it.
+ * The generic cell rate algorithm in one word: each answer puts off the time when all are
+ * paid for, which may be at most the burst ahead.
+ *
+ * Return: 1 if so; then the answer is accounted for.
+ */
+__attribute__((noinline)) int reject_admit(__u32 kind)
+{
+	struct shunt_answer_limit *limit = bpf_map_lookup_elem(&shunt_answer_limits, &kind);
+	const struct shunt_settings *settings = lookup_settings();
+	__u64 now = bpf_jiffies64() << SHUNT_ANSWER_SHIFT, due;
+	__u32 cost;
+
+	if (!settings || !limit)
+		return 1;
+	cost = SHUNT_PICK(kind == SHUNT_ANSWER_RST, settings->answer_cost[SHUNT_ANSWER_ICMP],
+			  settings->answer_cost[SHUNT_ANSWER_RST]);
+	if (!cost)
+		return 1;
+	due = (limit->due > now ? limit->due : now) + cost;
+	if (due > now + ((__u64)settings->answer_burst_jiffies << SHUNT_ANSWER_SHIFT))
+		return 0;
+	limit->due = due;
+	return 1;
+}
+
+/**
  * reject_packet - answer a packet with RST or ICMP unreachable
  * @family: a constant
  *
  * Parses again, in a frame of its own: 512 bytes of stack do not hold all. A RST is never
  * answered, nor what did not come from one host to one.
  *
- * Return: 0: the frame is the answer now; otherwise it could not be made.
+ * Return: 0: the frame is the answer now; REJECT_LIMITED: it would be one too many; otherwise
+ * it could not be made.
  */
 static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 {
@@ -244,11 +279,14 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 	if ((const void *)tcp + REJECT_QUOTED > hook_end(ctx) ||
 	    !reject_may_answer(&pkt, from, family))
 		return -1;
+	if (pkt.tuple.proto == IPPROTO_TCP &&
+	    (pkt.tcp.flags & SHUNT_TCP_RST || (const void *)(tcp + 1) > hook_end(ctx)))
+		return -1;
+	if (!reject_admit(pkt.tuple.proto == IPPROTO_UDP ? SHUNT_ANSWER_ICMP : SHUNT_ANSWER_RST))
+		return REJECT_LIMITED;
 	if (pkt.tuple.proto == IPPROTO_UDP)
 		return family == SHUNT_V6 ? reject_unreachable_v6(ctx, &pkt, from)
 					  : reject_unreachable_v4(ctx, &pkt, from);
-	if (pkt.tcp.flags & SHUNT_TCP_RST || (const void *)(tcp + 1) > hook_end(ctx))
-		return -1;
 	payload = pkt.ip_bytes - l3_len - tcp->doff * 4;
 	return family == SHUNT_V6 ? reject_rst_v6(ctx, &pkt, from, payload)
 				  : reject_rst_v4(ctx, &pkt, from, payload);

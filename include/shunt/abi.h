@@ -65,6 +65,13 @@ enum shunt_timeout {
 	SHUNT_N_TIMEOUTS
 };
 
+/* How a packet is rejected; index of shunt_settings.answer_cost. */
+enum shunt_answer {
+	SHUNT_ANSWER_ICMP, /* port unreachable */
+	SHUNT_ANSWER_RST,
+	SHUNT_N_ANSWERS
+};
+
 struct shunt_settings {
 	__u32 abi_version;
 	__u32 epoch;		  /* switched by one store; its low bit selects the slots */
@@ -78,8 +85,18 @@ struct shunt_settings {
 	__u16 nat_port_first; /* host order; source ports for colliding flows */
 	__u16 nat_port_count;
 	__u32 generation; /* changes that packets have seen so far, single stores too */
+	__u32 answer_cost[SHUNT_N_ANSWERS]; /* jiffies << SHUNT_ANSWER_SHIFT; 0: no limit */
+	__u32 answer_burst_jiffies;	    /* what a CPU may have answered ahead of its rate */
+	__u32 reserved;
 };
-_Static_assert(sizeof(struct shunt_settings) == 80, "settings are 80 bytes");
+_Static_assert(sizeof(struct shunt_settings) == 96, "settings are 96 bytes");
+
+/* Per CPU: when the answers given so far are paid for, in jiffies64 << SHUNT_ANSWER_SHIFT. */
+#define SHUNT_ANSWER_SHIFT 20
+
+struct shunt_answer_limit {
+	__u64 due;
+};
 
 /* ---- what clients address ------------------------------------------------------- */
 
@@ -236,7 +253,7 @@ struct shunt_counters {
 	__u64 bytes_in;	   /* of IP packets, headers included */
 	__u64 packets_out; /* backend to client */
 	__u64 bytes_out;
-	__u64 rejects; /* new flows answered with RST or ICMP, and flows reset */
+	__u64 rejects; /* new flows refused, with RST or ICMP unless limited, and flows reset */
 };
 
 /* Per CPU, by verdict reason. */

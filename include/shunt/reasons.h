@@ -44,7 +44,9 @@
 	X(ICMP_RESTORED, RESTORE, "ICMP error of the backend's side, translated to its client")    \
 	X(ICMP_UNKNOWN, PASS, "ICMP error that is not about a known flow")                         \
 	X(ICMP_QUOTE, PASS, "ICMP error that quotes no plain TCP or UDP header")                   \
-	X(ICMP_REDIRECT, DROP, "ICMP redirect about a translated flow")
+	X(ICMP_REDIRECT, DROP, "ICMP redirect about a translated flow")                            \
+	X(ANSWER_LIMIT, DROP,                                                                      \
+	  "would be rejected, but this CPU has answered enough: --icmp-rate, --rst-rate")
 
 enum shunt_action {
 	SHUNT_A_PASS,

@@ -167,6 +167,8 @@ void lab_reset(struct lab *lab, const struct lab_kind *kind)
 	percpu_zero(lab->maps.backend_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.variant_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.reasons_fd, sizeof(uint64_t), SHUNT_R_MAX);
+	percpu_zero(map_fd(lab->tc->obj, "shunt_answer_limits"), sizeof(struct shunt_answer_limit),
+		    SHUNT_N_ANSWERS);
 	settings_reset(lab);
 	lab->kind = kind;
 	lab->gate = lab->gates[0];

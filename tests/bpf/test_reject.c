@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab.h"
 
+#include <sched.h>
+
 TestSuite(reject, .timeout = 60);
 
 #define TTL_OF_REJECTS 64
@@ -248,5 +250,71 @@ LAB_EACH(reject, a_lying_length_is_refused_or_dropped, 0)
 		got = lab_ingress_frame(lab, &sent);
 		CHECK_REASON(got.reason, SHUNT_R_NO_BACKEND);
 		CHECK(got.verdict == LAB_BOUNCE || got.verdict == LAB_DROP);
+	}
+}
+
+/* One answer in @answer_jiffies, and @burst at once. The limit is each CPU's own: stay on one. */
+static void limit_to(struct lab *lab, uint32_t answer_jiffies, uint32_t burst)
+{
+	cpu_set_t first;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	cr_assert_eq(sched_setaffinity(0, sizeof(first), &first), 0);
+	lab_settings(lab)->answer_cost[lab->kind->proto == IPPROTO_TCP] = answer_jiffies
+									  << SHUNT_ANSWER_SHIFT;
+	lab_settings(lab)->answer_burst_jiffies = burst * answer_jiffies;
+}
+
+LAB_EACH(reject, answers_are_limited_to_a_burst_and_a_rate, 0)
+{
+	const uint32_t answer_jiffies = 1000;
+	uint32_t begun, n = 0;
+	struct lab_result got;
+
+	lab_scene(lab, 1, 1);
+	lab_split(lab, 1)->variant[0].ring_size[k->family] = 0;
+	limit_to(lab, answer_jiffies, 3);
+	begun = lab_jiffies(lab);
+	for (uint16_t port = 1; port <= 10; port++) {
+		struct lab_packet packet = lab_from_client(lab, 1, port, 1);
+
+		got = lab_ingress(lab, &packet);
+		CHECK_EQ(got.reason == SHUNT_R_NO_BACKEND, got.verdict == LAB_BOUNCE);
+		CHECK_EQ(got.reason == SHUNT_R_ANSWER_LIMIT, got.verdict == LAB_DROP);
+		n += got.verdict == LAB_BOUNCE;
+	}
+	cr_assert_lt(lab_jiffies(lab) - begun, answer_jiffies, "a jiffy passed for each answer");
+	CHECK_EQ(n, 3);
+	CHECK_EQ(lab_reason(lab, SHUNT_R_NO_BACKEND), 3);
+	CHECK_EQ(lab_reason(lab, SHUNT_R_ANSWER_LIMIT), 7);
+	CHECK_EQ(lab_variant_counters(lab, 1).rejects, 10); /* its share is refused all the same */
+}
+
+LAB_EACH(reject, time_pays_for_more_answers, 0)
+{
+	uint32_t n = 0, begun;
+
+	lab_scene(lab, 1, 1);
+	lab_split(lab, 1)->variant[0].ring_size[k->family] = 0;
+	limit_to(lab, 4, 1);
+	begun = lab_jiffies(lab);
+	while (lab_jiffies(lab) - begun < 40) {
+		struct lab_packet packet = lab_from_client(lab, 1, 4000, 1);
+
+		n += lab_ingress(lab, &packet).verdict == LAB_BOUNCE;
+	}
+	CHECK(n >= 2); /* fewer than one in 4 jiffies where the test itself was slow */
+	CHECK(n <= 2 + (lab_jiffies(lab) - begun) / 4);
+}
+
+LAB_EACH(reject, without_a_limit_each_packet_is_answered, 0)
+{
+	lab_scene(lab, 1, 1);
+	lab_split(lab, 1)->variant[0].ring_size[k->family] = 0;
+	for (uint16_t port = 1; port <= 100; port++) {
+		struct lab_packet packet = lab_from_client(lab, 1, port, 1);
+
+		CHECK_EQ(lab_ingress(lab, &packet).verdict, LAB_BOUNCE);
 	}
 }

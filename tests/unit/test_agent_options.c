@@ -48,7 +48,9 @@ Test(options, every_kind_of_value_is_taken)
 	cr_assert_eq(
 		parse("--source=/m --gate veth*:tc --gate eth0:xdp --tc clsact --max-step 12.5 "
 		      "--metrics [::1]:9100 --timeout-half-open 0.25 --timeout-udp 2m "
-		      "--resync 500ms --allow-uid 1000 --nat-ports 50000-50010 --max-flows 2048 "
+		      "--resync 500ms --allow-uid 1000 --nat-ports 50000-50010 --icmp-rate 0 "
+		      "--rst-rate 5000 "
+		      "--max-flows 2048 "
 		      "--entrypoint web=10.0.0.1:80 --allow-node-endpoints --log-level debug",
 		      &o, NULL),
 		AGENT_RUN);
@@ -64,6 +66,7 @@ Test(options, every_kind_of_value_is_taken)
 	cr_assert_eq(o.resync_ms, 500);
 	cr_assert(o.n_allowed_uids == 1 && o.allowed_uids[0] == 1000);
 	cr_assert(o.dp.nat_port_first == 50000 && o.dp.nat_port_last == 50010);
+	cr_assert(o.dp.icmp_rate == 0 && o.dp.rst_rate == 5000);
 	cr_assert_eq(o.dp.sizes.flows, 2048);
 	cr_assert_eq(o.dialect.n_entrypoints, 1);
 	cr_assert(o.dialect.allow_node_endpoints);
@@ -98,6 +101,8 @@ Test(options, what_is_wrong_is_named)
 		{ "--source /m --timeout-udp 1.5m", "--timeout-udp" },
 		{ "--source /m --timeout-udp 1e3", "--timeout-udp" },
 		{ "--source /m --resync 99ms", "--resync" },
+		{ "--source /m --icmp-rate 1000001", "--icmp-rate" },
+		{ "--source /m --rst-rate -1", "--rst-rate" },
 		{ "--source /m --nat-ports 61000", "--nat-ports" },
 		{ "--source /m --nat-ports 61001-61000", "--nat-ports" },
 		{ "--source /m --nat-ports 80-90", "--nat-ports" },

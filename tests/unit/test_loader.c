@@ -66,6 +66,7 @@ Test(loader, a_first_start_pins_every_map_for_its_owner_only)
 		"shunt_backend_counters",
 		"shunt_variant_counters",
 		"shunt_reasons",
+		"shunt_answer_limits",
 	};
 	struct shunt_dp *dp = dp_lab_open(&lab);
 	char path[256];
@@ -92,6 +93,7 @@ Test(loader, settings_are_filled_from_options_and_defaults)
 	lab.opts.timeout_ms[SHUNT_T_UDP] = 7000;
 	lab.opts.nat_port_first = 50000;
 	lab.opts.nat_port_last = 50099;
+	lab.opts.icmp_rate = 500;
 	dp = dp_lab_open(&lab);
 	s = settings_of(dp);
 	hz = shunt_dp_hz(dp);
@@ -105,6 +107,9 @@ Test(loader, settings_are_filled_from_options_and_defaults)
 	cr_expect_eq(s->seen_grain_jiffies, (hz + 3) / 4);
 	cr_expect_eq(s->nat_port_first, 50000);
 	cr_expect_eq(s->nat_port_count, 100);
+	cr_expect_eq(s->answer_burst_jiffies, hz);
+	cr_expect_eq(s->answer_cost[SHUNT_ANSWER_ICMP], ((uint64_t)hz << SHUNT_ANSWER_SHIFT) / 500);
+	cr_expect_eq(s->answer_cost[SHUNT_ANSWER_RST], 0);
 	cr_expect_eq(s->flow_set_mask, 1024 / SHUNT_FLOW_WAYS - 1);
 	cr_expect_eq(s->reply_set_mask, 1024 / 4 - 1);
 	cr_expect_neq(s->choice_key[0] | s->choice_key[1], 0);

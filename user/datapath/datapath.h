@@ -35,6 +35,7 @@ struct shunt_dp_opts {
 	struct shunt_dp_sizes sizes;
 	uint32_t timeout_ms[SHUNT_N_TIMEOUTS];	/* 0: the default */
 	uint16_t nat_port_first, nat_port_last; /* default 61000..65535 */
+	uint32_t icmp_rate, rst_rate;		/* answers per second and CPU; 0: no limit */
 	enum shunt_tc_mode tc_mode;
 };
 

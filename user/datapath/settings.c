@@ -26,6 +26,16 @@ static uint32_t jiffies_of_ms(uint32_t ms, uint32_t hz)
 	return jiffies ? (uint32_t)jiffies : 1;
 }
 
+/* What one answer costs at @rate per second. At least 1: 0 would mean no limit. */
+static uint32_t answer_cost(uint32_t rate, uint32_t hz)
+{
+	uint64_t second = (uint64_t)hz << SHUNT_ANSWER_SHIFT;
+
+	if (!rate)
+		return 0;
+	return rate < second ? (uint32_t)(second / rate) : 1;
+}
+
 /* What follows from the options; programs may be reading, so every field is one store. */
 static int apply_options(struct shunt_settings *settings, const struct shunt_dp_opts *opts,
 			 uint32_t hz, struct shunt_err *err)
@@ -50,6 +60,10 @@ static int apply_options(struct shunt_settings *settings, const struct shunt_dp_
 	if (shortest > 4 * SEEN_GRAIN_MS)
 		shortest = 4 * SEEN_GRAIN_MS;
 	SHUNT_WRITE_ONCE(settings->seen_grain_jiffies, jiffies_of_ms(shortest / 4, hz));
+	SHUNT_WRITE_ONCE(settings->answer_cost[SHUNT_ANSWER_ICMP],
+			 answer_cost(opts->icmp_rate, hz));
+	SHUNT_WRITE_ONCE(settings->answer_cost[SHUNT_ANSWER_RST], answer_cost(opts->rst_rate, hz));
+	SHUNT_WRITE_ONCE(settings->answer_burst_jiffies, hz); /* a second's worth */
 	SHUNT_WRITE_ONCE(settings->nat_port_first, (uint16_t)first);
 	SHUNT_WRITE_ONCE(settings->nat_port_count, (uint16_t)(last - first + 1));
 	return 0;
