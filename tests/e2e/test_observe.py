@@ -123,6 +123,21 @@ def test_doctor_says_what_is_in_use(world, mode, word):
     json.loads(w.cli.run("doctor", "-o", "json").stdout)
 
 
+def test_doctor_names_the_gates_on_a_bridge_that_netfilter_does_not_see(world):
+    w = world(groups={"blue": 1}, bridge=True, gates=["vp*:tc"]).start({"blue": 1})
+
+    def said():
+        checks = json.loads(w.cli.run("doctor", "-o", "json").stdout)["checks"]
+        return next(c for c in checks if c["name"] == "bridge netfilter")
+
+    w.node.sysctl(**{"net__bridge__bridge-nf-call-iptables": 0})
+    assert said()["state"] == "warn" and "vp0" in said()["text"], said()
+    assert "bridge-nf-call-iptables=1" in said()["hint"]
+    w.node.sysctl(**{"net__bridge__bridge-nf-call-iptables": 1,
+                     "net__bridge__bridge-nf-call-ip6tables": 1})
+    assert said()["state"] == "ok", said()
+
+
 def test_events_tell_what_happened(world):
     w = world(groups={"blue": 1, "green": 1}).start({"blue": 1, "green": 0})
     w.cli.run("switch", "demo", "green", "--reason", "tuesday")

@@ -36,10 +36,34 @@ void doctor_add(struct doctor *doctor, enum shunt_check_state state, const char 
 	va_end(args);
 }
 
-int doctor_read_number(const char *path, long *ret_value)
+static FILE *open_below(const char *root, const char *fmt, va_list args)
 {
-	CLEANUP(file_closep) FILE *file = fopen(path, "re");
+	char path[SHUNT_PATH_LEN];
+	int len = snprintf(path, sizeof(path), "%s", root);
 
+	vsnprintf(path + len, sizeof(path) - (size_t)len, fmt, args);
+	return fopen(path, "re");
+}
+
+FILE *doctor_open(const struct doctor *doctor, const char *fmt, ...)
+{
+	va_list args;
+	FILE *file;
+
+	va_start(args, fmt);
+	file = open_below(doctor->root, fmt, args);
+	va_end(args);
+	return file;
+}
+
+int doctor_read_number(const struct doctor *doctor, long *ret_value, const char *fmt, ...)
+{
+	CLEANUP(file_closep) FILE *file = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	file = open_below(doctor->root, fmt, args);
+	va_end(args);
 	if (!file)
 		return -errno;
 	return fscanf(file, "%ld", ret_value) == 1 ? 0 : -EINVAL;
@@ -165,7 +189,10 @@ static void check_tcx(struct doctor *doctor)
 
 int shunt_doctor(const char *bpffs, struct shunt_check **ret_checks, size_t *ret_n)
 {
-	struct doctor doctor = { .bpffs = bpffs };
+	struct doctor doctor = { .bpffs = bpffs, .root = "" };
+
+	/* Without it nothing is known of the devices, and nothing said of them. */
+	shunt_links_read(&doctor.links, &doctor.n_links);
 
 	check_kernel(&doctor);
 	check_btf(&doctor);
@@ -174,7 +201,10 @@ int shunt_doctor(const char *bpffs, struct shunt_check **ret_checks, size_t *ret
 	add_trial(&doctor, "maps", "making an mmapable array", trial_map());
 	check_tcx(&doctor);
 	doctor_check_pins(&doctor);
+	doctor_check_gates(&doctor);
 	doctor_check_sysctl(&doctor);
+	free(doctor.gates);
+	free(doctor.links);
 
 	if (doctor.is_out_of_memory) {
 		free(doctor.checks);

@@ -73,15 +73,6 @@ static void add_xdp(struct doctor *doctor, const char *name, uint32_t ifindex)
 		doctor_add(doctor, SHUNT_CHECK_OK, name, "", "XDP in native mode");
 }
 
-static void note_bridge(struct doctor *doctor, const char *ifname)
-{
-	char path[80];
-
-	snprintf(path, sizeof(path), "/sys/class/net/%s/brport", ifname);
-	if (access(path, F_OK) == 0)
-		doctor->has_bridge_port = true;
-}
-
 /* One pin of links/: IFINDEX-ingress, -egress or -xdp. */
 static int check_link(const char *dir, const char *name, void *arg)
 {
@@ -107,7 +98,7 @@ static int check_link(const char *dir, const char *name, void *arg)
 			"the interface of %s is not here", path);
 		return 0;
 	}
-	note_bridge(doctor, ifname);
+	doctor_note_gate(doctor, ifindex, ifname, !strcmp(what, "-xdp"));
 	snprintf(title, sizeof(title), "gate %s", ifname);
 	if (!strcmp(what, "-xdp"))
 		add_xdp(doctor, title, ifindex);
@@ -128,7 +119,7 @@ static void check_clsact_gates(struct doctor *doctor)
 			if (shunt_clsact_is_ours(doctor->bpffs, i->if_index,
 						 (enum shunt_direction)d, 0) <= 0)
 				continue;
-			note_bridge(doctor, i->if_name);
+			doctor_note_gate(doctor, i->if_index, i->if_name, false);
 			doctor_add(doctor, SHUNT_CHECK_OK, title, "", "clsact %s, first priority",
 				   d == SHUNT_INGRESS ? "ingress" : "egress");
 		}
@@ -159,6 +150,8 @@ static void check_settings(struct doctor *doctor, const struct shunt_dp_maps *ma
 	const struct shunt_settings *settings = maps->settings.base;
 	bool is_normal = !(settings->flags & (SHUNT_S_DRAIN | SHUNT_S_HOLD));
 
+	doctor->nat_port_first = settings->nat_port_first;
+	doctor->nat_port_count = settings->nat_port_count;
 	doctor_add(doctor, is_normal ? SHUNT_CHECK_OK : SHUNT_CHECK_WARN, "generation",
 		   "this lasts while `shunt detach --drain` or an upgrade runs; if neither does, "
 		   "restart shuntd",

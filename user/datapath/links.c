@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datapath/links.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/array.h"
+#include "base/cleanup.h"
+
+#define GSO_IPV4_MAX_SIZE 63 /* IFLA_GSO_IPV4_MAX_SIZE and IFLA_GRO_IPV4_MAX_SIZE of 6.3 */
+#define GRO_IPV4_MAX_SIZE 64
+
+/* ---- one message --------------------------------------------------------------------------- */
+
+static uint32_t attr_number(const struct rtattr *attr)
+{
+	uint32_t number = 0;
+
+	if (RTA_PAYLOAD(attr) >= sizeof(number))
+		memcpy(&number, RTA_DATA(attr), sizeof(number));
+	return number;
+}
+
+static void attr_text(const struct rtattr *attr, char *buf, size_t size)
+{
+	size_t len = RTA_PAYLOAD(attr);
+
+	if (len >= size)
+		len = size - 1;
+	memcpy(buf, RTA_DATA(attr), len);
+	buf[len] = '\0';
+}
+
+static void raise_to(uint32_t *value, uint32_t other)
+{
+	if (other > *value)
+		*value = other;
+}
+
+static void read_kind(const struct rtattr *info, struct shunt_link *link)
+{
+	int len = (int)RTA_PAYLOAD(info);
+
+	for (const struct rtattr *attr = RTA_DATA(info); RTA_OK(attr, len);
+	     attr = RTA_NEXT(attr, len))
+		if (attr->rta_type == IFLA_INFO_KIND)
+			attr_text(attr, link->kind, sizeof(link->kind));
+}
+
+static void read_attr(const struct rtattr *attr, struct shunt_link *link, bool *is_elsewhere)
+{
+	switch (attr->rta_type & NLA_TYPE_MASK) {
+	case IFLA_IFNAME:
+		attr_text(attr, link->ifname, sizeof(link->ifname));
+		break;
+	case IFLA_ADDRESS:
+		link->has_mac = RTA_PAYLOAD(attr) == sizeof(link->mac);
+		if (link->has_mac)
+			memcpy(link->mac, RTA_DATA(attr), sizeof(link->mac));
+		break;
+	case IFLA_MASTER:
+		link->master = attr_number(attr);
+		break;
+	case IFLA_LINK:
+		link->lower = attr_number(attr);
+		break;
+	case IFLA_LINK_NETNSID:
+		*is_elsewhere = true;
+		break;
+	case IFLA_PROMISCUITY:
+		link->promiscuity = attr_number(attr);
+		break;
+	case IFLA_GSO_MAX_SIZE:
+	case GSO_IPV4_MAX_SIZE:
+		raise_to(&link->gso_max, attr_number(attr));
+		break;
+	case IFLA_GRO_MAX_SIZE:
+	case GRO_IPV4_MAX_SIZE:
+		raise_to(&link->gro_max, attr_number(attr));
+		break;
+	case IFLA_LINKINFO:
+		read_kind(attr, link);
+		break;
+	}
+}
+
+bool shunt_link_parse(const struct nlmsghdr *hdr, struct shunt_link *ret_link)
+{
+	const struct ifinfomsg *info = NLMSG_DATA(hdr);
+	struct shunt_link link = { 0 };
+	bool is_elsewhere = false;
+	int len;
+
+	if (hdr->nlmsg_type != RTM_NEWLINK || hdr->nlmsg_len < NLMSG_LENGTH(sizeof(*info)))
+		return false;
+	link.ifindex = (uint32_t)info->ifi_index;
+	len = (int)IFLA_PAYLOAD(hdr);
+	for (const struct rtattr *attr = IFLA_RTA(info); RTA_OK(attr, len);
+	     attr = RTA_NEXT(attr, len))
+		read_attr(attr, &link, &is_elsewhere);
+	/* The other end of a veth is no floor that something stands on. */
+	if (is_elsewhere || !strcmp(link.kind, "veth"))
+		link.lower = 0;
+	*ret_link = link;
+	return true;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static int ask(int fd)
+{
+	struct {
+		struct nlmsghdr hdr;
+		struct ifinfomsg info;
+	} request = {
+		.hdr = { .nlmsg_len = sizeof(request),
+			 .nlmsg_type = RTM_GETLINK,
+			 .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+	};
+
+	return send(fd, &request, sizeof(request), 0) < 0 ? -errno : 0;
+}
+
+/* One datagram. Return: 1 at the end of the list, 0, or -errno. */
+static int take(const void *buf, size_t len, struct shunt_link **links, size_t *n)
+{
+	const struct nlmsghdr *hdr = buf;
+	struct shunt_link link, *slot;
+
+	for (; NLMSG_OK(hdr, len); hdr = NLMSG_NEXT(hdr, len)) {
+		if (hdr->nlmsg_type == NLMSG_DONE)
+			return 1;
+		if (hdr->nlmsg_type == NLMSG_ERROR)
+			return -EIO;
+		if (!shunt_link_parse(hdr, &link))
+			continue;
+		slot = shunt_array_add(links, n, sizeof(*slot));
+		if (!slot)
+			return -ENOMEM;
+		*slot = link;
+	}
+	return 0;
+}
+
+int shunt_links_read(struct shunt_link **ret_links, size_t *ret_n)
+{
+	_Alignas(struct nlmsghdr) char buf[32768];
+	CLEANUP(freep) struct shunt_link *links = NULL;
+	CLEANUP(fd_closep) int fd = -EBADF;
+	size_t n = 0;
+	ssize_t len;
+	int r;
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0)
+		return -errno;
+	for (r = ask(fd); !r;) {
+		len = recv(fd, buf, sizeof(buf), 0);
+		if (len < 0 && errno == EINTR)
+			continue;
+		r = len < 0 ? -errno : take(buf, (size_t)len, &links, &n);
+	}
+	if (r < 0)
+		return r;
+	*ret_links = TAKE_PTR(links);
+	*ret_n = n;
+	return 0;
+}
+
+const struct shunt_link *shunt_links_find(const struct shunt_link *links, size_t n,
+					  uint32_t ifindex)
+{
+	for (size_t i = 0; i < n; i++)
+		if (links[i].ifindex == ifindex)
+			return &links[i];
+	return NULL;
+}
