@@ -13,11 +13,14 @@ $(BUILD)/bench/%.skel.h: $(BUILD)/bench/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
 
-$(BUILD)/tests/bench/packets.o: $(BENCH_SKEL)
+PACKETS_OBJ := $(patsubst %,$(BUILD)/tests/bench/%.o,rig newflows frames figure)
 
+$(BUILD)/tests/bench/packets.o $(PACKETS_OBJ): $(BENCH_SKEL)
+
+$(BUILD)/tests/bench/packets: $(PACKETS_OBJ)
 $(BENCH_BIN): %: %.o $(BUILD)/tests/bench/lab.o $(BUILD)/libshunt.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $(filter %.o,$^) $(BUILD)/libshunt.a $(LDLIBS) -o $@
 
 .PHONY: bench
 .PRECIOUS: $(BUILD)/bench/%.bpf.o $(BUILD)/bench/%.skel.h

@@ -2,12 +2,13 @@
 /*
  * The floor: the least that a stateful splitter does for an IPv4 TCP packet. Parse, one
  * lookup in a set-associative table, DNAT with checksums, one per-CPU counter. No time-outs,
- * no second direction, no concurrency: nothing that a product needs. And an empty program.
+ * no second direction, no concurrency: nothing that a product needs. And empty programs.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -131,6 +132,13 @@ int floor_empty(struct xdp_md *ctx)
 {
 	(void)ctx;
 	return XDP_PASS;
+}
+
+SEC("tc")
+int floor_empty_tc(struct __sk_buff *ctx)
+{
+	(void)ctx;
+	return TC_ACT_UNSPEC;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -36,17 +36,19 @@ static void die_err(const char *what, const struct shunt_err *err)
 	bench_die("%s: %s", what, shunt_err_str(err, text, sizeof(text)));
 }
 
-/* CAP_BPF and CAP_NET_ADMIN are what the agent has; root also has CAP_PERFMON. */
-static void drop_capabilities(void)
+void bench_lab_as_agent(bool on)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = {
-		{ .effective = 1u << CAP_NET_ADMIN, .permitted = 1u << CAP_NET_ADMIN },
-		{ .effective = 1u << (CAP_BPF - 32), .permitted = 1u << (CAP_BPF - 32) },
-	};
+	struct __user_cap_data_struct data[2];
 
+	if (!getenv("BENCH_AS_AGENT"))
+		return;
+	if (syscall(SYS_capget, &header, data))
+		bench_die("cannot read the capabilities");
+	data[0].effective = on ? 1u << CAP_NET_ADMIN : data[0].permitted;
+	data[1].effective = on ? 1u << (CAP_BPF - 32) : data[1].permitted;
 	if (syscall(SYS_capset, &header, data))
-		bench_die("cannot drop capabilities");
+		bench_die("cannot change the capabilities");
 }
 
 void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services)
@@ -73,10 +75,10 @@ void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services)
 	snprintf(path, sizeof(path), "%s/state", lab->dir);
 	opts.bpffs = lab->pins;
 	opts.state_dir = path;
-	if (getenv("BENCH_AS_AGENT"))
-		drop_capabilities();
+	bench_lab_as_agent(true);
 	if (shunt_dp_open(&opts, &lab->dp, &err))
 		die_err("open", &err);
+	bench_lab_as_agent(false);
 	lab->maps = shunt_dp_maps(lab->dp);
 	if (shunt_installer_new(lab->dp, &lab->installer, &err))
 		die_err("installer", &err);

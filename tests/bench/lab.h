@@ -24,6 +24,12 @@ void bench_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretu
 void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services);
 void bench_lab_close(struct bench_lab *lab);
 
+/*
+ * With BENCH_AS_AGENT in the environment: true: only CAP_BPF and CAP_NET_ADMIN, as the agent
+ * has them, from now on; false: all again. Root also has CAP_PERFMON, and the verifier asks.
+ */
+void bench_lab_as_agent(bool on);
+
 /* Translates @yaml. The model is the caller's. */
 void bench_lab_model(const char *yaml, struct shunt_model *ret_model);
 

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_TESTS_BENCH_RIG_H
+#define SHUNT_TESTS_BENCH_RIG_H
+
+#include "datapath/flowmem.h"
+#include "frames.h"
+#include "lab.h"
+
+/*
+ * The shipped programs on real maps, the floor and the empty programs, and the wrapper around
+ * them (tests/bench/wrap.bpf.c). A call that fails ends the process with one line.
+ */
+struct rig {
+	struct bench_lab lab;
+	struct shunt_xdp *xdp;
+	struct shunt_tc *tc;
+	struct floor *floor;
+	struct wrap *wrap;
+};
+
+enum rig_program {
+	RIG_INGRESS, /* as shipped, XDP */
+	RIG_EGRESS,  /* as shipped, tc: for answers */
+	RIG_FLOOR,
+};
+
+/* Two orders in which all flows can be walked; neither is that of the table. */
+enum rig_order { RIG_TIMED, RIG_BETWEEN };
+
+/* What is run, and how often. */
+struct rig_walk {
+	const struct frame *frame;
+	enum rig_program program;
+	bool empty;	/* the empty program instead */
+	uint32_t flows; /* a power of two, up to 65 536 */
+	uint32_t first; /* the walk begins at its n-th flow */
+	uint32_t n;
+};
+
+void rig_open(struct rig *rig, const char *manifests);
+void rig_close(struct rig *rig);
+
+/* The flow that comes @n-th in a walk over @flows. */
+uint32_t rig_flow(enum rig_order order, uint32_t flows, uint32_t n);
+
+/**
+ * rig_run - packet after packet, in the order RIG_TIMED
+ * @wrong: verdicts other than "pass" are added to it
+ *
+ * Return: nanoseconds of CPU, for all of them.
+ */
+double rig_run(struct rig *rig, const struct rig_walk *walk, uint64_t *wrong);
+
+/* One packet that must be passed, unwrapped; @ret is what comes out. @what: for the message. */
+void rig_pass(struct rig *rig, enum rig_program program, const char *what, const struct frame *in,
+	      struct frame *ret);
+
+void rig_empty_table(struct rig *rig);
+
+/* The flow of a client's frame, as a reference; 0: none. */
+uint64_t rig_find(const struct rig *rig, const struct frame *frame);
+
+#endif
