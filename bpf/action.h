@@ -4,6 +4,7 @@
 
 #include "maps.h"
 #include "reject.h"
+#include "trace.h"
 
 /* The only place that turns a reason into a verdict, and that counts. */
 
@@ -12,6 +13,7 @@ static __always_inline void action_count(enum shunt_reason reason)
 	__u32 key = reason;
 	struct shunt_reason_count *count = bpf_map_lookup_elem(&shunt_reasons, &key);
 
+	TRACE_REASON(reason);
 	if (count)
 		count->packets++;
 }

@@ -7,6 +7,7 @@
 #include "icmp.h"
 #include "lookup.h"
 #include "rewrite.h"
+#include "trace.h"
 
 /*
  * Backend to client, after netfilter: parse -> conntrack -> rewrite -> action; ICMP errors by
@@ -27,6 +28,7 @@ egress_flow(hook_ctx *ctx, const struct shunt_settings *settings, struct packet 
 	struct nat nat = {};
 	int is_direct;
 
+	TRACE_FLOW(ref);
 	if (!flow || !nat_copy(flow, ref, 1, &nat))
 		return SHUNT_R_NO_REPLY;
 	conntrack_track(settings, flow, ref, pkt, 1);
@@ -36,6 +38,7 @@ egress_flow(hook_ctx *ctx, const struct shunt_settings *settings, struct packet 
 		action_count_out(ctx, pkt->ip_bytes, nat.backend);
 	else if (!(nat.flags & SHUNT_FLOW_SOURCE_NAT))
 		return SHUNT_R_DIRECT;
+	TRACE_REWRITE(ref, 1);
 	if (rewrite_packet(ctx, pkt, &nat, ref, 1) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
 	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_RESTORED;
@@ -51,6 +54,7 @@ static __always_inline int egress_family(hook_ctx *ctx, __u32 family)
 	if (!settings)
 		return SHUNT_R_BAD_CONFIG;
 	reason = parse_packet(ctx, family, &pkt);
+	TRACE_PARSE(&pkt, reason);
 	return reason == SHUNT_R_FORWARDED ? egress_flow(ctx, settings, &pkt) : reason;
 }
 
@@ -67,7 +71,9 @@ __attribute__((noinline)) int egress_v6(hook_ctx *ctx)
 static __always_inline int egress(hook_ctx *ctx)
 {
 	enum shunt_reason reason = SHUNT_R_NOT_IP;
+	int verdict;
 
+	TRACE_BEGIN(ctx, SHUNT_TRACE_EGRESS);
 	switch (parse_family(ctx)) {
 	case SHUNT_V4:
 		reason = egress_v4(ctx);
@@ -80,7 +86,9 @@ static __always_inline int egress(hook_ctx *ctx)
 			reason = icmp_out_v6(ctx);
 		break;
 	}
-	return action_finish(ctx, reason, 0);
+	verdict = action_finish(ctx, reason, 0);
+	TRACE_FINISH(verdict);
+	return verdict;
 }
 
 #endif

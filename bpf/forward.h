@@ -4,6 +4,7 @@
 
 #include "action.h"
 #include "rewrite.h"
+#include "trace.h"
 
 /**
  * forward_packet - count and rewrite a packet of the client
@@ -28,6 +29,7 @@ static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx, const str
 		action_count_in(ctx, pkt->ip_bytes, nat.backend, is_new);
 	else if (!(nat.flags & SHUNT_FLOW_SOURCE_NAT))
 		return SHUNT_R_DIRECT;
+	TRACE_REWRITE(ref, 0);
 	if (rewrite_packet(ctx, pkt, &nat, ref, 0) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
 	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_FORWARDED;

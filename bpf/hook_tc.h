@@ -18,8 +18,9 @@
 typedef struct __sk_buff hook_ctx;
 
 /* UNSPEC, never OK: programs behind us on the same hook go on. */
-#define HOOK_PASS TC_ACT_UNSPEC
-#define HOOK_DROP TC_ACT_SHOT
+#define HOOK_PASS   TC_ACT_UNSPEC
+#define HOOK_DROP   TC_ACT_SHOT
+#define HOOK_IS_XDP 0
 
 static __always_inline void *hook_data(hook_ctx *ctx)
 {

@@ -15,8 +15,9 @@
  */
 typedef struct xdp_md hook_ctx;
 
-#define HOOK_PASS XDP_PASS
-#define HOOK_DROP XDP_DROP
+#define HOOK_PASS   XDP_PASS
+#define HOOK_DROP   XDP_DROP
+#define HOOK_IS_XDP 1
 
 static __always_inline void *hook_data(hook_ctx *ctx)
 {

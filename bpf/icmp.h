@@ -6,6 +6,7 @@
 #include "lookup.h"
 #include "reject.h"
 #include "rewrite.h"
+#include "trace.h"
 
 /*
  * ICMP and ICMPv6 errors about packets of flows, translated by the headers that they quote, so
@@ -402,7 +403,9 @@ static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int rever
 		return SHUNT_R_L4_PROTO;
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
+	TRACE_QUOTED(&tuple);
 	ref = reverse ? shunt_ft_find_reply(FT, &tuple, SHUNT_FT_ANSWER) : icmp_find(&tuple);
+	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
 		return SHUNT_R_ICMP_UNKNOWN;
@@ -411,6 +414,7 @@ static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int rever
 		return SHUNT_R_ICMP_UNKNOWN;
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
+	TRACE_REWRITE(ref, reverse);
 	if (family == SHUNT_V4)
 		reason = icmp_rewrite_v4(ctx, &nat);
 	else

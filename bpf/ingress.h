@@ -6,6 +6,7 @@
 #include "forward.h"
 #include "icmp.h"
 #include "newflow.h"
+#include "trace.h"
 
 /*
  * Client to backend, before netfilter: parse -> lookup -> conntrack -> (new flow: affinity,
@@ -65,6 +66,7 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 	int reason;
 
 	if (ingress_is_stale(settings, flow, SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref)), pkt)) {
+		TRACE_STALE();
 		shunt_ft_remove(FT, ref);
 		return INGRESS_NEW;
 	}
@@ -73,6 +75,7 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 	reason = conntrack_track(settings, flow, ref, pkt, 0);
 	if (reason == SHUNT_R_BACKEND_GONE &&
 	    (pkt->tuple.proto == IPPROTO_UDP || parse_is_syn(pkt))) {
+		TRACE_STALE();
 		shunt_ft_remove(FT,
 				SHUNT_FT_REF(SHUNT_FT_INDEX(ref),
 					     SHUNT_LIFE_GEN(SHUNT_FT_LIFE(ref)) | SHUNT_F_CLOSED));
@@ -102,14 +105,18 @@ static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 	if (!settings)
 		return SHUNT_R_BAD_CONFIG;
 	reason = parse_packet(ctx, family, &pkt);
-	if (reason == SHUNT_R_FORWARDED)
-		reason = lookup_target(settings, &pkt.tuple, &target);
+	TRACE_PARSE(&pkt, reason);
+	if (reason != SHUNT_R_FORWARDED)
+		return reason;
+	reason = lookup_target(settings, &pkt.tuple, &target);
+	TRACE_LOOKUP(&target, reason);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 
 	hash = shunt_table_hash(settings->table_key, &pkt.tuple.src, &pkt.tuple.dst,
 				pkt.tuple.sport_be, pkt.tuple.dport_be, pkt.tuple.proto, family);
 	ref = shunt_ft_find(FT, &pkt.tuple, hash);
+	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
 		return target_pack(&target) | INGRESS_NEW;
@@ -132,7 +139,9 @@ __attribute__((noinline)) __u64 ingress_fast_v6(hook_ctx *ctx)
 static __always_inline int ingress(hook_ctx *ctx)
 {
 	__u64 result = SHUNT_R_NOT_IP;
+	int verdict;
 
+	TRACE_BEGIN(ctx, SHUNT_TRACE_INGRESS);
 	switch (parse_family(ctx)) {
 	case SHUNT_V4:
 		result = ingress_fast_v4(ctx);
@@ -149,7 +158,9 @@ static __always_inline int ingress(hook_ctx *ctx)
 			result = icmp_in_v6(ctx);
 		break;
 	}
-	return action_finish(ctx, result & 0xff, result >> 32);
+	verdict = action_finish(ctx, result & 0xff, result >> 32);
+	TRACE_FINISH(verdict);
+	return verdict;
 }
 
 #endif

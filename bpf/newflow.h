@@ -8,6 +8,7 @@
 #include "forward.h"
 #include "lookup.h"
 #include "scratch.h"
+#include "trace.h"
 
 /*
  * The slow path: a packet to a frontend or a known backend that has no entry. Kept out of
@@ -77,10 +78,13 @@ newflow_choose(struct scratch *s, const struct shunt_service_slot *service, __u6
 	struct variant_choice choice = {};
 	enum shunt_reason reason = variant_choose(s->nf.split, hash, family, &choice);
 
+	TRACE_VARIANT(s->nf.split, hash, choice.variant, reason);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	s->nf.variant = choice.variant;
-	return backend_choose(&choice, hash, &s->nf.backend_index);
+	reason = backend_choose(&choice, hash, &s->nf.backend_index);
+	TRACE_BACKEND(s->nf.backend_index, reason);
+	return reason;
 }
 
 /* Splits a flow to a service: a session decides, or the choice. */
@@ -93,9 +97,11 @@ newflow_split(struct scratch *s, const struct shunt_service_slot *service, __u64
 	s->nf.split = lookup_split(&s->nf.target, s->nf.rule);
 	if (!s->nf.split)
 		return SHUNT_R_BAD_CONFIG;
-	if (service->affinity == SHUNT_AFFINITY_SESSION)
+	if (service->affinity == SHUNT_AFFINITY_SESSION) {
 		kept = affinity_find(&s->pkt.tuple, s->nf.target.service, s->nf.target.slot,
 				     s->nf.now);
+		TRACE_AFFINITY(kept);
+	}
 	if (kept) {
 		s->nf.variant = kept >> 32;
 		s->nf.backend_index = kept;
@@ -240,13 +246,15 @@ static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 /* A connection to a known backend without a service: the marker is its own translation. */
 static __always_inline enum shunt_reason newflow_direct(struct scratch *s)
 {
+	enum shunt_reason reason;
+
 	s->nf.flags |= SHUNT_FLOW_DIRECT;
 	s->nf.backend = s->pkt.tuple.dst;
 	s->nf.backend_port_be = s->pkt.tuple.dport_be;
 	/* Without room for a marker it goes on as if we were not here. */
-	if (newflow_track(s) != SHUNT_R_FORWARDED)
-		return SHUNT_R_DIRECT;
-	return SHUNT_R_FORWARDED;
+	reason = newflow_track(s);
+	TRACE_ENTRY(s->nf.ref, reason);
+	return reason == SHUNT_R_FORWARDED ? reason : SHUNT_R_DIRECT;
 }
 
 /**
@@ -282,6 +290,7 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 			return SHUNT_R_BAD_CONFIG;
 	}
 	reason = newflow_admit(settings, s, service ? service->flags : 0);
+	TRACE_SAID(SHUNT_TRACE_ADMIT, reason);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 
@@ -293,7 +302,9 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 		reason = newflow_resolve(s);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	return newflow_track(s);
+	reason = newflow_track(s);
+	TRACE_ENTRY(s->nf.ref, reason);
+	return reason;
 }
 
 /**

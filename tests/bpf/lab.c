@@ -12,9 +12,12 @@
 
 #include "skel/probe.skel.h"
 #include "skel/tc.skel.h"
+#include "skel/tc_trace.skel.h"
 #include "skel/xdp.skel.h"
+#include "skel/xdp_trace.skel.h"
 
 const char *lab_what = "";
+bool lab_traced;
 
 /* ---- maps ------------------------------------------------------------------------------------ */
 
@@ -66,8 +69,10 @@ void lab_share_maps(const struct lab *lab, struct bpf_object *obj)
 
 	bpf_object__for_each_map(map, obj)
 	{
-		shared = bpf_object__find_map_by_name(lab->tc->obj, bpf_map__name(map));
-		if (shared && !strncmp(bpf_map__name(map), "shunt_", 6))
+		const char *name = bpf_map__name(map);
+
+		shared = bpf_object__find_map_by_name(lab->tc->obj, name);
+		if (shared && (!strncmp(name, "shunt_", 6) || !strncmp(name, "tracing_", 8)))
 			cr_assert_eq(bpf_map__reuse_fd(map, bpf_map__fd(shared)), 0);
 	}
 }
@@ -89,19 +94,36 @@ static void gates_make(struct lab *lab)
 	cr_assert(lab->gates[0] && lab->gates[1]);
 }
 
+/* The tracing objects have all that the plain ones have, by the same names, and more. */
+static void programs_open(struct lab *lab)
+{
+	const bool traced = lab_traced || getenv("SHUNT_LAB_TRACED");
+
+	lab->tc = calloc(1, sizeof(*lab->tc));
+	lab->xdp = calloc(1, sizeof(*lab->xdp));
+	cr_assert(lab->tc && lab->xdp);
+	cr_assert_eq(shunt_tc__create_skeleton(lab->tc), 0);
+	cr_assert_eq(shunt_xdp__create_skeleton(lab->xdp), 0);
+	if (traced) {
+		lab->tc->skeleton->data =
+			(void *)shunt_tc_trace__elf_bytes(&lab->tc->skeleton->data_sz);
+		lab->xdp->skeleton->data =
+			(void *)shunt_xdp_trace__elf_bytes(&lab->xdp->skeleton->data_sz);
+	}
+	cr_assert_eq(bpf_object__open_skeleton(lab->tc->skeleton, NULL), 0, "opening tc: %m");
+	cr_assert_eq(bpf_object__open_skeleton(lab->xdp->skeleton, NULL), 0, "opening XDP: %m");
+}
+
 void lab_open(struct lab *lab, uint32_t n_flow_sets)
 {
 	memset(lab, 0, sizeof(*lab));
 	libbpf_set_print(quiet);
 	gates_make(lab);
-	lab->tc = shunt_tc__open();
-	cr_assert_not_null(lab->tc, "opening the tc object: %m");
+	programs_open(lab);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_flow_sets, n_flow_sets);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_flows, n_flow_sets * SHUNT_FLOW_WAYS);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_reply_sets, n_flow_sets * 4);
 	cr_assert_eq(shunt_tc__load(lab->tc), 0, "loading tc: %m (these tests need root)");
-	lab->xdp = shunt_xdp__open();
-	cr_assert_not_null(lab->xdp, "opening the XDP object: %m");
 	lab_share_maps(lab, lab->xdp->obj);
 	cr_assert_eq(shunt_xdp__load(lab->xdp), 0, "loading XDP: %m");
 	lab->probe = shunt_probe__open_and_load();

@@ -54,6 +54,9 @@ struct lab_result {
 
 #define LAB_SETS 64 /* of the flow table, unless a test asks for others */
 
+/* Set before lab_open(): the tracing objects. SHUNT_LAB_TRACED in the environment does so, too. */
+extern bool lab_traced;
+
 void lab_open(struct lab *lab, uint32_t n_flow_sets);
 void lab_close(struct lab *lab);
 

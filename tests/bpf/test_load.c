@@ -13,7 +13,9 @@
 
 #include "skel/probe.skel.h"
 #include "skel/tc.skel.h"
+#include "skel/tc_trace.skel.h"
 #include "skel/xdp.skel.h"
+#include "skel/xdp_trace.skel.h"
 
 /* The verifier is stricter without CAP_PERFMON: the agent has two capabilities only. */
 #define AGENT_UID 65534
@@ -126,8 +128,16 @@ static struct outcome *load_as_agent(const struct object *object, uint64_t caps)
 static const struct object objects[] = {
 	{ "xdp", shunt_xdp__elf_bytes },
 	{ "tc", shunt_tc__elf_bytes },
+	{ "xdp_trace", shunt_xdp_trace__elf_bytes },
+	{ "tc_trace", shunt_tc_trace__elf_bytes },
 	{ "probe", shunt_probe__elf_bytes },
 };
+
+/* The tracing objects' programs have the names of the plain ones. */
+static const char *mark_of(const struct object *object)
+{
+	return strstr(object->name, "_trace") ? " (tracing)" : "";
+}
 
 /* The verifier's last words, which name the instruction. */
 static const char *last_of(const char *log)
@@ -146,8 +156,8 @@ Test(load, every_program_loads_with_uid_65534_and_two_capabilities)
 			     strerror(-outcome->code), last_of(outcome->log));
 		cr_expect(outcome->code || outcome->n_progs, "%s has no program", objects[i].name);
 		for (uint32_t p = 0; p < outcome->n_progs; p++) {
-			printf("%s: %u instructions verified\n", outcome->progs[p].name,
-			       outcome->progs[p].insns);
+			printf("%s%s: %u instructions verified\n", outcome->progs[p].name,
+			       mark_of(&objects[i]), outcome->progs[p].insns);
 			cr_expect_lt(outcome->progs[p].insns, MAX_INSNS, "%s",
 				     outcome->progs[p].name);
 		}
@@ -248,7 +258,8 @@ Test(load, every_chain_of_calls_fits_the_stack_also_where_frames_are_rounded_to_
 					     bpf_program__insn_cnt(prog) };
 			int bytes_used = stack_from(&code, 0, 0);
 
-			printf("%s: %d bytes of stack\n", bpf_program__name(prog), bytes_used);
+			printf("%s%s: %d bytes of stack\n", bpf_program__name(prog),
+			       mark_of(&objects[i]), bytes_used);
 			cr_expect_leq(bytes_used, STACK_MAX, "%s: %d", bpf_program__name(prog),
 				      bytes_used);
 		}
