@@ -3,6 +3,7 @@
 #define SHUNT_BPF_ICMP_H
 
 #include "conntrack.h"
+#include "gate.h"
 #include "lookup.h"
 #include "reject.h"
 #include "rewrite.h"
@@ -367,8 +368,12 @@ static __always_inline enum shunt_reason icmp_admit(hook_ctx *ctx, const struct 
 
 	if (shunt_ft_is_expired(FT, flow, state, bpf_jiffies64()))
 		return SHUNT_R_ICMP_UNKNOWN;
-	if (!reverse && flags & SHUNT_FLOW_GATE_BOUND && flow->gate_ifindex != hook_ifindex(ctx))
-		return SHUNT_R_ALREADY;
+	if (!reverse && flow->gate_ifindex != hook_ifindex(ctx)) {
+		enum shunt_reason reason = gate_admit_other(ctx, flags, flow->gate_ifindex);
+
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+	}
 	if (flags & SHUNT_FLOW_DIRECT && !(flags & SHUNT_FLOW_SOURCE_NAT))
 		return SHUNT_R_DIRECT;
 	/* It names the backend's next hop, of which the client knows nothing. */

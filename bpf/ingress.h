@@ -4,6 +4,7 @@
 
 #include "action.h"
 #include "forward.h"
+#include "gate.h"
 #include "icmp.h"
 #include "newflow.h"
 #include "trace.h"
@@ -70,8 +71,11 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 		shunt_ft_remove(FT, ref);
 		return INGRESS_NEW;
 	}
-	if (flow->flags & SHUNT_FLOW_GATE_BOUND && flow->gate_ifindex != hook_ifindex(ctx))
-		return SHUNT_R_ALREADY;
+	if (flow->gate_ifindex != hook_ifindex(ctx)) {
+		reason = gate_admit_other(ctx, flow->flags, flow->gate_ifindex);
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+	}
 	reason = conntrack_track(settings, flow, ref, pkt, 0);
 	if (reason == SHUNT_R_BACKEND_GONE &&
 	    (pkt->tuple.proto == IPPROTO_UDP || parse_is_syn(pkt))) {

@@ -277,6 +277,23 @@ struct {
 } shunt_sessions SEC(".maps");
 
 /*
+ * shunt_gates - what is behind an interface that is guarded?
+ *
+ * Key:    ifindex
+ * Value:  struct shunt_gate
+ * Writer: agent, user/datapath/gates.c: an element is there before the programs are
+ * Reader: bpf/gate.h, new flows, and packets that come by another gate than their flow did
+ * Miss:   no gate
+ * Size:   4096
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct shunt_gate);
+} shunt_gates SEC(".maps");
+
+/*
  * shunt_layout - the BTF of all maps here, as it is in the object file
  *
  * Key:    0

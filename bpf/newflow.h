@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "conntrack.h"
 #include "forward.h"
+#include "gate.h"
 #include "lookup.h"
 #include "scratch.h"
 #include "trace.h"
@@ -327,6 +328,9 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
+	reason = gate_admit_new(ctx, &s->pkt.tuple);
+	if (reason != SHUNT_R_FORWARDED)
+		return reason;
 	reason = newflow_decide(target, hook_ifindex(ctx));
 	flow = s->nf.ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(s->nf.ref)) : NULL;
 	if (reason == SHUNT_R_FORWARDED && flow)

@@ -359,6 +359,23 @@ struct shunt_flow {
 };
 _Static_assert(sizeof(struct shunt_flow) == 128, "a flow is two cache lines");
 
+/* ---- gates -------------------------------------------------------------------------- */
+
+enum shunt_gate_flags {
+	SHUNT_GATE_UPLINK = 1 << 0,   /* other nodes, and clients from afar, are behind it */
+	SHUNT_GATE_EXTERNAL = 1 << 1, /* nothing from there may claim an address of this side */
+	SHUNT_GATE_PEER = 1 << 2,     /* a veth whose other end is in another namespace: a pod */
+	SHUNT_GATE_INSIDE = 1 << 3,   /* no gate by itself: the bridge of some that are */
+};
+
+/* An interface that Shunt guards. */
+struct shunt_gate {
+	__u32 flags;				    /* enum shunt_gate_flags */
+	__u32 reserved;				    /* 0 */
+	struct shunt_addr source[SHUNT_N_FAMILIES]; /* the node's own there; zero: none */
+};
+_Static_assert(sizeof(struct shunt_gate) == 40, "no padding");
+
 /* ---- sessions ----------------------------------------------------------------------- */
 
 struct shunt_session_key {

@@ -46,7 +46,8 @@
 	X(ICMP_QUOTE, PASS, "ICMP error that quotes no plain TCP or UDP header")                   \
 	X(ICMP_REDIRECT, DROP, "ICMP redirect about a translated flow")                            \
 	X(ANSWER_LIMIT, DROP,                                                                      \
-	  "would be rejected, but this CPU has answered enough: --icmp-rate, --rst-rate")
+	  "would be rejected, but this CPU has answered enough: --icmp-rate, --rst-rate")          \
+	X(SPOOFED, DROP, "claims an address of this side at an external gate")
 
 enum shunt_action {
 	SHUNT_A_PASS,

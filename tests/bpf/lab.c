@@ -57,6 +57,7 @@ static void maps_open(struct lab *lab)
 #undef OPEN_ARRAY
 	lab->maps.frontends_fd = map_fd(obj, "shunt_frontends");
 	lab->maps.sessions_fd = map_fd(obj, "shunt_sessions");
+	lab->maps.gates_fd = map_fd(obj, "shunt_gates");
 	lab->maps.backend_counters_fd = map_fd(obj, "shunt_backend_counters");
 	lab->maps.variant_counters_fd = map_fd(obj, "shunt_variant_counters");
 	lab->maps.reasons_fd = map_fd(obj, "shunt_reasons");
@@ -186,6 +187,7 @@ void lab_reset(struct lab *lab, const struct lab_kind *kind)
 #undef ZERO_ARRAY
 	hash_empty(lab->maps.frontends_fd, sizeof(struct shunt_frontend_key));
 	hash_empty(lab->maps.sessions_fd, sizeof(struct shunt_session_key));
+	hash_empty(lab->maps.gates_fd, sizeof(uint32_t));
 	percpu_zero(lab->maps.backend_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.variant_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.reasons_fd, sizeof(uint64_t), SHUNT_R_MAX);

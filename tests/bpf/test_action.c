@@ -45,6 +45,7 @@ static const struct {
 	{ SHUNT_R_ICMP_QUOTE, LAB_PASS },
 	{ SHUNT_R_ICMP_REDIRECT, LAB_DROP },
 	{ SHUNT_R_ANSWER_LIMIT, LAB_DROP },
+	{ SHUNT_R_SPOOFED, LAB_DROP },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

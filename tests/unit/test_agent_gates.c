@@ -2,6 +2,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +26,20 @@ Test(gates, a_pattern_names_a_hook_or_means_tc)
 	cr_assert(!p.literal && p.hook == SHUNT_HOOK_XDP && !strcmp(p.pattern, "eth[0-3]"));
 }
 
+Test(gates, roles_follow_the_name_in_any_order)
+{
+	const uint32_t both = SHUNT_GATE_UPLINK | SHUNT_GATE_EXTERNAL;
+	struct agent_gate_pattern p;
+
+	cr_assert_eq(agent_gate_parse("veth*:tc", &p, NULL), 0);
+	cr_assert_eq(p.roles, 0);
+	cr_assert_eq(agent_gate_parse("eth0:uplink", &p, NULL), 0);
+	cr_assert(p.roles == SHUNT_GATE_UPLINK && p.hook == SHUNT_HOOK_TC && p.literal);
+	cr_assert_eq(agent_gate_parse("eth0:external:xdp:uplink", &p, NULL), 0);
+	cr_assert(p.roles == both && p.hook == SHUNT_HOOK_XDP);
+	cr_assert_str_eq(p.pattern, "eth0");
+}
+
 Test(gates, a_bad_pattern_is_refused_with_a_sentence)
 {
 	static const char *const bad[] = {
@@ -38,6 +54,10 @@ Test(gates, a_bad_pattern_is_refused_with_a_sentence)
 		"a b:tc",
 		"sixteen-chars-xx",
 		"eth0:tc:xdp",
+		"eth0:tc:tc",
+		"eth0:up",
+		"eth0:uplink:",
+		"eth0::tc",
 	};
 	struct agent_gate_pattern p = { .pattern = "untouched" };
 	struct shunt_err err;
@@ -77,14 +97,14 @@ static void note(const char *sign, const char *what)
 	snprintf(host.log + len, sizeof(host.log) - len, "%s%s ", sign, what);
 }
 
-static int attach(void *ctx, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
-		  struct shunt_gate *ret_gate, struct shunt_err *err)
+static int attach(void *ctx, const struct agent_gate *gate, struct shunt_dp_gate *ret_gate,
+		  struct shunt_err *err)
 {
 	(void)ctx;
 	if (host.fail)
 		return shunt_err_set(err, host.fail, "%s", host.why);
-	note(hook == SHUNT_HOOK_XDP ? "x" : "t", ifname);
-	ret_gate->ifindex = ifindex;
+	note(gate->hook == SHUNT_HOOK_XDP ? "x" : "t", gate->ifname);
+	ret_gate->ifindex = gate->ifindex;
 	return 0;
 }
 
@@ -142,62 +162,66 @@ TestSuite(gates_sync, .init = setup, .fini = teardown);
 
 Test(gates_sync, interfaces_that_match_are_attached_once)
 {
-	SYNC(false, "xeth0 up:eth0 tveth1 up:veth1 ", { 1, "lo" }, { 2, "eth0" }, { 3, "veth1" });
-	SYNC(false, "", { 1, "lo" }, { 2, "eth0" }, { 3, "veth1" });
+	SYNC(false, "xeth0 up:eth0 tveth1 up:veth1 ", { .ifindex = 1, .ifname = "lo" },
+	     { .ifindex = 2, .ifname = "eth0" }, { .ifindex = 3, .ifname = "veth1" });
+	SYNC(false, "", { .ifindex = 1, .ifname = "lo" }, { .ifindex = 2, .ifname = "eth0" },
+	     { .ifindex = 3, .ifname = "veth1" });
 	cr_assert_null(agent_gates_missing(&gates));
 }
 
 Test(gates_sync, the_slow_look_attaches_again_without_an_event)
 {
-	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
-	SYNC(true, "tveth1 ", { 3, "veth1" });
+	SYNC(false, "tveth1 up:veth1 ", { .ifindex = 3, .ifname = "veth1" });
+	SYNC(true, "tveth1 ", { .ifindex = 3, .ifname = "veth1" });
 }
 
 Test(gates_sync, a_vanished_interface_is_forgotten)
 {
-	SYNC(false, "tveth1 up:veth1 tveth2 up:veth2 ", { 3, "veth1" }, { 4, "veth2" });
-	SYNC(false, "-3 gone:veth1 ", { 4, "veth2" });
-	SYNC(false, "-4 gone:veth2 ", { 1, "lo" });
+	SYNC(false, "tveth1 up:veth1 tveth2 up:veth2 ", { .ifindex = 3, .ifname = "veth1" },
+	     { .ifindex = 4, .ifname = "veth2" });
+	SYNC(false, "-3 gone:veth1 ", { .ifindex = 4, .ifname = "veth2" });
+	SYNC(false, "-4 gone:veth2 ", { .ifindex = 1, .ifname = "lo" });
 	cr_assert_eq(gates.n, 0);
 }
 
 Test(gates_sync, a_renamed_interface_follows_its_new_name)
 {
-	SYNC(false, "", { 3, "tmp0" });
-	SYNC(false, "tveth9 up:veth9 ", { 3, "veth9" });
-	SYNC(false, "", { 3, "veth8" });
-	SYNC(false, "-3 gone:veth8 xeth0 up:eth0 ", { 3, "eth0" });
-	SYNC(false, "-3 gone:eth0 ", { 3, "other" });
+	SYNC(false, "", { .ifindex = 3, .ifname = "tmp0" });
+	SYNC(false, "tveth9 up:veth9 ", { .ifindex = 3, .ifname = "veth9" });
+	SYNC(false, "", { .ifindex = 3, .ifname = "veth8" });
+	SYNC(false, "-3 gone:veth8 xeth0 up:eth0 ", { .ifindex = 3, .ifname = "eth0" });
+	SYNC(false, "-3 gone:eth0 ", { .ifindex = 3, .ifname = "other" });
 }
 
 Test(gates_sync, an_index_that_is_used_again_is_attached_anew)
 {
-	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+	SYNC(false, "tveth1 up:veth1 ", { .ifindex = 3, .ifname = "veth1" });
 	agent_gates_forget(&gates, 3);
-	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+	SYNC(false, "tveth1 up:veth1 ", { .ifindex = 3, .ifname = "veth1" });
 }
 
 Test(gates_sync, a_failure_is_told_once_and_tried_again)
 {
 	host.fail = -EPERM;
 	host.why = "no right";
-	SYNC(false, "failed:eth0 ", { 2, "eth0" });
-	SYNC(true, "", { 2, "eth0" });
+	SYNC(false, "failed:eth0 ", { .ifindex = 2, .ifname = "eth0" });
+	SYNC(true, "", { .ifindex = 2, .ifname = "eth0" });
 	cr_assert_str_eq(agent_gates_missing(&gates), "eth0");
 	host.why = "another reason";
-	SYNC(false, "failed:eth0 ", { 2, "eth0" });
+	SYNC(false, "failed:eth0 ", { .ifindex = 2, .ifname = "eth0" });
 	host.fail = 0;
-	SYNC(false, "xeth0 up:eth0 ", { 2, "eth0" });
+	SYNC(false, "xeth0 up:eth0 ", { .ifindex = 2, .ifname = "eth0" });
 	cr_assert_null(agent_gates_missing(&gates));
 	cr_assert_str_empty(gates.items[0].problem);
 }
 
 Test(gates_sync, ready_waits_for_named_interfaces_only)
 {
-	SYNC(false, "tveth1 up:veth1 ", { 3, "veth1" });
+	SYNC(false, "tveth1 up:veth1 ", { .ifindex = 3, .ifname = "veth1" });
 	cr_assert_str_eq(agent_gates_missing(&gates), "eth0");
 	cr_assert_null(agent_gates_find(&gates, &patterns[0]));
-	SYNC(false, "xeth0 up:eth0 ", { 2, "eth0" }, { 3, "veth1" });
+	SYNC(false, "xeth0 up:eth0 ", { .ifindex = 2, .ifname = "eth0" },
+	     { .ifindex = 3, .ifname = "veth1" });
 	cr_assert_null(agent_gates_missing(&gates));
 }
 
@@ -259,6 +283,41 @@ Test(netlink, a_message_that_is_too_short_for_what_it_says_is_left_alone)
 	whole.hdr.nlmsg_len = NLMSG_HDRLEN;
 	cr_assert_eq(agent_netlink_parse(&whole, sizeof(whole), &news), 0);
 	cr_assert_eq(news.n_deleted, 0);
+}
+
+Test(netlink, pods_masters_and_sources_are_told_apart)
+{
+	CLEANUP(freep) struct agent_source *sources = NULL;
+	CLEANUP(freep) struct agent_link *links = NULL;
+	struct shunt_ip v4, v6;
+	size_t n, found = 0;
+
+	cr_assert_eq(unshare(CLONE_NEWNET), 0, "%m");
+	cr_assert_eq(system("unshare -n sleep 5 & "
+			    "sleep .3; ip link add br0 type bridge; "
+			    "ip link add pod0 type veth peer name eth0 netns $!; "
+			    "ip link set pod0 master br0; "
+			    "ip link add own0 type veth peer name own1; "
+			    "ip link set own0 up; ip link set own1 up; "
+			    "ip addr add 192.0.2.7/24 dev own0; ip addr add 192.0.2.8/24 dev own0; "
+			    "ip addr add fd00::7/64 dev own0 nodad preferred_lft 0; "
+			    "ip addr add fd00::8/64 dev own0 nodad"),
+		     0);
+	cr_assert_eq(agent_links(&links, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		bool is_pod = !strcmp(links[i].ifname, "pod0");
+
+		cr_expect_eq(links[i].is_pod, is_pod, "%s", links[i].ifname);
+		cr_expect_eq(links[i].master, is_pod ? if_nametoindex("br0") : 0);
+		found += is_pod;
+	}
+	cr_assert_eq(found, 1);
+	cr_assert_eq(agent_sources(&sources, &n), 0);
+	cr_assert_eq(n, 2, "%zu", n);
+	cr_assert_eq(shunt_ip_parse("192.0.2.7", &v4), 0);
+	cr_assert_eq(shunt_ip_parse("fd00::8", &v6), 0);
+	cr_assert(shunt_ip_equal(&sources[0].ip, &v4) && shunt_ip_equal(&sources[1].ip, &v6));
+	cr_assert_eq(sources[0].ifindex, if_nametoindex("own0"));
 }
 
 Test(netlink, the_loopback_interface_and_its_address_are_found)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -51,11 +52,15 @@ Test(options, every_kind_of_value_is_taken)
 		      "--resync 500ms --allow-uid 1000 --nat-ports 50000-50010 --icmp-rate 0 "
 		      "--rst-rate 5000 "
 		      "--max-flows 2048 "
+		      "--nat-source fd00::1 --nat-source 192.0.2.1 "
 		      "--entrypoint web=10.0.0.1:80 --allow-node-endpoints --log-level debug",
 		      &o, NULL),
 		AGENT_RUN);
 	cr_assert_eq(o.n_gates, 2);
 	cr_assert_eq(o.gates[1].hook, SHUNT_HOOK_XDP);
+	cr_assert(o.has_nat_source[SHUNT_V4] && o.has_nat_source[SHUNT_V6]);
+	cr_assert_eq(o.nat_source[SHUNT_V4].word_be[3], htonl(0xc0000201));
+	cr_assert_eq(o.nat_source[SHUNT_V6].word_be[3], htonl(1));
 	cr_assert_eq(o.dp.tc_mode, SHUNT_TC_CLSACT);
 	cr_assert_eq(o.max_step_bp, 1250);
 	cr_assert_eq(o.metrics_port, 9100);
@@ -106,6 +111,11 @@ Test(options, what_is_wrong_is_named)
 		{ "--source /m --nat-ports 61000", "--nat-ports" },
 		{ "--source /m --nat-ports 61001-61000", "--nat-ports" },
 		{ "--source /m --nat-ports 80-90", "--nat-ports" },
+		{ "--source /m --nat-source eth0", "--nat-source" },
+		{ "--source /m --nat-source 127.0.0.1", "--nat-source" },
+		{ "--source /m --nat-source fe80::1", "--nat-source" },
+		{ "--source /m --nat-source 224.0.0.1", "--nat-source" },
+		{ "--source /m --nat-source 0.0.0.0", "--nat-source" },
 		{ "--source /m --allow-uid root", "--allow-uid" },
 		{ "--source /m --frontend-cidr 10.0.0.0/33", "--frontend-cidr" },
 		{ "--source /m --entrypoint web", "--entrypoint" },

@@ -87,9 +87,9 @@ static int clsact_is_ours(enum shunt_direction direction, const char *prog)
 	return shunt_clsact_is_ours(lab.bpffs, gate, direction, our_id(prog));
 }
 
-static struct shunt_gate attach(enum shunt_hook hook)
+static struct shunt_dp_gate attach(enum shunt_hook hook)
 {
-	struct shunt_gate ret = { 0 };
+	struct shunt_dp_gate ret = { 0 };
 	struct shunt_err err = { .text = "" };
 	int r = shunt_dp_attach(dp, gate, "gate", hook, &ret, &err);
 
@@ -99,7 +99,7 @@ static struct shunt_gate attach(enum shunt_hook hook)
 
 static int attach_fails(enum shunt_hook hook, struct shunt_err *err)
 {
-	struct shunt_gate ret = { .ifindex = 77 };
+	struct shunt_dp_gate ret = { .ifindex = 77 };
 	int r = shunt_dp_attach(dp, gate, "gate", hook, &ret, err);
 
 	cr_assert_lt(r, 0);
@@ -125,7 +125,7 @@ static void assert_only_ours(enum bpf_attach_type type, const char *prog)
 
 Test(attach, tcx_is_used_where_the_kernel_has_it)
 {
-	struct shunt_gate ret = attach(SHUNT_HOOK_TC);
+	struct shunt_dp_gate ret = attach(SHUNT_HOOK_TC);
 
 	cr_expect_eq(ret.tc_mode, SHUNT_TC_TCX);
 	cr_expect_eq(ret.ifindex, gate);
@@ -230,7 +230,7 @@ static void use_clsact(void)
 
 Test(attach, clsact_takes_the_first_priority)
 {
-	struct shunt_gate ret;
+	struct shunt_dp_gate ret;
 
 	use_clsact();
 	ret = attach(SHUNT_HOOK_TC);
@@ -338,7 +338,7 @@ Test(attach, a_gate_can_move_from_clsact_to_tcx_and_back)
 
 Test(attach, an_xdp_gate_restores_at_tc_egress)
 {
-	struct shunt_gate ret = attach(SHUNT_HOOK_XDP);
+	struct shunt_dp_gate ret = attach(SHUNT_HOOK_XDP);
 	uint32_t ids[64];
 
 	cr_expect(ret.xdp_native);

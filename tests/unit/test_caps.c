@@ -97,7 +97,7 @@ static int attach_and_detach(struct shunt_err *err, enum shunt_hook hook, enum s
 	struct shunt_dp_opts opts = lab.opts;
 	uint32_t ifindex = dp_lab_ifindex("gate");
 	struct shunt_dp *dp = NULL;
-	struct shunt_gate gate;
+	struct shunt_dp_gate gate;
 	int r;
 
 	opts.tc_mode = mode;
@@ -139,7 +139,7 @@ static int overtake(struct shunt_err *err)
 	LIBBPF_OPTS(bpf_link_create_opts, before, .flags = 1u << 3);
 	uint32_t ifindex = dp_lab_ifindex("gate");
 	struct shunt_dp *dp = NULL;
-	struct shunt_gate gate;
+	struct shunt_dp_gate gate;
 	int r, foreign;
 
 	r = shunt_dp_open(&lab.opts, &dp, err);

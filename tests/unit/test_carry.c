@@ -379,7 +379,7 @@ static uint32_t xdp_at(const char *ifname)
 static void attach(struct shunt_dp *dp, const char *ifname, enum shunt_hook hook)
 {
 	struct shunt_err err = { .text = "" };
-	struct shunt_gate gate;
+	struct shunt_dp_gate gate;
 
 	cr_assert_eq(shunt_dp_attach(dp, dp_lab_ifindex(ifname), ifname, hook, &gate, &err), 0,
 		     "%s", err.text);

@@ -58,7 +58,7 @@ Test(doctor, a_host_without_an_installation_can_do_it_and_has_nothing)
 Test(doctor, gates_are_shown_with_their_place)
 {
 	struct dp_lab lab;
-	struct shunt_gate gate;
+	struct shunt_dp_gate gate;
 	struct shunt_dp *dp;
 	struct findings f;
 
@@ -84,7 +84,7 @@ Test(doctor, a_program_that_came_before_ours_is_a_warning)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = TCX_BEFORE);
 	struct dp_lab lab;
-	struct shunt_gate gate;
+	struct shunt_dp_gate gate;
 	struct shunt_dp *dp;
 	struct findings f;
 	int foreign, link_fd;

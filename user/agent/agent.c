@@ -131,12 +131,16 @@ static void on_tick(uv_timer_t *timer)
 /* ---- gates
  * ------------------------------------------------------------------------------------------ */
 
-static int attach_gate(void *ctx, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
-		       struct shunt_gate *ret_gate, struct shunt_err *err)
+static int attach_gate(void *ctx, const struct agent_gate *gate, struct shunt_dp_gate *ret_gate,
+		       struct shunt_err *err)
 {
 	struct agent *agent = ctx;
+	struct shunt_gate record = agent_gate_record(agent, gate);
+	int r = shunt_dp_gate_put(agent->dp, gate->ifindex, &record);
 
-	return shunt_dp_attach(agent->dp, ifindex, ifname, hook, ret_gate, err);
+	if (r < 0)
+		return shunt_err_set(err, r, "cannot enter it into shunt_gates: %s", strerror(-r));
+	return shunt_dp_attach(agent->dp, gate->ifindex, gate->ifname, gate->hook, ret_gate, err);
 }
 
 static int detach_gate(void *ctx, uint32_t ifindex)
@@ -459,6 +463,7 @@ void agent_free(struct agent *agent)
 	agent_events_clear(&agent->events);
 	free(agent->told);
 	free(agent->node_addrs);
+	free(agent->sources);
 	fd_closep(&agent->netlink_fd);
 	fd_closep(&agent->state_fd);
 }

@@ -8,6 +8,7 @@
 #include "agent/events.h"
 #include "agent/gates.h"
 #include "agent/images.h"
+#include "agent/netlink.h"
 #include "agent/options.h"
 #include "ctl/server.h"
 #include "datapath/install.h"
@@ -83,6 +84,8 @@ struct agent {
 
 	struct shunt_ip *node_addrs; /* sorted */
 	size_t n_node_addrs;
+	struct agent_source *sources; /* addresses that connections may begin from */
+	size_t n_sources;
 	int netlink_fd;
 
 	uv_poll_t dir_poll, netlink_poll;
@@ -178,6 +181,9 @@ void agent_state_problem(struct agent *agent, const char *text);
 
 /* Looks at interfaces; @verify: also at gates that are attached. */
 void agent_sync_gates(struct agent *agent, bool verify);
+
+/* What the programs are told of a gate. */
+struct shunt_gate agent_gate_record(const struct agent *agent, const struct agent_gate *gate);
 
 /* Return: have the addresses of this node changed since the last call? */
 bool agent_read_addresses(struct agent *agent);

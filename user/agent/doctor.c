@@ -57,6 +57,31 @@ static void check_source(const struct agent *agent, json_t *checks)
 		    shunt_duration_str((agent_mono_ns() - agent->confirmed_ns) / 1000000, age));
 }
 
+/* An uplink without an address cannot lend one to connections that go back out of it. */
+static void check_uplink(const struct agent *agent, const struct agent_gate *gate, json_t *checks)
+{
+	static const struct shunt_addr none;
+	struct shunt_gate record = agent_gate_record(agent, gate);
+	char name[32], v4[SHUNT_IP_STR_LEN] = "none", v6[SHUNT_IP_STR_LEN] = "none";
+	struct shunt_ip ip4 = { .addr = record.source[SHUNT_V4], .family = SHUNT_V4 };
+	struct shunt_ip ip6 = { .addr = record.source[SHUNT_V6], .family = SHUNT_V6 };
+	bool has4 = memcmp(&ip4.addr, &none, sizeof(none)) != 0;
+	bool has6 = memcmp(&ip6.addr, &none, sizeof(none)) != 0;
+
+	snprintf(name, sizeof(name), "uplink %s", gate->ifname);
+	add(checks, name, has4 || has6 ? "ok" : "warn",
+	    has4 || has6 ? "" : "give the interface a global address, or say --nat-source",
+	    "source of connections that leave by it: IPv4 %s, IPv6 %s",
+	    has4 ? shunt_ip_str(&ip4, v4) : v4, has6 ? shunt_ip_str(&ip6, v6) : v6);
+}
+
+static const char *roles_text(uint32_t roles)
+{
+	static const char *const texts[] = { "", ", uplink", ", external", ", uplink, external" };
+
+	return texts[roles & (SHUNT_GATE_UPLINK | SHUNT_GATE_EXTERNAL)];
+}
+
 static void check_gates(const struct agent *agent, json_t *checks)
 {
 	char name[32];
@@ -70,11 +95,14 @@ static void check_gates(const struct agent *agent, json_t *checks)
 		else if (gate->hook == SHUNT_HOOK_XDP)
 			add(checks, name, gate->info.xdp_native ? "ok" : "warn",
 			    gate->info.xdp_native ? "" : "use the tc hook on this interface",
-			    "attached to XDP, %s mode",
-			    gate->info.xdp_native ? "native" : "generic");
+			    "attached to XDP, %s mode%s",
+			    gate->info.xdp_native ? "native" : "generic", roles_text(gate->roles));
 		else
-			add(checks, name, "ok", "", "attached to tc by %s, in the first place",
-			    gate->info.tc_mode == SHUNT_TC_CLSACT ? "clsact" : "tcx");
+			add(checks, name, "ok", "", "attached to tc by %s, in the first place%s",
+			    gate->info.tc_mode == SHUNT_TC_CLSACT ? "clsact" : "tcx",
+			    roles_text(gate->roles));
+		if (gate->roles & SHUNT_GATE_UPLINK)
+			check_uplink(agent, gate, checks);
 	}
 	for (size_t i = 0; i < agent->gates.n_patterns; i++) {
 		const struct agent_gate_pattern *pattern = &agent->gates.patterns[i];

@@ -24,18 +24,51 @@ static bool brackets_close(const char *glob)
 	return true;
 }
 
+static bool word_is(const char *word, size_t len, const char *what)
+{
+	return len == strlen(what) && !memcmp(word, what, len);
+}
+
+/* Reads ":tc:uplink" and the like into @pattern. */
+static int parse_words(const char *text, const char *colon, struct agent_gate_pattern *pattern,
+		       struct shunt_err *err)
+{
+	bool has_hook = false;
+
+	while (*colon) {
+		const char *word = colon + 1;
+		size_t len = strcspn(word, ":");
+		bool is_xdp = word_is(word, len, "xdp");
+
+		if (is_xdp || word_is(word, len, "tc")) {
+			if (has_hook)
+				return shunt_err_set(err, -EINVAL, "gate \"%s\": two hooks", text);
+			has_hook = true;
+			pattern->hook = is_xdp ? SHUNT_HOOK_XDP : SHUNT_HOOK_TC;
+		} else if (word_is(word, len, "uplink")) {
+			pattern->roles |= SHUNT_GATE_UPLINK;
+		} else if (word_is(word, len, "external")) {
+			pattern->roles |= SHUNT_GATE_EXTERNAL;
+		} else {
+			return shunt_err_set(err, -EINVAL,
+					     "gate \"%s\": tc, xdp, uplink or external, not "
+					     "\"%.*s\"",
+					     text, (int)len, word);
+		}
+		colon = word + len;
+	}
+	return 0;
+}
+
 int agent_gate_parse(const char *text, struct agent_gate_pattern *ret_pattern,
 		     struct shunt_err *err)
 {
 	struct agent_gate_pattern pattern = { .hook = SHUNT_HOOK_TC };
-	const char *colon = strchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : strlen(text);
+	size_t len = strcspn(text, ":");
+	int r = parse_words(text, text + len, &pattern, err);
 
-	if (colon && !strcmp(colon, ":xdp"))
-		pattern.hook = SHUNT_HOOK_XDP;
-	else if (colon && strcmp(colon, ":tc"))
-		return shunt_err_set(err, -EINVAL, "gate \"%s\": the hook is tc or xdp, not \"%s\"",
-				     text, colon + 1);
+	if (r < 0)
+		return r;
 	if (!len)
 		return shunt_err_set(err, -EINVAL,
 				     "gate \"%s\": the name of the interface is missing", text);
@@ -103,11 +136,11 @@ static void drop(struct agent_gates *gates, struct agent_gate *gate)
 static void attach(struct agent_gates *gates, struct agent_gate *gate)
 {
 	struct shunt_err err = { 0 };
-	struct shunt_gate info = { 0 };
+	struct shunt_dp_gate info = { 0 };
 	bool was_attached = gate->attached;
 	int r;
 
-	r = gates->ops.attach(gates->ops.ctx, gate->ifindex, gate->ifname, gate->hook, &info, &err);
+	r = gates->ops.attach(gates->ops.ctx, gate, &info, &err);
 	if (r >= 0) {
 		gate->attached = true;
 		gate->info = info;
@@ -142,6 +175,9 @@ static int sync_link(struct agent_gates *gates, const struct agent_link *link,
 
 	gate->seen = true;
 	gate->hook = pattern->hook;
+	gate->roles = pattern->roles;
+	gate->master = link->master;
+	gate->is_pod = link->is_pod;
 	memcpy(gate->ifname, link->ifname, sizeof(gate->ifname));
 	if (!gate->attached || verify)
 		attach(gates, gate);

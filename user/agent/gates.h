@@ -19,14 +19,15 @@
 struct agent_gate_pattern {
 	char pattern[64]; /* fnmatch(3) */
 	enum shunt_hook hook;
-	bool literal; /* no wildcard: one interface that is expected to exist */
+	uint32_t roles; /* SHUNT_GATE_UPLINK, SHUNT_GATE_EXTERNAL */
+	bool literal;	/* no wildcard: one interface that is expected to exist */
 };
 
 /**
- * agent_gate_parse - read "PATTERN[:tc|:xdp]"
+ * agent_gate_parse - read "PATTERN[:tc|:xdp][:uplink][:external]", words in any order
  *
  * Return: 0, or -EINVAL with @err: empty, a name no interface can have, an open bracket,
- *   an unknown hook.
+ *   an unknown word, two hooks.
  */
 int agent_gate_parse(const char *text, struct agent_gate_pattern *ret_pattern,
 		     struct shunt_err *err);
@@ -46,16 +47,19 @@ struct agent_gate {
 	uint32_t ifindex;
 	char ifname[AGENT_IFNAME_LEN];
 	enum shunt_hook hook;
+	uint32_t roles;	 /* of its pattern */
+	uint32_t master; /* as struct agent_link has them */
+	bool is_pod;
 	bool attached;
-	bool seen;		/* by the sync that runs */
-	struct shunt_gate info; /* when attached */
-	char problem[512];	/* when not attached: why */
+	bool seen;		   /* by the sync that runs */
+	struct shunt_dp_gate info; /* when attached */
+	char problem[512];	   /* when not attached: why */
 };
 
 /* What gates need of the rest of the agent; the tests give their own. */
 struct agent_gate_ops {
-	int (*attach)(void *ctx, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
-		      struct shunt_gate *ret_gate, struct shunt_err *err);
+	int (*attach)(void *ctx, const struct agent_gate *gate, struct shunt_dp_gate *ret_gate,
+		      struct shunt_err *err);
 	int (*detach)(void *ctx, uint32_t ifindex);
 	void (*changed)(void *ctx, enum agent_gate_change change, const struct agent_gate *gate);
 	void *ctx;
@@ -73,6 +77,8 @@ struct agent_gates {
 struct agent_link {
 	uint32_t ifindex;
 	char ifname[AGENT_IFNAME_LEN];
+	uint32_t master; /* the bridge or bond that it belongs to; 0: none */
+	bool is_pod;	 /* a veth whose other end is in another namespace */
 };
 
 /**

@@ -81,31 +81,6 @@ int agent_netlink_read(int fd, struct agent_netlink_news *ret_news)
 	return 0;
 }
 
-int agent_links(struct agent_link **ret_links, size_t *ret_n)
-{
-	struct if_nameindex *names = if_nameindex();
-	struct agent_link *links;
-	size_t n = 0;
-
-	if (!names)
-		return -errno;
-	while (names[n].if_index)
-		n++;
-	links = calloc(n ? n : 1, sizeof(*links));
-	if (!links) {
-		if_freenameindex(names);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < n; i++) {
-		links[i].ifindex = names[i].if_index;
-		strncpy(links[i].ifname, names[i].if_name, sizeof(links[i].ifname) - 1);
-	}
-	if_freenameindex(names);
-	*ret_links = links;
-	*ret_n = n;
-	return 0;
-}
-
 static int compare_ips(const void *a, const void *b)
 {
 	const struct shunt_ip *x = a, *y = b;

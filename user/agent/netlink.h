@@ -28,8 +28,17 @@ int agent_netlink_read(int fd, struct agent_netlink_news *ret_news);
 /* Takes one datagram apart, adding to @news; public for the tests. Return: 0 or -ENOMEM. */
 int agent_netlink_parse(const void *buf, size_t len, struct agent_netlink_news *news);
 
-/* All interfaces. The caller frees *ret_links with free(). Return: 0 or -errno. */
+/* links.c: all interfaces. The caller frees *ret_links with free(). Return: 0 or -errno. */
 int agent_links(struct agent_link **ret_links, size_t *ret_n);
+
+/* An address that may be a connection's source: of global scope, not deprecated, its own. */
+struct agent_source {
+	uint32_t ifindex;
+	struct shunt_ip ip;
+};
+
+/* links.c: all of them, in the kernel's order. The caller frees with free(). */
+int agent_sources(struct agent_source **ret_sources, size_t *ret_n);
 
 /* All addresses of this host, sorted. The caller frees with free(). Return: 0 or -errno. */
 int agent_addresses(struct shunt_ip **ret_addrs, size_t *ret_n);

@@ -18,6 +18,7 @@ enum kind {
 	KIND_PERCENT,	/* uint32_t in basis points */
 	KIND_CHOICE,	/* int: index in choices */
 	KIND_GATE,	/* appended to gates */
+	KIND_SOURCE,	/* an address, one of each family */
 	KIND_UID,	/* appended to allowed_uids */
 	KIND_METRICS,	/* ADDR:PORT */
 	KIND_PORTS,	/* FIRST-LAST */
@@ -57,11 +58,16 @@ static const struct option_row rows[] = {
 	{ "source", "DIR",
 	  "read manifests from this directory, and again when they change; required", KIND_TEXT,
 	  AT(source_dir), 0, 0, NULL },
-	{ "gate", "PATTERN[:tc|:xdp]",
+	{ "gate", "PATTERN[:tc|:xdp][:uplink][:external]",
 	  "guard the interfaces whose names match, *, ? and [] allowed; hook tc unless xdp is "
-	  "said; "
-	  "may be repeated, the first that matches counts",
+	  "said; uplink: other nodes are behind it, connections that go back out of an uplink get "
+	  "this node's address as source; external: what claims the address of a pod or of this "
+	  "node is dropped there; may be repeated, the first that matches counts",
 	  KIND_GATE, 0, 0, 0, NULL },
+	{ "nat-source", "ADDR",
+	  "this node's address for connections that come in and go out by uplinks; once for each "
+	  "family (default: the first global address of the uplink that they leave by)",
+	  KIND_SOURCE, 0, 0, 0, NULL },
 	{ "tc", "MODE", "how tc programs are attached: auto, tcx or clsact (default auto)",
 	  KIND_CHOICE, AT(dp.tc_mode), 0, 0, tc_modes },
 	SHUNT_TRANSLATE_OPTIONS(TRANSLATE) //
@@ -223,6 +229,20 @@ static int add_uid(struct agent_options *options, const struct option_row *row, 
 	return 0;
 }
 
+static int set_source(struct agent_options *options, const struct option_row *row, const char *text,
+		      struct shunt_err *err)
+{
+	struct shunt_ip ip;
+
+	if (shunt_ip_parse(text, &ip) < 0 || shunt_ip_is_loopback(&ip) ||
+	    shunt_ip_is_link_local(&ip) || shunt_ip_is_unspecified(&ip) ||
+	    shunt_ip_is_multicast(&ip))
+		return bad_value(err, row, text);
+	options->nat_source[ip.family] = ip.addr;
+	options->has_nat_source[ip.family] = true;
+	return 0;
+}
+
 static int set_ports(struct shunt_dp_opts *dp, const struct option_row *row, const char *text,
 		     struct shunt_err *err)
 {
@@ -260,6 +280,8 @@ static int set_value(struct agent_options *options, const struct option_row *row
 		return set_choice(field, row, text, err);
 	case KIND_GATE:
 		return add_gate(options, text, err);
+	case KIND_SOURCE:
+		return set_source(options, row, text, err);
 	case KIND_UID:
 		return add_uid(options, row, text, err);
 	case KIND_METRICS:
@@ -394,7 +416,8 @@ void agent_options_help(FILE *out)
 	char head[64];
 
 	fputs("shuntd: split Kubernetes traffic in the kernel, on this node\n\n"
-	      "usage: shuntd --source DIR [--gate PATTERN[:tc|:xdp]]... [options]\n\n",
+	      "usage: shuntd --source DIR [--gate PATTERN[:tc|:xdp][:uplink][:external]]... "
+	      "[options]\n\n",
 	      out);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		snprintf(head, sizeof(head), "  --%s %s", rows[i].name,

@@ -19,6 +19,8 @@ struct agent_options {
 	struct shunt_dialect_options dialect;
 	struct agent_gate_pattern *gates; /* owned */
 	size_t n_gates;
+	struct shunt_addr nat_source[SHUNT_N_FAMILIES];
+	bool has_nat_source[SHUNT_N_FAMILIES];
 	uid_t *allowed_uids; /* owned */
 	size_t n_allowed_uids;
 	struct shunt_ip metrics_ip;

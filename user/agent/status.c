@@ -13,6 +13,17 @@
 /* ---- the node
  * ------------------------------------------------------------------------------------------- */
 
+static json_t *roles_json(uint32_t roles)
+{
+	json_t *array = json_array();
+
+	if (roles & SHUNT_GATE_UPLINK)
+		json_array_append_new(array, json_string("uplink"));
+	if (roles & SHUNT_GATE_EXTERNAL)
+		json_array_append_new(array, json_string("external"));
+	return array;
+}
+
 static json_t *gates_json(const struct agent *agent)
 {
 	json_t *array = json_array();
@@ -24,12 +35,12 @@ static json_t *gates_json(const struct agent *agent)
 				   : gate->info.tc_mode == SHUNT_TC_CLSACT ? "clsact"
 									   : "tcx";
 
-		json_array_append_new(array, json_pack("{s:s, s:i, s:s, s:s, s:s, s:s}", "ifname",
-						       gate->ifname, "ifindex", (int)gate->ifindex,
-						       "hook", xdp ? "xdp" : "tc", "mode",
-						       gate->attached ? mode : "", "state",
-						       gate->attached ? "attached" : "failed",
-						       "problem", gate->problem));
+		json_array_append_new(
+			array, json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:o}", "ifname",
+					 gate->ifname, "ifindex", (int)gate->ifindex, "hook",
+					 xdp ? "xdp" : "tc", "mode", gate->attached ? mode : "",
+					 "state", gate->attached ? "attached" : "failed", "problem",
+					 gate->problem, "roles", roles_json(gate->roles)));
 	}
 	return array;
 }

@@ -8,6 +8,83 @@
 #include "agent/netlink.h"
 #include "base/cleanup.h"
 
+/* ---- what the programs are told ------------------------------------------------------------ */
+
+/* The source of connections that leave by @ifindex; all zero if there is none. */
+static struct shunt_addr source_of(const struct agent *agent, uint32_t ifindex, int family)
+{
+	if (agent->opts->has_nat_source[family])
+		return agent->opts->nat_source[family];
+	for (size_t i = 0; i < agent->n_sources; i++)
+		if (agent->sources[i].ifindex == ifindex && agent->sources[i].ip.family == family)
+			return agent->sources[i].ip.addr;
+	return (struct shunt_addr){ 0 };
+}
+
+struct shunt_gate agent_gate_record(const struct agent *agent, const struct agent_gate *gate)
+{
+	struct shunt_gate record = { .flags = gate->roles };
+
+	if (gate->is_pod)
+		record.flags |= SHUNT_GATE_PEER;
+	for (int family = 0; gate->roles & SHUNT_GATE_UPLINK && family < SHUNT_N_FAMILIES; family++)
+		record.source[family] = source_of(agent, gate->ifindex, family);
+	return record;
+}
+
+/* Routes to pods behind a bridge lead to the bridge, so the programs must know it. */
+static bool has_inside_bridge(const struct agent_gates *gates, size_t i)
+{
+	const struct agent_gate *gate = &gates->items[i];
+
+	if (!gate->master || gate->roles & SHUNT_GATE_EXTERNAL)
+		return false;
+	for (size_t k = 0; k < gates->n; k++)
+		if (gates->items[k].ifindex == gate->master ||
+		    (k < i && gates->items[k].master == gate->master &&
+		     !(gates->items[k].roles & SHUNT_GATE_EXTERNAL)))
+			return false;
+	return true;
+}
+
+/* Brings shunt_gates to what is known now. Return: 0 or -errno. */
+static int publish(struct agent *agent)
+{
+	const struct agent_gates *gates = &agent->gates;
+	CLEANUP(freep)
+	struct shunt_dp_gate_record *records = calloc(2 * gates->n + 1, sizeof(*records));
+	size_t n = 0;
+
+	if (!records)
+		return -ENOMEM;
+	for (size_t i = 0; i < gates->n; i++) {
+		records[n++] = (struct shunt_dp_gate_record){
+			.ifindex = gates->items[i].ifindex,
+			.gate = agent_gate_record(agent, &gates->items[i]),
+		};
+		if (has_inside_bridge(gates, i))
+			records[n++] = (struct shunt_dp_gate_record){
+				.ifindex = gates->items[i].master,
+				.gate = { .flags = SHUNT_GATE_INSIDE },
+			};
+	}
+	return shunt_dp_gates_replace(agent->dp, records, n);
+}
+
+static int read_sources(struct agent *agent)
+{
+	struct agent_source *sources;
+	size_t n;
+	int r = agent_sources(&sources, &n);
+
+	if (r < 0)
+		return r;
+	free(agent->sources);
+	agent->sources = sources;
+	agent->n_sources = n;
+	return 0;
+}
+
 void agent_sync_gates(struct agent *agent, bool verify)
 {
 	CLEANUP(freep) struct agent_link *links = NULL;
@@ -19,7 +96,11 @@ void agent_sync_gates(struct agent *agent, bool verify)
 		return;
 	r = agent_links(&links, &n);
 	if (!r)
+		r = read_sources(agent);
+	if (!r)
 		r = agent_gates_sync(&agent->gates, links, n, verify);
+	if (!r)
+		r = publish(agent);
 	if (r < 0)
 		log_error("cannot look at the interfaces: %s", strerror(-r));
 }

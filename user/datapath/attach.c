@@ -74,7 +74,7 @@ static int attach_tc(struct shunt_dp *dp, uint32_t ifindex, const char *ifname,
 	return attach_clsact(dp, ifindex, ifname, direction, err);
 }
 
-static int attach_ingress(struct shunt_dp *dp, struct shunt_gate *gate, struct shunt_err *err)
+static int attach_ingress(struct shunt_dp *dp, struct shunt_dp_gate *gate, struct shunt_err *err)
 {
 	int r;
 
@@ -91,11 +91,14 @@ static int attach_ingress(struct shunt_dp *dp, struct shunt_gate *gate, struct s
 }
 
 int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
-		    struct shunt_gate *ret_gate, struct shunt_err *err)
+		    struct shunt_dp_gate *ret_gate, struct shunt_err *err)
 {
-	struct shunt_gate gate = { .ifindex = ifindex, .hook = hook, .tc_mode = dp->tc_mode };
-	int r;
+	struct shunt_dp_gate gate = { .ifindex = ifindex, .hook = hook, .tc_mode = dp->tc_mode };
+	int r = shunt_dp_gate_add(dp, ifindex);
 
+	if (r < 0)
+		return shunt_err_set(err, r, "%s: cannot enter it into shunt_gates: %s", ifname,
+				     strerror(-r));
 	snprintf(gate.ifname, sizeof(gate.ifname), "%s", ifname);
 	/* Egress first: a flow that ingress makes must find its way back. */
 	r = attach_tc(dp, ifindex, gate.ifname, SHUNT_EGRESS, &gate.tc_mode, err);
@@ -120,6 +123,8 @@ int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex)
 	r = shunt_clsact_detach(dp->bpffs, ifindex, SHUNT_INGRESS);
 	first = first ? first : r;
 	r = shunt_clsact_detach(dp->bpffs, ifindex, SHUNT_EGRESS);
+	first = first ? first : r;
+	r = shunt_dp_gate_del(dp, ifindex);
 	return first ? first : r;
 }
 

@@ -12,7 +12,7 @@
 static const char *const static_maps[] = {
 	"shunt_frontends", "shunt_services",	  "shunt_service_names", "shunt_rules",
 	"shunt_splits",	   "shunt_rings",	  "shunt_members",	 "shunt_variants",
-	"shunt_backends",  "shunt_variant_names",
+	"shunt_backends",  "shunt_variant_names", "shunt_gates",
 };
 
 /* What the programs write: copied on hold, so that no flow is added meanwhile. */

@@ -72,6 +72,7 @@ struct shunt_dp_maps {
 #undef SHUNT_DP_ARRAY_FIELD
 	int frontends_fd;
 	int sessions_fd;
+	int gates_fd;
 	int backend_counters_fd; /* per CPU */
 	int variant_counters_fd; /* per CPU */
 	int reasons_fd;		 /* per CPU */
@@ -125,7 +126,7 @@ int shunt_dp_grace(struct shunt_dp *dp);
 
 /* ---- gates: user/datapath/attach.c -------------------------------------------------- */
 
-struct shunt_gate {
+struct shunt_dp_gate {
 	uint32_t ifindex;
 	char ifname[16];
 	enum shunt_hook hook;
@@ -140,10 +141,28 @@ struct shunt_gate {
  * replaced in place, first position included. Return: 0 or -errno with @err.
  */
 int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
-		    struct shunt_gate *ret_gate, struct shunt_err *err);
+		    struct shunt_dp_gate *ret_gate, struct shunt_err *err);
 
 /* Removes hooks and pins of a gate; of a vanished interface only the pins. */
 int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex);
+
+/* ---- what the programs know of gates: user/datapath/gates.c ------------------------- */
+
+struct shunt_dp_gate_record {
+	uint32_t ifindex;
+	struct shunt_gate gate;
+};
+
+/* Tells the programs of one gate; before it is attached. Return: 0 or -errno. */
+int shunt_dp_gate_put(struct shunt_dp *dp, uint32_t ifindex, const struct shunt_gate *gate);
+
+/**
+ * shunt_dp_gates_replace - these are all gates, and no others
+ *
+ * What is as it should be is not written. Return: 0 or the first -errno; the rest is done.
+ */
+int shunt_dp_gates_replace(struct shunt_dp *dp, const struct shunt_dp_gate_record *records,
+			   size_t n);
 
 /*
  * Detaches every gate and unpins everything of this ABI. The explicit way out. The agent

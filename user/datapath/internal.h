@@ -137,6 +137,10 @@ int shunt_object_prog(const struct bpf_object *obj, const char *name, uint32_t *
 /* Replaces the programs of all gates of an earlier agent and forgets vanished interfaces. */
 int shunt_gates_adopt(struct shunt_dp *dp, struct shunt_err *err);
 
+/* gates.c: makes a plain record of shunt_gates if there is none; removes one, if it is there. */
+int shunt_dp_gate_add(struct shunt_dp *dp, uint32_t ifindex);
+int shunt_dp_gate_del(struct shunt_dp *dp, uint32_t ifindex);
+
 /* "<dir>/links/<ifindex>-<what>" */
 int shunt_gate_pin(char *buf, const char *dir, uint32_t ifindex, const char *what);
 

@@ -103,6 +103,7 @@ bool shunt_link_parse(const struct nlmsghdr *hdr, struct shunt_link *ret_link)
 	     attr = RTA_NEXT(attr, len))
 		read_attr(attr, &link, &is_elsewhere);
 	/* The other end of a veth is no floor that something stands on. */
+	link.is_elsewhere = is_elsewhere;
 	if (is_elsewhere || !strcmp(link.kind, "veth"))
 		link.lower = 0;
 	*ret_link = link;

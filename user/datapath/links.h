@@ -14,8 +14,9 @@ struct shunt_link {
 	char kind[16]; /* "bridge", "vlan", "macvlan", ...; "" for hardware */
 	bool has_mac;
 	uint8_t mac[6];
-	uint32_t master; /* index of its bridge, bond or VRF; 0: none */
-	uint32_t lower;	 /* index of what it stands on, in this namespace; 0: nothing */
+	uint32_t master;   /* index of its bridge, bond or VRF; 0: none */
+	uint32_t lower;	   /* index of what it stands on, in this namespace; 0: nothing */
+	bool is_elsewhere; /* its other end, or what it stands on, is in another namespace */
 	uint32_t promiscuity;
 	uint32_t gso_max, gro_max; /* bytes, of the family that has more; 0: not told */
 };

@@ -59,6 +59,7 @@ static int dp_new(const char *bpffs, struct shunt_dp **ret_dp, struct shunt_err 
 		return shunt_err_set(err, -ENOMEM, "out of memory");
 	dp->lock_fd = dp->grace_outer_fd = dp->grace_inner_fd = -EBADF;
 	dp->maps.frontends_fd = dp->maps.sessions_fd = dp->maps.reasons_fd = -EBADF;
+	dp->maps.gates_fd = -EBADF;
 	dp->maps.backend_counters_fd = dp->maps.variant_counters_fd = -EBADF;
 #define ARRAY_UNOPENED(name) dp->maps.name.fd = -EBADF;
 	SHUNT_DP_ARRAYS(ARRAY_UNOPENED)

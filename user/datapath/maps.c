@@ -288,6 +288,7 @@ int shunt_maps_open(struct shunt_dp *dp, bool writable, struct shunt_err *err)
 	} others[] = {
 		{ "shunt_frontends", &maps->frontends_fd },
 		{ "shunt_sessions", &maps->sessions_fd },
+		{ "shunt_gates", &maps->gates_fd },
 		{ "shunt_backend_counters", &maps->backend_counters_fd },
 		{ "shunt_variant_counters", &maps->variant_counters_fd },
 		{ "shunt_reasons", &maps->reasons_fd },
@@ -329,6 +330,7 @@ void shunt_maps_close(struct shunt_dp_maps *maps)
 #undef ARRAY_CLOSE
 	fd_closep(&maps->frontends_fd);
 	fd_closep(&maps->sessions_fd);
+	fd_closep(&maps->gates_fd);
 	fd_closep(&maps->backend_counters_fd);
 	fd_closep(&maps->variant_counters_fd);
 	fd_closep(&maps->reasons_fd);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_GATE_H
+#define SHUNT_BPF_GATE_H
+
+#include "conntrack.h"
+#include "scratch.h"
+
+/*
+ * What the role of the gate that a packet came in by means for it. All of this is out of the
+ * way of packets of known flows that come by the gate that their flow came by.
+ */
+
+#define AF_INET_  2
+#define AF_INET6_ 10
+
+static __always_inline __u32 gate_flags(__u32 ifindex)
+{
+	const struct shunt_gate *gate = bpf_map_lookup_elem(&shunt_gates, &ifindex);
+
+	return gate ? gate->flags : 0;
+}
+
+/* The route that an answer to @tuple would take. Return: as bpf_fib_lookup(). */
+static __always_inline long gate_route_back(hook_ctx *ctx, const struct shunt_tuple *tuple,
+					    struct bpf_fib_lookup *fib)
+{
+	fib->ifindex = hook_ifindex(ctx);
+	fib->l4_protocol = tuple->proto;
+	fib->sport = tuple->dport_be;
+	fib->dport = tuple->sport_be;
+	if (tuple->family == SHUNT_V4) {
+		fib->family = AF_INET_;
+		fib->ipv4_src = tuple->dst.word_be[3];
+		fib->ipv4_dst = tuple->src.word_be[3];
+	} else {
+		fib->family = AF_INET6_;
+		__builtin_memcpy(fib->ipv6_src, &tuple->dst, sizeof(fib->ipv6_src));
+		__builtin_memcpy(fib->ipv6_dst, &tuple->src, sizeof(fib->ipv6_dst));
+	}
+	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
+}
+
+/* fe80::/10: on its link by nature, and every link has that route. */
+static __always_inline int gate_is_link_local(const struct shunt_tuple *tuple)
+{
+	return tuple->family == SHUNT_V6 &&
+	       (tuple->src.word_be[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
+/**
+ * gate_is_spoofed - does a packet claim a source that cannot be where it came from?
+ *
+ * Only asked at external gates. The source must have a route, and not to this node nor out of
+ * a gate (or the bridge of one) that is not external. Where the kernel gives no answer, since
+ * it does not forward here or the route is one of a tunnel, the source counts as good.
+ */
+__attribute__((noinline)) int gate_is_spoofed(hook_ctx *ctx, const struct shunt_tuple *tuple)
+{
+	struct bpf_fib_lookup fib = {};
+	const struct shunt_gate *out;
+	__u32 ifindex;
+	long found;
+
+	if (!tuple || gate_is_link_local(tuple))
+		return 0;
+	found = gate_route_back(ctx, tuple, &fib);
+	switch (found) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		break;
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+	case BPF_FIB_LKUP_RET_NOT_FWDED: /* local, or no route */
+		return 1;
+	default:
+		return 0;
+	}
+	ifindex = fib.ifindex;
+	out = bpf_map_lookup_elem(&shunt_gates, &ifindex);
+	return out && !(out->flags & SHUNT_GATE_EXTERNAL);
+}
+
+/**
+ * gate_admit_new - may a packet without an entry come in here?
+ *
+ * Return: SHUNT_R_FORWARDED or SHUNT_R_SPOOFED.
+ */
+static __always_inline enum shunt_reason gate_admit_new(hook_ctx *ctx,
+							const struct shunt_tuple *tuple)
+{
+	if (!(gate_flags(hook_ifindex(ctx)) & SHUNT_GATE_EXTERNAL))
+		return SHUNT_R_FORWARDED;
+	return gate_is_spoofed(ctx, tuple) ? SHUNT_R_SPOOFED : SHUNT_R_FORWARDED;
+}
+
+/* As gate_is_spoofed(), of a packet that is parsed anew: the fast path keeps its registers. */
+static __always_inline int gate_source_is_spoofed(hook_ctx *ctx)
+{
+	struct scratch *s = scratch_get();
+	__u32 family = parse_family(ctx);
+
+	if (!s)
+		return 0;
+	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+	if (family == SHUNT_V4)
+		parse_linear(ctx, SHUNT_V4, &s->pkt);
+	else if (family == SHUNT_V6)
+		parse_linear(ctx, SHUNT_V6, &s->pkt);
+	return gate_is_spoofed(ctx, &s->pkt.tuple);
+}
+
+/**
+ * gate_admit_other - a packet of a known flow that came in by @gate_ifindex, not by this one
+ * @flow_flags: enum shunt_flow_flags
+ *
+ * From one external gate to another a flow may move: routes from afar do.
+ *
+ * Return: SHUNT_R_FORWARDED; SHUNT_R_ALREADY: another flow's packet, rewritten at its own
+ * gate; SHUNT_R_SPOOFED: a flow from inside.
+ */
+__attribute__((noinline)) int gate_admit_other(hook_ctx *ctx, __u32 flow_flags, __u32 gate_ifindex)
+{
+	const struct shunt_gate *came;
+
+	if (flow_flags & SHUNT_FLOW_GATE_BOUND)
+		return SHUNT_R_ALREADY;
+	if (!(gate_flags(hook_ifindex(ctx)) & SHUNT_GATE_EXTERNAL))
+		return SHUNT_R_FORWARDED;
+	came = bpf_map_lookup_elem(&shunt_gates, &gate_ifindex);
+	if (came)
+		return came->flags & SHUNT_GATE_EXTERNAL ? SHUNT_R_FORWARDED : SHUNT_R_SPOOFED;
+	/* That gate is gone. */
+	return gate_source_is_spoofed(ctx) ? SHUNT_R_SPOOFED : SHUNT_R_FORWARDED;
+}
+
+#endif
