@@ -8,15 +8,6 @@
 
 #include "source/yaml/yaml.h"
 
-static const char *endpoint_text(const struct shunt_ip *ip, uint16_t port, char *buf, size_t size)
-{
-	char text[SHUNT_IP_STR_LEN];
-
-	snprintf(buf, size, ip->family == SHUNT_V6 ? "[%s]:%u" : "%s:%u", shunt_ip_str(ip, text),
-		 port);
-	return buf;
-}
-
 static void put_conditions(FILE *out, const char *indent, const struct shunt_conditions *conditions)
 {
 	for (size_t i = 0; i < conditions->n; i++) {
@@ -32,7 +23,7 @@ static void put_backend(FILE *out, const struct shunt_model_service *service,
 	static const char *const states[] = { "ready", "terminating", "not-ready" };
 	char text[64];
 
-	fprintf(out, "    %s", endpoint_text(&backend->ip, backend->port, text, sizeof(text)));
+	fprintf(out, "    %s", shunt_addr_port_str(&backend->ip, backend->port, text));
 	if (service->n_ports > 1)
 		fprintf(out, " for %u", service->ports[backend->port_index].port);
 	fprintf(out, " %s", states[backend->state]);
@@ -71,8 +62,8 @@ static void put_service(FILE *out, const struct shunt_model_service *service)
 		const struct shunt_frontend_addr *frontend = &service->frontends[i];
 
 		fprintf(out, "  at %s",
-			endpoint_text(&frontend->ip, shunt_model_frontend_port(service, frontend),
-				      text, sizeof(text)));
+			shunt_addr_port_str(&frontend->ip,
+					    shunt_model_frontend_port(service, frontend), text));
 		if (frontend->node_port)
 			fprintf(out, " for %u", service->ports[frontend->port_index].port);
 		fprintf(out, "\n");

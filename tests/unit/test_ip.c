@@ -135,3 +135,43 @@ Test(ip, equality_needs_the_same_family)
 	cr_expect(!shunt_ip_equal(&a, &b));
 	cr_expect(shunt_ip_equal(&a, &a));
 }
+
+static const struct {
+	const char *text;
+	int r;
+	uint16_t port;
+} endpoints[] = {
+	{ "10.0.0.1:80", 0, 80 },
+	{ "[fd00::1]:443", 0, 443 },
+	{ "10.0.0.1:65535", 0, 65535 },
+	{ "10.0.0.1:0", -EINVAL, 0 },
+	{ "10.0.0.1:65536", -EINVAL, 0 },
+	{ "10.0.0.1", -EINVAL, 0 },
+	{ "10.0.0.1:", -EINVAL, 0 },
+	{ ":80", -EINVAL, 0 },
+	{ "fd00::1:80", -EINVAL, 0 },
+	{ "[10.0.0.1]:80", -EINVAL, 0 },
+	{ "[fd00::1:80", -EINVAL, 0 },
+	{ "[]:80", -EINVAL, 0 },
+	{ "[:80", -EINVAL, 0 },
+	{ "10.0.0.1:8a", -EINVAL, 0 },
+	{ "10.0.0.1:+8", -EINVAL, 0 },
+	{ "10.0.0.256:80", -EINVAL, 0 },
+	{ "", -EINVAL, 0 },
+	{ "10.0.0.1000000000000000000000000000000000000000000000000:80", -EINVAL, 0 },
+};
+
+Test(ip, an_address_and_port_is_read_strictly_and_written_alike)
+{
+	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+		struct shunt_ip ip;
+		char text[SHUNT_ADDR_PORT_LEN];
+		uint16_t port = 0;
+
+		cr_expect_eq(shunt_addr_port_parse(endpoints[i].text, &ip, &port), endpoints[i].r,
+			     "%s", endpoints[i].text);
+		cr_expect_eq(port, endpoints[i].port, "%s", endpoints[i].text);
+		if (!endpoints[i].r)
+			cr_expect_str_eq(shunt_addr_port_str(&ip, port, text), endpoints[i].text);
+	}
+}

@@ -7,43 +7,6 @@
 #include "base/cleanup.h"
 #include "dialect/options.h"
 
-static const struct {
-	const char *text;
-	int r;
-	uint16_t port;
-} endpoints[] = {
-	{ "10.0.0.1:80", 0, 80 },
-	{ "[fd00::1]:443", 0, 443 },
-	{ "10.0.0.1:65535", 0, 65535 },
-	{ "10.0.0.1:0", -EINVAL, 0 },
-	{ "10.0.0.1:65536", -EINVAL, 0 },
-	{ "10.0.0.1", -EINVAL, 0 },
-	{ "10.0.0.1:", -EINVAL, 0 },
-	{ ":80", -EINVAL, 0 },
-	{ "fd00::1:80", -EINVAL, 0 },
-	{ "[10.0.0.1]:80", -EINVAL, 0 },
-	{ "[fd00::1:80", -EINVAL, 0 },
-	{ "[]:80", -EINVAL, 0 },
-	{ "[:80", -EINVAL, 0 },
-	{ "10.0.0.1:8a", -EINVAL, 0 },
-	{ "10.0.0.1:+8", -EINVAL, 0 },
-	{ "10.0.0.256:80", -EINVAL, 0 },
-	{ "", -EINVAL, 0 },
-	{ "10.0.0.1000000000000000000000000000000000000000000000000:80", -EINVAL, 0 },
-};
-
-Test(options, an_address_and_port_is_read_strictly)
-{
-	for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
-		struct shunt_ip ip;
-		uint16_t port = 0;
-
-		cr_expect_eq(shunt_addr_port_parse(endpoints[i].text, &ip, &port), endpoints[i].r,
-			     "%s", endpoints[i].text);
-		cr_expect_eq(port, endpoints[i].port, "%s", endpoints[i].text);
-	}
-}
-
 Test(options, what_was_set_arrives_at_the_translator)
 {
 	struct shunt_dialect_options options;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "dialect/options.h"
 #include "metrics/collect.h"
 
 /* What `shunt drain` names: a variant, or the backends at an address, maybe at one port. */
@@ -26,14 +25,6 @@ static bool is_meant(const struct drain *drain, const struct shunt_model_backend
 {
 	return shunt_ip_equal(&drain->ip, &backend->ip) &&
 	       (!drain->port || drain->port == backend->port);
-}
-
-static void backend_text(const struct shunt_ip *ip, uint16_t port, char buf[SHUNT_NAME_LEN])
-{
-	char address[SHUNT_IP_STR_LEN];
-
-	snprintf(buf, SHUNT_NAME_LEN, ip->family == SHUNT_V6 ? "[%s]:%u" : "%s:%u",
-		 shunt_ip_str(ip, address), port);
 }
 
 /* Reads "10.0.0.1", "10.0.0.1:80", "fd00::1", "[fd00::1]:80". */
@@ -93,7 +84,7 @@ static int drain_backends(struct drain *drain, struct shunt_model_service *servi
 			  struct shunt_err *err)
 {
 	struct agent *agent = drain->change.request->agent;
-	char name[SHUNT_NAME_LEN];
+	char name[SHUNT_ADDR_PORT_LEN];
 	int r = 0;
 
 	for (size_t v = 0; v < service->n_variants; v++) {
@@ -104,7 +95,7 @@ static int drain_backends(struct drain *drain, struct shunt_model_service *servi
 
 			if (!is_meant(drain, backend))
 				continue;
-			backend_text(&backend->ip, backend->port, name);
+			shunt_addr_port_str(&backend->ip, backend->port, name);
 			r = shunt_overrides_force_drain(agent->overrides, service, name, deadline_s,
 							cause, err);
 		}

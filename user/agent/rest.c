@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "dialect/options.h"
 
 const struct shunt_drain *agent_drain_of(const struct shunt_drain *drains, size_t n,
 					 const struct shunt_ip *ip, uint16_t port)

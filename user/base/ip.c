@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/units.h"
+
 int shunt_ip_parse(const char *text, struct shunt_ip *ret_ip)
 {
 	struct shunt_ip ip = { .family = strchr(text, ':') ? SHUNT_V6 : SHUNT_V4 };
@@ -69,6 +71,47 @@ const char *shunt_ip_str(const struct shunt_ip *ip, char *buf)
 
 	if (!inet_ntop(ip->family == SHUNT_V6 ? AF_INET6 : AF_INET, bytes, buf, SHUNT_IP_STR_LEN))
 		snprintf(buf, SHUNT_IP_STR_LEN, "?");
+	return buf;
+}
+
+int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port)
+{
+	char addr[SHUNT_IP_STR_LEN];
+	const char *begin = text, *end, *colon = strrchr(text, ':');
+	struct shunt_ip ip;
+	uint64_t port;
+
+	if (!colon)
+		return -EINVAL;
+	end = colon;
+	if (*text == '[') {
+		if (end - begin < 2 || end[-1] != ']')
+			return -EINVAL;
+		begin++;
+		end--;
+	}
+	if ((size_t)(end - begin) >= sizeof(addr))
+		return -EINVAL;
+	memcpy(addr, begin, end - begin);
+	addr[end - begin] = '\0';
+
+	if (shunt_ip_parse(addr, &ip) < 0 || shunt_number_parse(colon + 1, 65535, &port) < 0 ||
+	    !port)
+		return -EINVAL;
+	/* Brackets and IPv6 belong together, or the last group could be taken for a port. */
+	if ((ip.family == SHUNT_V6) != (*text == '['))
+		return -EINVAL;
+	*ret_ip = ip;
+	*ret_port = port;
+	return 0;
+}
+
+const char *shunt_addr_port_str(const struct shunt_ip *ip, uint16_t port, char *buf)
+{
+	char address[SHUNT_IP_STR_LEN];
+
+	snprintf(buf, SHUNT_ADDR_PORT_LEN, ip->family == SHUNT_V6 ? "[%s]:%u" : "%s:%u",
+		 shunt_ip_str(ip, address), port);
 	return buf;
 }
 

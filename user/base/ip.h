@@ -29,6 +29,13 @@ int shunt_cidr_parse(const char *text, struct shunt_cidr *ret_cidr);
 /* Writes the address to @buf (SHUNT_IP_STR_LEN bytes). Return: @buf. */
 const char *shunt_ip_str(const struct shunt_ip *ip, char *buf);
 
+/* Parses "10.0.0.1:80" or "[fd00::1]:80". Return: 0, or -EINVAL. */
+int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port);
+
+/* Writes it like that to @buf (SHUNT_ADDR_PORT_LEN bytes); @port in host order. Return: @buf. */
+#define SHUNT_ADDR_PORT_LEN (SHUNT_IP_STR_LEN + 8)
+const char *shunt_addr_port_str(const struct shunt_ip *ip, uint16_t port, char *buf);
+
 bool shunt_ip_equal(const struct shunt_ip *a, const struct shunt_ip *b);
 bool shunt_cidr_contains(const struct shunt_cidr *cidr, const struct shunt_ip *ip);
 bool shunt_ip_is_loopback(const struct shunt_ip *ip);	/* 127/8, ::1 */

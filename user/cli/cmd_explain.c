@@ -6,7 +6,6 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/explain.h"
-#include "dialect/options.h"
 
 static void dp_closep(struct shunt_dp **dp)
 {

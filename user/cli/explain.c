@@ -12,7 +12,7 @@
 
 #define FIRST_PORT   32768 /* Linux's ephemeral ports */
 #define LAST_PORT    60999
-#define ENDPOINT_LEN (SHUNT_IP_STR_LEN + 9)
+#define ENDPOINT_LEN SHUNT_ADDR_PORT_LEN
 
 /* ---- names --------------------------------------------------------------------------------- */
 
@@ -21,11 +21,8 @@ static const char *endpoint(char *buf, const struct shunt_addr *addr, uint8_t fa
 			    __be16 port_be)
 {
 	struct shunt_ip ip = { .addr = *addr, .family = family };
-	char text[SHUNT_IP_STR_LEN];
 
-	shunt_ip_str(&ip, text);
-	snprintf(buf, ENDPOINT_LEN, family == SHUNT_V6 ? "[%s]:%u" : "%s:%u", text, ntohs(port_be));
-	return buf;
+	return shunt_addr_port_str(&ip, ntohs(port_be), buf);
 }
 
 static const struct shunt_service_name *service_name(const struct explain *e)

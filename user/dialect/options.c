@@ -27,38 +27,6 @@ void shunt_dialect_options_free(struct shunt_dialect_options *options)
 	shunt_dialect_options_init(options);
 }
 
-int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port)
-{
-	char addr[SHUNT_IP_STR_LEN];
-	const char *begin = text, *end, *colon = strrchr(text, ':');
-	struct shunt_ip ip;
-	uint64_t port;
-
-	if (!colon)
-		return -EINVAL;
-	end = colon;
-	if (*text == '[') {
-		if (end - begin < 2 || end[-1] != ']')
-			return -EINVAL;
-		begin++;
-		end--;
-	}
-	if ((size_t)(end - begin) >= sizeof(addr))
-		return -EINVAL;
-	memcpy(addr, begin, end - begin);
-	addr[end - begin] = '\0';
-
-	if (shunt_ip_parse(addr, &ip) < 0 || shunt_number_parse(colon + 1, 65535, &port) < 0 ||
-	    !port)
-		return -EINVAL;
-	/* Brackets and IPv6 belong together, or the last group could be taken for a port. */
-	if ((ip.family == SHUNT_V6) != (*text == '['))
-		return -EINVAL;
-	*ret_ip = ip;
-	*ret_port = port;
-	return 0;
-}
-
 int shunt_entrypoint_parse(const char *text, struct shunt_entrypoint *ret_entrypoint,
 			   struct shunt_err *err)
 {

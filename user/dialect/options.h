@@ -55,9 +55,6 @@ int shunt_dialect_options_set(struct shunt_dialect_options *options, const char 
 void shunt_dialect_options_get(const struct shunt_dialect_options *options,
 			       struct shunt_translate_opts *ret_opts);
 
-/* Parses "10.0.0.1:80" or "[fd00::1]:80". Return: 0, or -EINVAL. */
-int shunt_addr_port_parse(const char *text, struct shunt_ip *ret_ip, uint16_t *ret_port);
-
 /* Parses NAME=ADDR:PORT. Return: 0, or -EINVAL with @err. */
 int shunt_entrypoint_parse(const char *text, struct shunt_entrypoint *ret_entrypoint,
 			   struct shunt_err *err);

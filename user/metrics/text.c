@@ -49,10 +49,9 @@ static void variant_labels(FILE *out, const char *namespace_, const char *servic
 
 static const char *backend_name(const struct shunt_stats_backend *backend, char *buf, size_t size)
 {
-	char address[SHUNT_IP_STR_LEN];
+	char address[SHUNT_ADDR_PORT_LEN];
 
-	snprintf(buf, size, backend->ip.family == SHUNT_V6 ? "[%s]:%u%s" : "%s:%u%s",
-		 shunt_ip_str(&backend->ip, address), backend->port,
+	snprintf(buf, size, "%s%s", shunt_addr_port_str(&backend->ip, backend->port, address),
 		 backend->proto == IPPROTO_UDP ? "/udp" : "");
 	return buf;
 }

@@ -6,46 +6,11 @@
 
 #include "model/override_state.h"
 
-/* "10.0.0.1:8080", "[fd00::1]:8080" */
-static void backend_text(const struct shunt_model_backend *backend, char text[SHUNT_NAME_LEN])
-{
-	char ip[SHUNT_IP_STR_LEN];
-
-	snprintf(text, SHUNT_NAME_LEN, backend->ip.family == SHUNT_V6 ? "[%s]:%u" : "%s:%u",
-		 shunt_ip_str(&backend->ip, ip), backend->port);
-}
-
-/* @target as backend_text() writes it, whatever spelling of an IPv6 address it has. */
-static int backend_target(const char *target, char text[SHUNT_NAME_LEN])
-{
-	const char *colon = strrchr(target, ':');
-	struct shunt_model_backend backend = { 0 };
-	char ip[SHUNT_IP_STR_LEN], *end;
-	size_t len = colon ? (size_t)(colon - target) : 0;
-	unsigned long port;
-
-	if (len >= 2 && target[0] == '[' && target[len - 1] == ']') {
-		target++;
-		len -= 2;
-	}
-	if (!len || len >= sizeof(ip) || colon[1] < '0' || colon[1] > '9')
-		return -ENOENT;
-	memcpy(ip, target, len);
-	ip[len] = '\0';
-	port = strtoul(colon + 1, &end, 10);
-	if (*end || !port || port > UINT16_MAX || shunt_ip_parse(ip, &backend.ip) < 0)
-		return -ENOENT;
-	backend.port = port;
-	backend_text(&backend, text);
-	return 0;
-}
-
 static bool is_target(const struct shunt_model_backend *backend, const char *target)
 {
-	char text[SHUNT_NAME_LEN];
+	char text[SHUNT_ADDR_PORT_LEN];
 
-	backend_text(backend, text);
-	return !strcmp(text, target);
+	return !strcmp(shunt_addr_port_str(&backend->ip, backend->port, text), target);
 }
 
 /* Would a variant that gets connections be left without one for a port and family? */
@@ -137,8 +102,14 @@ static bool name_of(const struct shunt_model_service *service, const char *targe
 		    char name[SHUNT_NAME_LEN])
 {
 	bool is_backend = !shunt_model_variant_find(service, target);
+	struct shunt_ip ip;
+	uint16_t port;
 
-	if (!is_backend || backend_target(target, name) < 0)
+	_Static_assert(SHUNT_ADDR_PORT_LEN <= SHUNT_NAME_LEN, "a backend is named like a variant");
+	/* An IPv6 address has many spellings. */
+	if (is_backend && !shunt_addr_port_parse(target, &ip, &port))
+		shunt_addr_port_str(&ip, port, name);
+	else
 		snprintf(name, SHUNT_NAME_LEN, "%s", target);
 	return is_backend;
 }
