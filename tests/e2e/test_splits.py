@@ -57,6 +57,43 @@ def test_a_drain_finds_its_split_among_several(world):
                           (80, f"{other.v4}:8080")}
 
 
+def test_a_port_of_both_protocols_is_drained_in_both_or_in_the_named_one(world):
+    w = world(ports=[(53, 9000, "TCP"), (53, 9001, "UDP")], groups={"blue": 1, "green": 1})
+    w.backends()
+    w.agent.apply("demo", k8s.service("demo", [VIP4], w.ports),
+                  k8s.route("TCPRoute", "demo-tcp", "demo", {"blue": 1, "green": 1}, 53),
+                  k8s.route("UDPRoute", "demo-udp", "demo", {"blue": 1, "green": 1}, 53))
+    w.agent.start()
+
+    def without_green():
+        return {s["ports"][0]["protocol"] for s in w.agent.status()["services"]
+                for v in s["variants"] if v["name"] == "green" and v["drained"]}
+
+    done = w.cli.run("drain", "demo", "green", "--port", "53")
+    assert without_green() == {"TCP", "UDP"}
+    assert "default/demo ports 53, 53/udp: variant green gets nothing new" in done.stdout, done
+    done = w.cli.run("drain", "demo", "green", "--undo", "--port", "53/tcp")
+    assert without_green() == {"UDP"} and "demo port 53/tcp: variant green" in done.stdout, done
+    done = w.cli.run("weight", "demo", "green=7", "--port", "53/udp", "-o", "json")
+    assert json.loads(done.stdout)["protocol"] == "udp" and not without_green()
+    refused = w.cli.run("switch", "demo", "green", "--port", "53/sctp", check=False)
+    assert refused.returncode == 2 and "/tcp or /udp" in refused.stderr, refused
+
+
+def test_what_a_command_does_to_several_splits_is_that_commands_in_history(world):
+    w = two_splits(world)
+    w.cli.run("switch", "demo", "green", "--reason", "night")
+    w.cli.run("weight", "demo", "--from-manifest", "--reason", "morning")
+    w.cli.run("drain", "demo", "blue", "--reason", "noon")
+    w.cli.run("drain", "demo", "blue", "--undo", "--reason", "evening")
+    changes = w.cli.json("history", "demo")["changes"]
+    told = [(c["split"], c["command"], c["reason"]) for c in changes if c["from"]]
+    want = [("drain", "evening"), ("drain", "noon"), ("weight", "morning"), ("switch", "night")]
+    for split in ("80", "9001/udp"):
+        assert [t[1:] for t in told if t[0] == split] == want, told
+    assert all(c["who_uid"] == 0 for c in changes if c["from"])
+
+
 @pytest.mark.parametrize("target", ["blue", "10.99.99.99", "10.99.99.99:80", "pod"])
 def test_the_end_of_a_drain_that_is_none_is_not_found(world, target):
     w = two_splits(world)
@@ -87,6 +124,7 @@ def test_history_and_refusals_name_the_ports(world):
     ("weight", {"service": "demo", "weights": {"blue": 1}, "port": 65536}, "port"),
     ("switch", {"service": "demo", "variant": "blue", "port": -1}, "port"),
     ("rollback", {"service": "demo", "port": 0}, "port"),
+    ("rollback", {"service": "demo", "protocol": "sctp"}, "protocol"),
     ("history", {"service": "demo", "last": -1}, "last"),
     ("events", {"last": -1}, "last"),
     ("detach", {"deadline_ms": -1}, "deadline_ms"),

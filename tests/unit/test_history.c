@@ -52,7 +52,7 @@ static struct shunt_model_service *round_of(uint32_t blue, uint32_t green,
 		2);
 	cr_assert_eq(shunt_overrides_apply(overrides, &model, &err), 0, "%s", err.text);
 	cr_assert_eq(
-		shunt_history_record(overrides, &model, cause ? web : NULL, cause, ++now_ms, &err),
+		shunt_history_record(overrides, &model, &web, cause ? 1 : 0, cause, ++now_ms, &err),
 		expected, "%s", err.text);
 	return web;
 }
@@ -166,11 +166,11 @@ Test(history, a_variant_that_comes_or_goes_is_a_change)
 	struct shunt_model_service *web = manifest(100, 0);
 
 	web->n_variants = 1;
-	cr_assert_eq(shunt_history_record(overrides, &model, NULL, NULL, ++now_ms, &err), 0);
+	cr_assert_eq(shunt_history_record(overrides, &model, NULL, 0, NULL, ++now_ms, &err), 0);
 	web->n_variants = 2;
 	cr_assert_eq(shunt_history_get(overrides, web, &changes), 2);
 	cr_expect_eq(changes[0]->n_to, 1);
-	cr_assert_eq(shunt_history_record(overrides, &model, NULL, NULL, ++now_ms, &err), 0);
+	cr_assert_eq(shunt_history_record(overrides, &model, NULL, 0, NULL, ++now_ms, &err), 0);
 	cr_assert_eq(shunt_history_get(overrides, web, &changes), 3);
 }
 
@@ -274,7 +274,7 @@ Test(history, an_override_that_the_guard_lets_in_later_is_the_operators)
 	struct shunt_model_service *web = manifest(100, 0);
 
 	cr_assert_eq(shunt_overrides_set(overrides, web, weights, 2, &cause, &err), 0);
-	cr_assert_eq(shunt_history_record(overrides, &model, web, &cause, ++now_ms, &err), 0,
+	cr_assert_eq(shunt_history_record(overrides, &model, &web, 1, &cause, ++now_ms, &err), 0,
 		     "the guard has put back 100/0: nothing has changed");
 	cr_assert_eq(shunt_history_get(overrides, web, &changes), 1);
 	web = manifest(100, 0);
@@ -317,7 +317,7 @@ Test(history, a_service_that_is_gone_for_a_month_is_forgotten_when_the_file_is_r
 	const struct shunt_change *const *changes;
 
 	small_service(&old, "gone", 80, 1, blue, 1);
-	cr_assert_eq(shunt_history_record(overrides, &old, NULL, NULL, now_ms, &err), 0);
+	cr_assert_eq(shunt_history_record(overrides, &old, NULL, 0, NULL, now_ms, &err), 0);
 	gone = old.services[0];
 	for (uint32_t i = 1; i <= 1500; i++)
 		manifest(100, i);
@@ -456,7 +456,7 @@ Test(history, a_thousand_services_are_noted_with_one_write)
 		snprintf(name, sizeof(name), "web-%03d", i);
 		small_service(&model, name, 80, 1, blue, 1);
 	}
-	cr_assert_eq(shunt_history_record(overrides, &model, NULL, NULL, now_ms, &err), 0);
+	cr_assert_eq(shunt_history_record(overrides, &model, NULL, 0, NULL, now_ms, &err), 0);
 	cr_expect_eq(n_lines(), 1000);
 	restart(0);
 	for (int i = 0; i < 1000; i++)

@@ -92,7 +92,7 @@ static int round_with(enum green green, const char *blue_weight, const char *gre
 	cr_assert_eq(shunt_overrides_apply(overrides, &model, &err), 0, "%s", err.text);
 	n_refused = shunt_guard_apply(&model, good, opts);
 	cr_assert_geq(n_refused, 0);
-	cr_assert_eq(shunt_history_record(overrides, &model, NULL, NULL, ++now_ms, &err), 0);
+	cr_assert_eq(shunt_history_record(overrides, &model, NULL, 0, NULL, ++now_ms, &err), 0);
 	return n_refused;
 }
 

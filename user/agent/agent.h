@@ -132,15 +132,21 @@ void agent_event(struct agent *agent, enum shunt_log_level level, const char *re
  */
 void agent_refresh(struct agent *agent, bool anyway);
 
+/* Some of the model's services. */
+struct agent_targets {
+	struct shunt_model_service **items; /* owned array; what it points to is the model's */
+	size_t n;
+};
+
 /**
  * agent_reapply - from the objects that were read last to the maps, after a command
- * @changed: the service that the command has changed; borrowed from agent->model, which is
- *           another one afterwards
+ * @changed: what the command has changed; borrowed from agent->model, which is another one
+ *           afterwards
  * @cause:   borrowed
  *
  * Return: 0 or -errno with @err; a failure is tried again at the next refresh.
  */
-int agent_reapply(struct agent *agent, const struct shunt_model_service *changed,
+int agent_reapply(struct agent *agent, const struct agent_targets *changed,
 		  const struct shunt_cause *cause, struct shunt_err *err);
 
 /**
@@ -153,9 +159,9 @@ int agent_install_model(struct agent *agent, struct shunt_install_result *ret_re
 
 /**
  * agent_record_changes - history, events, last good weights after an install
- * @service: changed by a command, with @cause; NULL: none
+ * @changed: by a command, with @cause; NULL: none
  */
-void agent_record_changes(struct agent *agent, const struct shunt_model_service *service,
+void agent_record_changes(struct agent *agent, const struct agent_targets *changed,
 			  const struct shunt_cause *cause);
 
 /* ---- state.c --------------------------------------------------------------------------------- */
@@ -210,20 +216,19 @@ void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *comm
 int agent_read_args(const struct agent_request *request, const char *command,
 		    const struct agent_arg *known, size_t n);
 
-/* The model services that a request means. */
-struct agent_targets {
-	struct shunt_model_service **items; /* owned array */
-	size_t n;
+/* Which of a Service's ports a request means. */
+struct agent_port {
+	json_int_t number;    /* 0: all */
+	const char *protocol; /* "tcp" or "udp"; NULL: either */
 };
 
 /**
  * agent_find_services - the services that @name means: "namespace/name" or "name"
- * @port: 0: all of that name
  *
  * Answers the request when there is none. Return: 0; -ENOENT: answered.
  */
-int agent_find_services(const struct agent_request *request, const char *name, unsigned port,
-			struct agent_targets *ret_targets);
+int agent_find_services(const struct agent_request *request, const char *name,
+			struct agent_port port, struct agent_targets *ret_targets);
 
 void agent_cmd_weight(struct agent_request *request);
 void agent_cmd_switch(struct agent_request *request);

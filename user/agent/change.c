@@ -27,7 +27,8 @@ int agent_change_read(struct agent_change *change, const struct agent_arg *own, 
 {
 	const struct agent_arg common[] = {
 		{ "service", AGENT_ARG_TEXT, &change->service, true, 0, 0 },
-		{ "port", AGENT_ARG_INTEGER, &change->port, false, 1, 65535 },
+		{ "port", AGENT_ARG_INTEGER, &change->port.number, false, 1, 65535 },
+		{ "protocol", AGENT_ARG_TEXT, &change->port.protocol, false, 0, 0 },
 		{ "reason", AGENT_ARG_TEXT, &change->reason, false, 0, 0 },
 		{ "force", AGENT_ARG_BOOL, &change->force, false, 0, 0 },
 	};
@@ -40,6 +41,12 @@ int agent_change_read(struct agent_change *change, const struct agent_arg *own, 
 	r = agent_read_args(change->request, change->command, all, ARRAY_LEN(common) + n_own);
 	if (r < 0)
 		return r;
+	if (change->port.protocol && strcmp(change->port.protocol, "tcp") &&
+	    strcmp(change->port.protocol, "udp")) {
+		shunt_ctl_reply_fail(change->request->reply, SHUNT_CTL_USAGE,
+				     "%s: protocol must be \"tcp\" or \"udp\"", change->command);
+		return -EINVAL;
+	}
 	if (strlen(change->reason) > AGENT_MAX_REASON) {
 		shunt_ctl_reply_fail(change->request->reply, SHUNT_CTL_USAGE,
 				     "%s: reason has at most %d bytes", change->command,
@@ -68,7 +75,7 @@ int agent_change_open(struct agent_change *change)
 	struct agent_targets found = { 0 };
 	int r;
 
-	r = agent_find_services(request, change->service, (unsigned)change->port, &found);
+	r = agent_find_services(request, change->service, change->port, &found);
 	if (r < 0)
 		return r;
 	change->targets = calloc(found.n, sizeof(*change->targets));
@@ -156,6 +163,17 @@ int agent_change_install(struct agent_change *change)
 		return r;
 	}
 	change->took_ms = (before_ns - change->request->since_ns + result.took_ns) / 1e6;
+	return 0;
+}
+
+int agent_change_services(const struct agent_change *change, struct agent_targets *ret_services)
+{
+	ret_services->items = calloc(change->n + 1, sizeof(*ret_services->items));
+	if (!ret_services->items)
+		return -ENOMEM;
+	for (size_t i = 0; i < change->n; i++)
+		ret_services->items[i] = change->targets[i].service;
+	ret_services->n = change->n;
 	return 0;
 }
 
@@ -277,18 +295,30 @@ static json_t *splits_json(const struct agent_change *change)
 	return splits;
 }
 
+json_t *agent_change_ports_json(const struct agent_change *change)
+{
+	json_t *ports = json_array();
+	char split[SHUNT_SPLIT_LEN];
+
+	for (size_t i = 0; i < change->n; i++)
+		json_array_append_new(
+			ports, json_string(shunt_model_split(&change->request->agent->model,
+							     change->targets[i].service, split)));
+	return ports;
+}
+
 static void answer(struct agent_change *change, bool changed)
 {
 	const struct agent_change_target *first = &change->targets[0];
 	json_t *result;
 
-	result = json_pack("{s:s, s:s, s:I, s:O?, s:o, s:b, s:I, s:f, s:b, s:s}", "service",
+	result = json_pack("{s:s, s:s, s:I, s:s?, s:O?, s:o, s:b, s:I, s:f, s:b, s:s}", "service",
 			   first->service->name, "namespace", first->service->namespace_, "port",
-			   change->port, "from", first->from, "to",
-			   agent_weights_json(first->service), "changed", changed, "generation",
-			   (json_int_t)change->request->agent->generation, "took_ms",
-			   change->took_ms, "confirmed", agent_change_is_confirmed(change),
-			   "warning", change->warning);
+			   change->port.number, "protocol", change->port.protocol, "from",
+			   first->from, "to", agent_weights_json(first->service), "changed",
+			   changed, "generation", (json_int_t)change->request->agent->generation,
+			   "took_ms", change->took_ms, "confirmed",
+			   agent_change_is_confirmed(change), "warning", change->warning);
 	if (change->n > 1)
 		json_object_set_new(result, "splits", splits_json(change));
 	shunt_ctl_reply_ok(change->request->reply, result);
@@ -324,6 +354,7 @@ static void carry_out(struct agent_change *change)
 {
 	struct agent *agent = change->request->agent;
 	struct shunt_cause cause = agent_change_cause(change);
+	struct agent_targets services = { 0 };
 	bool changed = false, again = needs_refresh(change);
 
 	if (check(change) < 0)
@@ -342,9 +373,12 @@ static void carry_out(struct agent_change *change)
 		agent_change_undo(change);
 		return;
 	}
+	if (agent_change_services(change, &services) < 0)
+		log_error("out of memory: history does not tell who made a change");
 	remember(change, &cause);
 	answer(change, true);
-	agent_record_changes(agent, change->targets[0].service, &cause);
+	agent_record_changes(agent, &services, &cause);
+	free(services.items);
 	if (again)
 		agent_refresh(agent, true);
 }

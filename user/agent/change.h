@@ -28,7 +28,7 @@ struct agent_change {
 	const char *service; /* as asked; these borrow from the request */
 	const char *reason;
 	const char *command;
-	json_int_t port; /* 0: all */
+	struct agent_port port;
 	bool force;
 	bool any_step;	    /* rollback must not be slow */
 	bool from_manifest; /* the override ends */
@@ -69,6 +69,12 @@ bool agent_change_is_allowed(struct agent_change *change);
 
 /* Installs agent->model and measures. Answers KERNEL on failure. Return: 0 or -errno. */
 int agent_change_install(struct agent_change *change);
+
+/* The services of all targets. Return: 0 or -ENOMEM; free(ret_services->items). */
+int agent_change_services(const struct agent_change *change, struct agent_targets *ret_services);
+
+/* Of several splits of one Service, which were changed: ["80","53/udp"]. */
+json_t *agent_change_ports_json(const struct agent_change *change);
 
 /* Who asks, when and why. */
 struct shunt_cause agent_change_cause(const struct agent_change *change);

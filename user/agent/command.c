@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "base/array.h"
@@ -34,12 +35,17 @@ static bool is_named(const struct shunt_model_service *service, const char *name
 	       !strcmp(service->name, slash + 1);
 }
 
-static bool has_port(const struct shunt_model_service *service, unsigned port)
+static bool has_port(const struct shunt_model_service *service, struct agent_port port)
 {
+	uint8_t proto = IPPROTO_TCP;
+
+	if (port.protocol && !strcmp(port.protocol, "udp"))
+		proto = IPPROTO_UDP;
 	for (size_t i = 0; i < service->n_ports; i++)
-		if (service->ports[i].port == port)
+		if ((!port.number || service->ports[i].port == port.number) &&
+		    (!port.protocol || service->ports[i].proto == proto))
 			return true;
-	return !port;
+	return false;
 }
 
 /* Adds "namespace/name" to a sentence, if it still fits and is not its end already. */
@@ -90,8 +96,8 @@ static bool one_namespace(const struct agent_request *request, const char *name,
 	return one;
 }
 
-int agent_find_services(const struct agent_request *request, const char *name, unsigned port,
-			struct agent_targets *ret_targets)
+int agent_find_services(const struct agent_request *request, const char *name,
+			struct agent_port port, struct agent_targets *ret_targets)
 {
 	const struct shunt_model *model = &request->agent->model;
 	struct agent_targets targets = { 0 };
@@ -126,7 +132,9 @@ int agent_find_services(const struct agent_request *request, const char *name, u
 	}
 	if (!targets.n && named)
 		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_NOT_FOUND,
-				     "service %s has no port %u with a split", name, port);
+				     "service %s has no port %lld%s%s with a split", name,
+				     (long long)port.number, port.protocol ? "/" : "",
+				     port.protocol ? port.protocol : "");
 	else if (!targets.n)
 		fail_unknown(request, name);
 	free(targets.items);

@@ -217,6 +217,7 @@ static void answer(struct drain *drain, bool changed)
 	const struct shunt_model_service *service = change->targets[0].service;
 	uint32_t deadline_s = change->request->agent->opts->dialect.default_drain_s;
 	const struct shunt_model_variant *variant;
+	json_t *result;
 
 	for (size_t i = 0; i < change->n; i++)
 		count_active(drain, change->targets[i].service);
@@ -225,21 +226,24 @@ static void answer(struct drain *drain, bool changed)
 		deadline_s = variant->drain_deadline_s;
 	if (drain->deadline_ms < 0)
 		drain->deadline_ms = (json_int_t)deadline_s * 1000;
-	shunt_ctl_reply_ok(
-		change->request->reply,
-		json_pack("{s:s, s:s, s:I, s:s, s:s, s:b, s:I, s:I, s:b, s:I, s:f, s:b, s:s}",
-			  "service", service->name, "namespace", service->namespace_, "port",
-			  change->port, "kind", drain->is_variant ? "variant" : "backend", "target",
-			  drain->target, "drained", !drain->undo, "deadline_ms", drain->deadline_ms,
-			  "connections_active", (json_int_t)drain->active, "changed", changed,
-			  "generation", (json_int_t)change->request->agent->generation, "took_ms",
-			  change->took_ms, "confirmed", agent_change_is_confirmed(change),
-			  "warning", change->warning));
+	result = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:b, s:I, s:I, s:b, s:I, s:f, s:b, "
+			   "s:s}",
+			   "service", service->name, "namespace", service->namespace_, "port",
+			   change->port.number, "protocol", change->port.protocol, "kind",
+			   drain->is_variant ? "variant" : "backend", "target", drain->target,
+			   "drained", !drain->undo, "deadline_ms", drain->deadline_ms,
+			   "connections_active", (json_int_t)drain->active, "changed", changed,
+			   "generation", (json_int_t)change->request->agent->generation, "took_ms",
+			   change->took_ms, "confirmed", agent_change_is_confirmed(change),
+			   "warning", change->warning);
+	if (change->n > 1)
+		json_object_set_new(result, "splits", agent_change_ports_json(change));
+	shunt_ctl_reply_ok(change->request->reply, result);
 }
 
-static void tell(const struct drain *drain, const struct shunt_cause *cause)
+static void tell(const struct drain *drain, const struct shunt_model_service *service,
+		 const struct shunt_cause *cause)
 {
-	const struct shunt_model_service *service = drain->change.targets[0].service;
 	char object[SHUNT_LABEL_LEN];
 
 	shunt_model_label(&drain->change.request->agent->model, service, object);
@@ -255,10 +259,14 @@ static int reapply(struct drain *drain, const struct shunt_cause *cause)
 {
 	struct agent_change *change = &drain->change;
 	struct agent *agent = change->request->agent;
+	struct agent_targets services = { 0 };
 	struct shunt_err err = { 0 };
 	int r;
 
-	r = agent_reapply(agent, change->targets[0].service, cause, &err);
+	r = agent_change_services(change, &services);
+	if (!r)
+		r = agent_reapply(agent, &services, cause, &err);
+	free(services.items);
 	if (r < 0) {
 		shunt_ctl_reply_fail(change->request->reply, agent_change_code(r),
 				     "%s; the change is remembered and will be tried again",
@@ -412,8 +420,8 @@ static void carry_out(struct drain *drain)
 		return;
 	keep_only(drain, has_target);
 	answer(drain, changed);
-	if (changed)
-		tell(drain, &cause);
+	for (size_t i = 0; changed && i < drain->change.n; i++)
+		tell(drain, drain->change.targets[i].service, &cause);
 }
 
 void agent_cmd_drain(struct agent_request *request)

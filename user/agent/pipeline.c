@@ -101,7 +101,7 @@ static void tell_change(struct agent *agent, const struct shunt_model_service *s
 			    who, change->reason[0] ? ": " : "", change->reason);
 }
 
-void agent_record_changes(struct agent *agent, const struct shunt_model_service *service,
+void agent_record_changes(struct agent *agent, const struct agent_targets *changed,
 			  const struct shunt_cause *cause)
 {
 	int64_t now_ms = cause ? cause->when_ms : agent_now_ms();
@@ -111,7 +111,8 @@ void agent_record_changes(struct agent *agent, const struct shunt_model_service 
 	size_t n_changed = 0, n_told = 0;
 	int r;
 
-	r = shunt_history_record(agent->overrides, &agent->model, service, cause, now_ms, &err);
+	r = shunt_history_record(agent->overrides, &agent->model, changed ? changed->items : NULL,
+				 changed ? changed->n : 0, cause, now_ms, &err);
 	if (r)
 		agent_state_problem(agent, err.text);
 
@@ -310,8 +311,35 @@ static void tell_released(struct agent *agent, const struct shunt_model *before)
 	tell_more(agent, n_released, "released");
 }
 
+/* What @before of an earlier model are in this one: those that it has still. */
+static int find_again(const struct agent *agent, const struct agent_targets *before,
+		      struct agent_targets *ret_now)
+{
+	size_t n = before ? before->n : 0;
+
+	ret_now->items = calloc(n + 1, sizeof(*ret_now->items));
+	if (!ret_now->items)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		ret_now->items[ret_now->n] = shunt_model_find_like(&agent->model, before->items[i]);
+		ret_now->n += ret_now->items[ret_now->n] != NULL;
+	}
+	return 0;
+}
+
+static void record(struct agent *agent, const struct agent_targets *before,
+		   const struct shunt_cause *cause)
+{
+	struct agent_targets now = { 0 };
+
+	if (before && find_again(agent, before, &now) < 0)
+		agent_state_problem(agent, "out of memory: who made the change is not noted");
+	agent_record_changes(agent, &now, now.n ? cause : NULL);
+	free(now.items);
+}
+
 /* @changed, @cause: of a command, NULL if none; @changed is of the model that goes. */
-static int apply_source(struct agent *agent, const struct shunt_model_service *changed,
+static int apply_source(struct agent *agent, const struct agent_targets *changed,
 			const struct shunt_cause *cause, struct shunt_err *err)
 {
 	CLEANUP(shunt_model_free) struct shunt_model model = { 0 }, before = { 0 };
@@ -329,9 +357,7 @@ static int apply_source(struct agent *agent, const struct shunt_model_service *c
 	before = agent->model;
 	agent->model = model;
 	model = (struct shunt_model){ 0 };
-	if (changed)
-		changed = shunt_model_find_like(&agent->model, changed);
-	agent_record_changes(agent, changed, changed ? cause : NULL);
+	record(agent, changed, cause);
 	agent_tell_conditions(agent);
 	tell_released(agent, &before);
 	if (!agent->installed)
@@ -348,7 +374,7 @@ static int apply_source(struct agent *agent, const struct shunt_model_service *c
 	return 0;
 }
 
-int agent_reapply(struct agent *agent, const struct shunt_model_service *changed,
+int agent_reapply(struct agent *agent, const struct agent_targets *changed,
 		  const struct shunt_cause *cause, struct shunt_err *err)
 {
 	int r = apply_source(agent, changed, cause, err);

@@ -220,7 +220,7 @@ static int select_services(struct agent_request *request, const char *name,
 	struct agent_targets targets = { .n = model->n_services };
 
 	if (name)
-		return agent_find_services(request, name, 0, ret_targets);
+		return agent_find_services(request, name, (struct agent_port){ 0 }, ret_targets);
 	targets.items = calloc(targets.n + 1, sizeof(*targets.items));
 	if (!targets.items) {
 		shunt_ctl_reply_fail(request->reply, SHUNT_CTL_INTERNAL, "out of memory");
@@ -330,7 +330,7 @@ void agent_cmd_history(struct agent_request *request)
 
 	if (agent_read_args(request, "history", known, ARRAY_LEN(known)) < 0)
 		return;
-	if (agent_find_services(request, name, 0, &targets) < 0)
+	if (agent_find_services(request, name, (struct agent_port){ 0 }, &targets) < 0)
 		return;
 	shunt_ctl_reply_ok(request->reply,
 			   json_pack("{s:s, s:s, s:o}", "service", targets.items[0]->name,

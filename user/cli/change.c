@@ -9,18 +9,46 @@
 
 #define MAX_REASON 255
 
-int cli_change_args(const struct cli *cli, json_t *args)
+/* "53", "53/tcp", "53/udp". Return: 0 or the exit code. */
+static int read_port(const struct cli *cli, const char *text, json_t *args)
 {
-	const char *port_text = cli_flag(cli, "port"), *reason = cli_flag(cli, "reason");
+	const char *slash = strchr(text, '/');
+	char number[8] = "";
 	uint64_t port;
 
+	snprintf(number, sizeof(number), "%.*s", (int)(slash ? slash - text : 7), text);
+	if ((slash && strcmp(slash, "/tcp") && strcmp(slash, "/udp")) ||
+	    shunt_number_parse(number, 65535, &port) < 0 || !port)
+		return cli_fail(cli, SHUNT_CTL_USAGE,
+				"--port %s: want a number from 1 to 65535, maybe with /tcp or /udp",
+				text);
+	json_object_set_new(args, "port", json_integer((json_int_t)port));
+	if (slash)
+		json_object_set_new(args, "protocol", json_string(slash + 1));
+	return 0;
+}
+
+const char *cli_port_text(const json_t *result, char *buf)
+{
+	const char *protocol = cli_str(result, "protocol");
+
+	buf[0] = '\0';
+	if (cli_int(result, "port"))
+		snprintf(buf, CLI_PORT_LEN, " port %u%s%.4s",
+			 (unsigned)cli_int(result, "port") & 0xffff, *protocol ? "/" : "",
+			 protocol);
+	return buf;
+}
+
+int cli_change_args(const struct cli *cli, json_t *args)
+{
+	const char *port = cli_flag(cli, "port"), *reason = cli_flag(cli, "reason");
+	int r;
+
 	json_object_set_new(args, "service", json_string(cli->args[0]));
-	if (port_text) {
-		if (shunt_number_parse(port_text, 65535, &port) < 0 || !port)
-			return cli_fail(cli, SHUNT_CTL_USAGE,
-					"--port %s: want a number from 1 to 65535", port_text);
-		json_object_set_new(args, "port", json_integer((json_int_t)port));
-	}
+	r = port ? read_port(cli, port, args) : 0;
+	if (r)
+		return r;
 	if (reason) {
 		if (strlen(reason) > MAX_REASON)
 			return cli_fail(cli, SHUNT_CTL_USAGE, "--reason has at most %d bytes",
@@ -91,12 +119,12 @@ static void print_weights(const struct cli *cli, const json_t *result, const jso
 	json_t *from = json_object_get(change, "from"), *to = json_object_get(change, "to");
 	double from_sum = weight_sum(from), to_sum = weight_sum(to);
 	const char *name, *split = cli_str(change, "split");
+	char port[CLI_PORT_LEN];
 	json_t *after;
 
 	print_text(cli, PRINT_BOLD, "%s/%s%s%s", cli_str(result, "namespace"),
 		   cli_str(result, "service"), *split ? ":" : "", split);
-	if (cli_int(result, "port"))
-		print_text(cli, PRINT_PLAIN, " port %lld", cli_int(result, "port"));
+	print_text(cli, PRINT_PLAIN, "%s", cli_port_text(result, port));
 	fputc('\n', cli->out);
 	json_object_foreach (to, name, after) {
 		const json_t *before = json_object_get(from, name);

@@ -9,12 +9,17 @@
 static void print_drain(const struct cli *cli, const json_t *result)
 {
 	bool is_drained = json_is_true(json_object_get(result, "drained"));
-	char active[SHUNT_UNIT_STR_LEN], deadline[SHUNT_UNIT_STR_LEN];
+	char active[SHUNT_UNIT_STR_LEN], deadline[SHUNT_UNIT_STR_LEN], port[CLI_PORT_LEN];
+	const json_t *split, *splits = json_object_get(result, "splits");
+	size_t i;
 
 	print_text(cli, PRINT_BOLD, "%s/%s", cli_str(result, "namespace"),
 		   cli_str(result, "service"));
-	if (cli_int(result, "port"))
-		print_text(cli, PRINT_PLAIN, " port %lld", cli_int(result, "port"));
+	if (!json_array_size(splits))
+		print_text(cli, PRINT_PLAIN, "%s", cli_port_text(result, port));
+	json_array_foreach (splits, i, split)
+		print_text(cli, PRINT_PLAIN, "%s%s", i ? ", " : " ports ",
+			   json_string_value(split));
 	print_text(cli, PRINT_PLAIN, ": %s %s ", cli_str(result, "kind"),
 		   cli_str(result, "target"));
 	if (is_drained)

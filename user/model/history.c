@@ -351,9 +351,18 @@ static int note(struct shunt_record *record, const struct shunt_model_service *s
 	return r < 0 ? r : 1;
 }
 
+static bool is_among(struct shunt_model_service *const *services, size_t n,
+		     const struct shunt_model_service *service)
+{
+	for (size_t i = 0; i < n; i++)
+		if (services[i] == service)
+			return true;
+	return false;
+}
+
 static int note_all(struct shunt_overrides *overrides, const struct shunt_model *model,
-		    const struct shunt_model_service *changed, const struct shunt_cause *cause,
-		    int64_t now_ms, FILE *out, size_t *ret_n)
+		    struct shunt_model_service *const *changed, size_t n_changed,
+		    const struct shunt_cause *cause, int64_t now_ms, FILE *out, size_t *ret_n)
 {
 	for (size_t i = 0; i < model->n_services; i++) {
 		const struct shunt_model_service *service = &model->services[i];
@@ -362,7 +371,8 @@ static int note_all(struct shunt_overrides *overrides, const struct shunt_model 
 
 		if (r < 0)
 			return r;
-		r = note(record, service, service == changed ? cause : NULL, now_ms, out);
+		r = note(record, service, is_among(changed, n_changed, service) ? cause : NULL,
+			 now_ms, out);
 		if (r < 0)
 			return r;
 		*ret_n += r;
@@ -371,8 +381,8 @@ static int note_all(struct shunt_overrides *overrides, const struct shunt_model 
 }
 
 int shunt_history_record(struct shunt_overrides *overrides, const struct shunt_model *model,
-			 const struct shunt_model_service *service, const struct shunt_cause *cause,
-			 int64_t now_ms, struct shunt_err *err)
+			 struct shunt_model_service *const *changed, size_t n_changed,
+			 const struct shunt_cause *cause, int64_t now_ms, struct shunt_err *err)
 {
 	CLEANUP(freep) char *lines = NULL;
 	size_t size, n_lines = 0;
@@ -381,7 +391,7 @@ int shunt_history_record(struct shunt_overrides *overrides, const struct shunt_m
 
 	if (!out)
 		return -ENOMEM;
-	r = note_all(overrides, model, service, cause, now_ms, out, &n_lines);
+	r = note_all(overrides, model, changed, n_changed, cause, now_ms, out, &n_lines);
 	if (fclose(out))
 		r = -ENOMEM;
 	if (r < 0) {

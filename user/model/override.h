@@ -155,8 +155,8 @@ const struct shunt_change *shunt_overrides_get(const struct shunt_overrides *ove
 /**
  * shunt_history_record - note which weights in force have changed since the last call
  * @model: after overrides and guard; a drained variant counts as weight 0
- * @service: the one of @model that a command has just changed; NULL: none
- * @cause: why, if @service is not NULL
+ * @changed: those of @model that a command has just changed; borrowed
+ * @cause: why those; NULL if there are none
  *
  * Whatever else differs came from an override that is newer than the last noted change, or
  * from the manifest. A service that is seen for the first time gets a first change with
@@ -165,8 +165,8 @@ const struct shunt_change *shunt_overrides_get(const struct shunt_overrides *ove
  * Return: 0; 1: noted but not saved (it is tried again with the next change); or -ENOMEM.
  */
 int shunt_history_record(struct shunt_overrides *overrides, const struct shunt_model *model,
-			 const struct shunt_model_service *service, const struct shunt_cause *cause,
-			 int64_t now_ms, struct shunt_err *err);
+			 struct shunt_model_service *const *changed, size_t n_changed,
+			 const struct shunt_cause *cause, int64_t now_ms, struct shunt_err *err);
 
 /* Newest first, borrowed until the next record, at most SHUNT_HISTORY_MAX. Return: number. */
 size_t shunt_history_get(const struct shunt_overrides *overrides,
