@@ -100,7 +100,9 @@ static bool run_step(const struct step *step, struct history *history)
 static void episode_begin(struct rng *rng, struct history *history)
 {
 	history->n = 0;
-	script = (struct script){ .jiffies = rng_draw(rng, 4000), .random = 1 };
+	script = (struct script){ .jiffies = rng_draw(rng, 4000),
+				  .random = 1,
+				  .gates = { objects_gate(0), objects_gate(1) } };
 	scene_make(rng);
 	objects_push_all();
 	done.episodes++;

@@ -48,7 +48,9 @@ static void run(const uint8_t *data, size_t size, bool all_linear, struct outcom
 
 	out->sum = 0;
 	out->history.n = out->history.untouched = 0;
-	script = (struct script){ .jiffies = 1000, .random = 1 };
+	script = (struct script){ .jiffies = 1000,
+				  .random = 1,
+				  .gates = { objects_gate(0), objects_gate(1) } };
 	scene_make(&rng);
 	while (step_read(data, size, &at, &step)) {
 		if (step.op == STEP_TIME)

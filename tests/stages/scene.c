@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "script.h"
 #include "shunt/choose.h"
 
 #define VARIANTS	     3
@@ -158,11 +159,24 @@ static void service(struct rng *rng, uint32_t kind, uint32_t n)
 		 n == 2 ? rng_draw(rng, 2) * index : index, 0);
 }
 
+/* None, plain or external, each of the two. */
+static void gates(struct rng *rng)
+{
+	for (int i = 0; i < 2; i++) {
+		struct shunt_gate gate = { .flags = rng_draw(rng, 16) };
+
+		if (rng_draw(rng, 3))
+			shim_update(shim_map("shunt_gates"), &script.gates[i], &gate, BPF_ANY);
+	}
+	script.routes = rng_draw(rng, 2) ? 0 : rng_draw(rng, UINT32_MAX);
+}
+
 void scene_make(struct rng *rng)
 {
 	uint16_t *ring;
 
 	shim_maps_clear();
+	gates(rng);
 	settings(rng);
 	ring = (void *)AT(shunt_rings, struct shunt_ring_word, 0);
 	for (uint32_t i = 0; i < VARIANTS * RING; i++)

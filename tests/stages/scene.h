@@ -29,8 +29,8 @@ enum scene_net { SCENE_CLIENT = 1, SCENE_BACKEND = 2, SCENE_FRONTEND = 96 };
 struct shunt_addr scene_addr(enum shunt_slot_index family, enum scene_net net, uint32_t n);
 
 /*
- * Empties all maps and writes a scene, settings and flags drawn by @rng: for each family and
- * protocol a plain owned service, a shared one with sessions over the same backends, one with
+ * Empties all maps and writes a scene, settings, flags and routes drawn by @rng: for each family
+ * and protocol a plain owned service, a shared one with sessions over the same backends, one with
  * flags drawn, and one that the configuration leaves half done.
  */
 void scene_make(struct rng *rng);

@@ -191,6 +191,21 @@ long bpf_redirect(uint32_t ifindex, uint64_t flags)
 	return flags & ~(uint64_t)BPF_F_INGRESS ? TC_ACT_SHOT : TC_ACT_REDIRECT;
 }
 
+/* Where a packet is sent does not show in a test run; that it is, does. */
+long bpf_redirect_peer(uint32_t ifindex, uint64_t flags)
+{
+	(void)ifindex;
+	return flags ? TC_ACT_SHOT : TC_ACT_REDIRECT;
+}
+
+long bpf_redirect_neigh(uint32_t ifindex, struct bpf_redir_neigh *next, int len, uint64_t flags)
+{
+	(void)ifindex;
+	if (flags || (len && len < (int)sizeof(*next)))
+		return TC_ACT_SHOT;
+	return TC_ACT_REDIRECT;
+}
+
 /* ---- tc -----------------------------------------------------------------------------------------
  */
 

@@ -117,6 +117,8 @@ long shim_delete(struct shim_map *map, const void *key);
 int64_t bpf_csum_diff(const void *from, uint32_t from_size, const void *to, uint32_t to_size,
 		      uint32_t seed);
 long bpf_redirect(uint32_t ifindex, uint64_t flags);
+long bpf_redirect_peer(uint32_t ifindex, uint64_t flags);
+long bpf_redirect_neigh(uint32_t ifindex, struct bpf_redir_neigh *next, int len, uint64_t flags);
 long bpf_skb_pull_data(struct __sk_buff *ctx, uint32_t len);
 long bpf_skb_load_bytes(const void *ctx, uint32_t offset, void *to, uint32_t len);
 long bpf_skb_store_bytes(struct __sk_buff *ctx, uint32_t offset, const void *from, uint32_t len,
