@@ -379,6 +379,7 @@ static int build_document(struct shunt_yaml_parser *p, struct shunt_yaml_documen
 		json_decref(built.json);
 		return r;
 	}
+	shunt_positions_seal(p->positions);
 	ret_document->json = built.json;
 	ret_document->positions = TAKE_PTR(p->positions);
 	ret_document->line = root.start_mark.line + 1;

@@ -4,16 +4,20 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
+
 struct entry {
-	const void *what; /* NULL: free */
+	const void *what;
 	struct shunt_position at;
 };
 
-/* Open addressing, at most half full. */
+/*
+ * Noted in the order of the document, then sorted once: a cluster's worth of objects is kept
+ * in memory with its positions, and a hash table took three times the room.
+ */
 struct shunt_positions {
 	unsigned n_refs;
 	size_t n;
-	size_t room; /* a power of two, or 0 */
 	struct entry *entries;
 };
 
@@ -41,58 +45,62 @@ void shunt_positions_unref(struct shunt_positions *positions)
 	free(positions);
 }
 
-static struct entry *find_slot(struct entry *entries, size_t room, const void *what)
-{
-	size_t i = ((uintptr_t)what >> 4) * 0x9e3779b97f4a7c15ull >> 20 & (room - 1);
-
-	while (entries[i].what && entries[i].what != what)
-		i = (i + 1) & (room - 1);
-	return &entries[i];
-}
-
-static int grow(struct shunt_positions *positions)
-{
-	size_t room = positions->room ? positions->room * 2 : 64;
-	struct entry *entries = calloc(room, sizeof(*entries));
-
-	if (!entries)
-		return -ENOMEM;
-	for (size_t i = 0; i < positions->room; i++)
-		if (positions->entries[i].what)
-			*find_slot(entries, room, positions->entries[i].what) =
-				positions->entries[i];
-	free(positions->entries);
-	positions->entries = entries;
-	positions->room = room;
-	return 0;
-}
-
 int shunt_positions_add(struct shunt_positions *positions, const void *what,
 			struct shunt_position at)
 {
-	struct entry *slot;
+	struct entry *entry = shunt_array_add(&positions->entries, &positions->n, sizeof(*entry));
 
-	if (positions->n * 2 >= positions->room && grow(positions) < 0)
+	if (!entry)
 		return -ENOMEM;
-	slot = find_slot(positions->entries, positions->room, what);
-	if (slot->what)
-		return 0;
-	slot->what = what;
-	slot->at = at;
-	positions->n++;
+	*entry = (struct entry){ what, at };
 	return 0;
+}
+
+static int compare_what(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	return x->what < y->what ? -1 : x->what > y->what;
+}
+
+/* What was noted twice: the place that comes first in the document. */
+static int compare(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int r = compare_what(a, b);
+
+	if (!r)
+		r = (x->at.line > y->at.line) - (x->at.line < y->at.line);
+	return r ? r : (x->at.column > y->at.column) - (x->at.column < y->at.column);
+}
+
+void shunt_positions_seal(struct shunt_positions *positions)
+{
+	struct entry *fitting;
+	size_t n = 0;
+
+	if (!positions->n)
+		return;
+	qsort(positions->entries, positions->n, sizeof(*positions->entries), compare);
+	for (size_t i = 0; i < positions->n; i++)
+		if (!n || positions->entries[n - 1].what != positions->entries[i].what)
+			positions->entries[n++] = positions->entries[i];
+	positions->n = n;
+	fitting = realloc(positions->entries, n * sizeof(*fitting));
+	if (fitting)
+		positions->entries = fitting;
 }
 
 bool shunt_positions_find(const struct shunt_positions *positions, const void *what,
 			  struct shunt_position *ret_at)
 {
-	const struct entry *slot;
+	const struct entry key = { .what = what }, *found;
 
-	if (!positions->room)
+	if (!positions->n)
 		return false;
-	slot = find_slot(positions->entries, positions->room, what);
-	if (!slot->what)
+	found = bsearch(&key, positions->entries, positions->n, sizeof(key), compare_what);
+	if (!found)
 		return false;
-	*ret_at = slot->at;
+	*ret_at = found->at;
 	return true;
 }

@@ -21,9 +21,15 @@ struct shunt_positions *shunt_positions_new(void); /* one reference; NULL: no me
 struct shunt_positions *shunt_positions_ref(struct shunt_positions *positions); /* NULL is fine */
 void shunt_positions_unref(struct shunt_positions *positions);			/* NULL is fine */
 
-/* Notes where @what begins; the first note of an address stays. Return: 0 or -ENOMEM. */
+/*
+ * Notes where @what begins; of several notes of an address the first place in the document
+ * counts. Return: 0 or -ENOMEM.
+ */
 int shunt_positions_add(struct shunt_positions *positions, const void *what,
 			struct shunt_position at);
+
+/* To be called when all is noted, and before anything is looked for. */
+void shunt_positions_seal(struct shunt_positions *positions);
 
 /* Return: whether @what is known. */
 bool shunt_positions_find(const struct shunt_positions *positions, const void *what,
