@@ -172,8 +172,12 @@ void agent_state_load(struct agent *agent);
 /* Writes it; a failure is kept in agent->state_problem and told once. Return: is it saved? */
 bool agent_state_save(struct agent *agent);
 
-/* What @service's variants have counted is the start of its measured share. */
-void agent_baseline_reset(struct agent *agent, const struct shunt_model_service *service);
+/* What the variants of @services have counted is the start of their measured share. */
+void agent_baselines_reset(struct agent *agent, const struct shunt_model_service *const *services,
+			   size_t n);
+
+/* Drops the baselines of services that are gone. */
+void agent_baselines_forget(struct agent *agent);
 
 /* Connections of a variant when the weights last changed; 0 if nothing is known. */
 uint64_t agent_baseline(const struct agent *agent, const struct shunt_model_service *service,

@@ -101,35 +101,53 @@ static void tell_change(struct agent *agent, const struct shunt_model_service *s
 			    who, change->reason[0] ? ": " : "", change->reason);
 }
 
+/*
+ * The services that the history has a change of at @when_ms for, and an event for the first
+ * ones. Return: how many, in @list (room for all).
+ */
+static size_t tell_changes(struct agent *agent, int64_t when_ms,
+			   const struct shunt_model_service **list)
+{
+	const struct shunt_change *const *changes;
+	bool first = !agent->installed;
+	size_t n = 0, n_told = 0;
+
+	for (size_t i = 0; i < agent->model.n_services; i++) {
+		const struct shunt_model_service *each = &agent->model.services[i];
+
+		if (!shunt_history_get(agent->overrides, each, &changes) ||
+		    changes[0]->when_ms != when_ms)
+			continue;
+		list[n++] = each;
+		/* At a start nothing has happened: one line says what was found. */
+		if ((!first || changes[0]->n_from) && n_told++ < AGENT_TELL_AT_ONCE)
+			tell_change(agent, each, changes[0]);
+	}
+	tell_more(agent, n_told, "changed");
+	return n;
+}
+
 void agent_record_changes(struct agent *agent, const struct agent_targets *changed,
 			  const struct shunt_cause *cause)
 {
+	CLEANUP(freep) const struct shunt_model_service **list = NULL;
 	int64_t now_ms = cause ? cause->when_ms : agent_now_ms();
-	const struct shunt_change *const *changes;
-	bool first = !agent->installed;
 	struct shunt_err err = { 0 };
-	size_t n_changed = 0, n_told = 0;
+	size_t n;
 	int r;
 
 	r = shunt_history_record(agent->overrides, &agent->model, changed ? changed->items : NULL,
 				 changed ? changed->n : 0, cause, now_ms, &err);
 	if (r)
 		agent_state_problem(agent, err.text);
-
-	for (size_t i = 0; i < agent->model.n_services; i++) {
-		const struct shunt_model_service *each = &agent->model.services[i];
-
-		if (!shunt_history_get(agent->overrides, each, &changes) ||
-		    changes[0]->when_ms != now_ms)
-			continue;
-		n_changed++;
-		agent_baseline_reset(agent, each);
-		/* At a start nothing has happened: one line says what was found. */
-		if ((!first || changes[0]->n_from) && n_told++ < AGENT_TELL_AT_ONCE)
-			tell_change(agent, each, changes[0]);
-	}
-	tell_more(agent, n_told, "changed");
-	if (n_changed && agent_state_save(agent) && !r)
+	list = calloc(agent->model.n_services + 1, sizeof(*list));
+	if (!list)
+		return;
+	n = tell_changes(agent, now_ms, list);
+	if (!n)
+		return;
+	agent_baselines_reset(agent, list, n);
+	if (agent_state_save(agent) && !r)
 		agent_state_problem(agent, "");
 }
 
@@ -357,6 +375,7 @@ static int apply_source(struct agent *agent, const struct agent_targets *changed
 	before = agent->model;
 	agent->model = model;
 	model = (struct shunt_model){ 0 };
+	agent_baselines_forget(agent);
 	record(agent, changed, cause);
 	agent_tell_conditions(agent);
 	tell_released(agent, &before);

@@ -66,8 +66,7 @@ void agent_state_load(struct agent *agent)
 		    strerror(-r), path);
 }
 
-/* Drops the baselines of services that are gone. */
-static void forget_baselines(struct agent *agent)
+void agent_baselines_forget(struct agent *agent)
 {
 	char namespace_[SHUNT_NAME_LEN], service[SHUNT_NAME_LEN];
 	const char *key;
@@ -88,7 +87,6 @@ bool agent_state_save(struct agent *agent)
 	json_t *weights, *json;
 	int r;
 
-	forget_baselines(agent);
 	r = shunt_last_good_to_json(agent->good, &weights);
 	if (!r) {
 		json = json_pack("{s:o, s:O}", "weights", weights, "baselines", agent->baselines);
@@ -117,25 +115,54 @@ static void baseline_key(char *buf, size_t size, const struct shunt_model_servic
 		 service->ports[0].port, service->ports[0].proto, variant);
 }
 
-void agent_baseline_reset(struct agent *agent, const struct shunt_model_service *service)
+/* Return: the id of @variant, 0 if it has none. */
+static uint32_t variant_id(const struct agent *agent, const struct shunt_model_service *service,
+			   const char *variant)
 {
-	struct shunt_ids *ids = shunt_installer_ids(agent->installer);
-	char id_key[SHUNT_ID_KEY_LEN], key[3 * SHUNT_NAME_LEN + 16];
-	uint64_t connections;
-	uint32_t id;
+	char key[SHUNT_ID_KEY_LEN];
+
+	shunt_id_variant_key(key, service->namespace_, service->name, service->ports[0].port,
+			     service->ports[0].proto, variant);
+	return shunt_ids_find(shunt_installer_ids(agent->installer), SHUNT_ID_VARIANT, key);
+}
+
+static void reset_one(struct agent *agent, const struct shunt_model_service *service,
+		      const uint64_t *connections)
+{
+	char key[3 * SHUNT_NAME_LEN + 16];
 
 	for (size_t i = 0; i < service->n_variants; i++) {
 		const char *name = service->variants[i].name;
+		uint32_t id = variant_id(agent, service, name);
 
-		id = shunt_ids_find(ids, SHUNT_ID_VARIANT,
-				    shunt_id_variant_key(id_key, service->namespace_, service->name,
-							 service->ports[0].port,
-							 service->ports[0].proto, name));
-		if (!id || shunt_stats_connections(shunt_dp_maps(agent->dp), id, &connections) < 0)
+		if (!id)
 			continue;
 		baseline_key(key, sizeof(key), service, name);
-		json_object_set_new(agent->baselines, key, json_integer((json_int_t)connections));
+		json_object_set_new(agent->baselines, key,
+				    json_integer((json_int_t)connections[id]));
 	}
+}
+
+void agent_baselines_reset(struct agent *agent, const struct shunt_model_service *const *services,
+			   size_t n)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	CLEANUP(freep) uint64_t *connections = NULL;
+	CLEANUP(freep) bool *wanted = NULL;
+
+	connections = calloc(maps->variants.n, sizeof(*connections));
+	wanted = calloc(maps->variants.n, sizeof(*wanted));
+	if (!connections || !wanted)
+		return;
+	for (size_t i = 0; i < n; i++)
+		for (size_t v = 0; v < services[i]->n_variants; v++)
+			wanted[variant_id(agent, services[i], services[i]->variants[v].name)] =
+				true;
+	wanted[0] = false; /* none has this id: it stands for those without one */
+	if (shunt_stats_connections(maps, wanted, connections) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		reset_one(agent, services[i], connections);
 }
 
 uint64_t agent_baseline(const struct agent *agent, const struct shunt_model_service *service,

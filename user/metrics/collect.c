@@ -204,24 +204,31 @@ const struct shunt_stats_backend *shunt_stats_backend(const struct shunt_stats *
 		       compare_backends);
 }
 
-int shunt_stats_connections(const struct shunt_dp_maps *maps, uint32_t variant,
+int shunt_stats_connections(const struct shunt_dp_maps *maps, const bool *wanted,
 			    uint64_t *ret_connections)
 {
 	struct shunt_counters counters;
-	uint64_t sum;
 	int r;
 
-	r = shunt_read_variant(maps, variant, &counters);
-	sum = counters.connections;
-	for (uint32_t id = 1; !r && id < maps->backends.n; id++) {
-		if (SHUNT_DP_AT(maps->backends, struct shunt_backend, id)->variant != variant)
+	for (uint32_t id = 1; id < maps->variants.n; id++) {
+		if (!wanted[id])
+			continue;
+		r = shunt_read_variant(maps, id, &counters);
+		if (r < 0)
+			return r;
+		ret_connections[id] = counters.connections;
+	}
+	for (uint32_t id = 1; id < maps->backends.n; id++) {
+		uint32_t variant = SHUNT_DP_AT(maps->backends, struct shunt_backend, id)->variant;
+
+		if (variant >= maps->variants.n || !wanted[variant])
 			continue;
 		r = shunt_read_backend(maps, id, &counters);
-		sum += counters.connections;
+		if (r < 0)
+			return r;
+		ret_connections[variant] += counters.connections;
 	}
-	if (!r)
-		*ret_connections = sum;
-	return r;
+	return 0;
 }
 
 uint64_t shunt_stats_active(const struct shunt_dp_maps *maps, uint32_t variant,

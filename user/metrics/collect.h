@@ -2,6 +2,7 @@
 #ifndef SHUNT_METRICS_COLLECT_H
 #define SHUNT_METRICS_COLLECT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -65,8 +66,16 @@ const struct shunt_stats_backend *shunt_stats_backend(const struct shunt_stats *
 						      uint32_t variant, const struct shunt_ip *ip,
 						      uint16_t port, uint8_t proto);
 
-/* Connections that a variant has had, by itself and by its backends. Return: 0 or -errno. */
-int shunt_stats_connections(const struct shunt_dp_maps *maps, uint32_t variant,
+/**
+ * shunt_stats_connections - connections that variants have had, by themselves and by backends
+ * @wanted:          by variant id, maps->variants.n of them
+ * @ret_connections: likewise; written for those that are wanted
+ *
+ * One pass over the backends, and a system call for each one of a wanted variant.
+ *
+ * Return: 0 or -errno.
+ */
+int shunt_stats_connections(const struct shunt_dp_maps *maps, const bool *wanted,
 			    uint64_t *ret_connections);
 
 /* Open connections of a variant, or of its backends at @ip and @port (NULL, 0: all). */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/array.h"
 #include "base/atomic_file.h"
 #include "base/cleanup.h"
 #include "model/override_state.h"
@@ -53,19 +54,16 @@ static int print_line(FILE *out, const struct shunt_record *record,
 /* Takes @change over; oldest of too many goes. Return: 0 or -ENOMEM (@change is freed). */
 static int push(struct shunt_record *record, struct shunt_change *change)
 {
-	if (!record->history) {
-		record->history = calloc(SHUNT_HISTORY_MAX, sizeof(*record->history));
-		if (!record->history) {
-			shunt_change_free(change);
-			return -ENOMEM;
-		}
+	if (record->n_history == SHUNT_HISTORY_MAX) {
+		shunt_change_free(record->history[SHUNT_HISTORY_MAX - 1]);
+	} else if (!shunt_array_add(&record->history, &record->n_history,
+				    sizeof(*record->history))) {
+		shunt_change_free(change);
+		return -ENOMEM;
 	}
-	if (record->n_history == SHUNT_HISTORY_MAX)
-		shunt_change_free(record->history[--record->n_history]);
 	memmove(&record->history[1], &record->history[0],
-		record->n_history * sizeof(*record->history));
+		(record->n_history - 1) * sizeof(*record->history));
 	record->history[0] = change;
-	record->n_history++;
 	return 0;
 }
 

@@ -120,16 +120,59 @@ static bool has_port(const struct shunt_model_service *service, uint16_t port)
 	return false;
 }
 
+/* Index of the first service that is not before this name. */
+static size_t name_place(const struct shunt_model *model, const char *namespace_, const char *name)
+{
+	size_t low = 0, high = model->n_services;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct shunt_model_service *service = &model->services[middle];
+		int r = strcmp(service->namespace_, namespace_);
+
+		if (!r)
+			r = strcmp(service->name, name);
+		if (r < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool has_name(const struct shunt_model_service *service, const char *namespace_,
+		     const char *name)
+{
+	return !strcmp(service->namespace_, namespace_) && !strcmp(service->name, name);
+}
+
+static bool same_name(const struct shunt_model_service *a, const struct shunt_model_service *b)
+{
+	return has_name(a, b->namespace_, b->name);
+}
+
 struct shunt_model_service *shunt_model_find(const struct shunt_model *model,
 					     const char *namespace_, const char *name,
 					     uint16_t port)
 {
-	for (size_t i = 0; i < model->n_services; i++) {
-		struct shunt_model_service *service = &model->services[i];
+	for (size_t i = name_place(model, namespace_, name);
+	     i < model->n_services && has_name(&model->services[i], namespace_, name); i++)
+		if (!port || has_port(&model->services[i], port))
+			return &model->services[i];
+	return NULL;
+}
 
-		if (!strcmp(service->namespace_, namespace_) && !strcmp(service->name, name) &&
-		    (!port || has_port(service, port)))
-			return service;
+struct shunt_model_service *shunt_model_find_like(const struct shunt_model *model,
+						  const struct shunt_model_service *service)
+{
+	for (size_t i = name_place(model, service->namespace_, service->name);
+	     i < model->n_services && same_name(&model->services[i], service); i++) {
+		struct shunt_model_service *each = &model->services[i];
+
+		for (size_t p = 0; p < each->n_ports; p++)
+			if (each->ports[p].port == service->ports[0].port &&
+			    each->ports[p].proto == service->ports[0].proto)
+				return each;
 	}
 	return NULL;
 }
@@ -139,25 +182,6 @@ uint16_t shunt_model_frontend_port(const struct shunt_model_service *service,
 {
 	return frontend->node_port ? frontend->node_port
 				   : service->ports[frontend->port_index].port;
-}
-
-static bool same_name(const struct shunt_model_service *a, const struct shunt_model_service *b)
-{
-	return !strcmp(a->namespace_, b->namespace_) && !strcmp(a->name, b->name);
-}
-
-struct shunt_model_service *shunt_model_find_like(const struct shunt_model *model,
-						  const struct shunt_model_service *service)
-{
-	for (size_t i = 0; i < model->n_services; i++) {
-		struct shunt_model_service *each = &model->services[i];
-
-		for (size_t p = 0; same_name(each, service) && p < each->n_ports; p++)
-			if (each->ports[p].port == service->ports[0].port &&
-			    each->ports[p].proto == service->ports[0].proto)
-				return each;
-	}
-	return NULL;
 }
 
 const char *shunt_model_split(const struct shunt_model *model,
