@@ -18,8 +18,8 @@ E2E_BPF		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%.o,$(wildcard tests
 # Programs that only tests load: stages.bpf.c becomes tests/bpf/stages.skel.h.
 TEST_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
-.PHONY: deps test fuzz fuzz-bins test-unit test-bpf test-e2e soak demo san test-bins e2e-helpers
-.PRECIOUS: $(BUILD)/tests/stages/%.bpf.o $(BUILD)/tests/stages/%.skel.h $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
+.PHONY: deps test fuzz fuzz-bins test-unit test-bpf test-e2e soak demo mutants san test-bins e2e-helpers
+.PRECIOUS: $(BUILD)/tests/bpf/%.skel.h $(BUILD)/tests/stages/%.bpf.o $(BUILD)/tests/stages/%.skel.h $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
 
 $(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
 	@mkdir -p $(@D)
@@ -92,6 +92,9 @@ test-bpf: deps ## Run the data path tests: BPF_PROG_TEST_RUN (root)
 
 test-e2e: deps ## Run the end-to-end tests in network namespaces (root); T=words selects
 	$(Q)$(PYTHON) tests/run --build $(BUILD) e2e $(if $(T),-- -k "$(T)")
+
+mutants: deps ## Show that each broken line fails a test (root; a quarter of an hour); T=words
+	$(Q)$(PYTHON) tests/mutants/run --build $(BUILD) $(T)
 
 demo: deps all ## Show a canary release and its rollback under load (root, a minute)
 	$(Q)$(PYTHON) tools/demo --build $(BUILD)

@@ -93,6 +93,22 @@ static void put_ports(struct rng *rng, struct frame *f, uint32_t l4, bool to_bac
 	put16(f->data + l4 + 2, to_backend ? SCENE_BACKEND_PORT : SCENE_PORT);
 }
 
+/* Where the transport header of the IPv6 packet at @ip begins, behind extension headers. */
+static uint32_t find_l4(const struct frame *f, uint32_t ip)
+{
+	uint8_t next = f->data[ip + 6];
+	uint32_t at = ip + 40;
+
+	while (at + 2 < f->len &&
+	       (next == 0 || next == 43 || next == 44 || next == 51 || next == 60)) {
+		uint32_t len = next == 51 ? f->data[at + 1] * 4u + 8 : f->data[at + 1] * 8u + 8;
+
+		next = f->data[at];
+		at += len;
+	}
+	return next == 6 || next == 17 ? at : f->len;
+}
+
 /* Makes the frame one from a client of the scene to a frontend of it, or to a backend. */
 static void address(struct rng *rng, struct frame *f)
 {
@@ -108,11 +124,10 @@ static void address(struct rng *rng, struct frame *f)
 		put_addr(rng, f, at + 14, SHUNT_V4, SCENE_CLIENT, SCENE_CLIENTS);
 		put_addr(rng, f, at + 18, SHUNT_V4, net, n);
 		put_ports(rng, f, at + 2 + (f->data[at + 2] & 15) * 4u, to_backend);
-	} else if (f->data[at] == 0x86) {
+	} else if (f->data[at] == 0x86 && at + 42 <= f->len) {
 		put_addr(rng, f, at + 10, SHUNT_V6, SCENE_CLIENT, SCENE_CLIENTS);
 		put_addr(rng, f, at + 26, SHUNT_V6, net, n);
-		if (f->data[at + 8] == 6 || f->data[at + 8] == 17)
-			put_ports(rng, f, at + 42, to_backend);
+		put_ports(rng, f, find_l4(f, at + 2), to_backend);
 	}
 }
 
