@@ -155,6 +155,8 @@ static __always_inline void newflow_fill(struct shunt_flow *flow, const struct s
 	flow->gate_ifindex = s->nf.ifindex;
 	flow->reply_way = 0;
 	flow->backend_isn = 0;
+	flow->client_fin = 0;
+	flow->backend_fin = 0;
 }
 
 /* The n-th source port to try for a flow whose own is taken. */

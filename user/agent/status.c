@@ -178,6 +178,9 @@ static json_t *flows_json(const struct shunt_stats *stats)
 		[SHUNT_F_UDP] = "UDP",
 		[SHUNT_F_RESET_BY_CLIENT] = "RESET_BY_CLIENT",
 		[SHUNT_F_RESET_BY_BACKEND] = "RESET_BY_BACKEND",
+		[SHUNT_F_FIN_SEEN] = "FIN_SEEN",
+		[SHUNT_F_UDP_ANSWERED] = "UDP_ANSWERED",
+		[SHUNT_F_UDP_ONEWAY] = "UDP_ONEWAY",
 	};
 	json_t *states = json_object();
 	uint64_t used = 0;
