@@ -10,8 +10,8 @@ import pytest
 from lab.cluster import VIP4
 from lab.core import run as run_command
 from lab import wait_for
-from lab.load import http, udp
-from lab.world import DATAGRAM, SMALL
+from lab.load import Long, http
+from lab.world import ECHO, SMALL
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONTRACT = {
@@ -101,10 +101,14 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
 
 
 def test_a_full_flow_table_is_a_problem_while_it_refuses(world):
-    w = world(groups={"blue": 1}, ports=[DATAGRAM], options=[*SMALL, "--max-flows", "1024"])
+    w = world(groups={"blue": 1}, ports=[ECHO], options=[*SMALL, "--max-flows", "1024"])
     w.start({"blue": 1})
     assert w.agent.status()["health"] == "ok"
-    udp(w.client, VIP4, 9001, [(w.client.v4, 20000 + n) for n in range(1500)], timeout=0.02)
+    held = []
+    with pytest.raises(ConnectionRefusedError):
+        for _ in range(60):
+            held.append(Long(w.client, VIP4, 9000, 20))
+    assert len(held) > 10, "a set was full too early"
     problems = w.agent.wait_status(lambda s: s["problems"], "the problem")
     assert "--max-flows (now 1024)" in problems[0]["text"], problems
     assert w.agent.status()["health"] == "degraded"
