@@ -278,7 +278,7 @@ LAB_EACH(reset, a_forged_fin_changes_nothing_that_a_backend_does_not_acknowledge
 		check_flow(lab, &c, SHUNT_F_FIN_SEEN, 1);
 		/* It waits as long as an established one. */
 		for (uint32_t i = 0; i < lab->maps.flows.n; i++)
-			CHECK_EQ(shunt_ft_expire(&lab->maps, i, lab_jiffies(lab) + LAB_LONG - 2),
+			CHECK_EQ(shunt_ft_expire(&lab->maps, i, lab_jiffies(lab) + LAB_LONG / 2),
 				 0);
 		/* The true ones still close it. */
 		close_by(lab, &c, by_client);
