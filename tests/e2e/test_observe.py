@@ -4,6 +4,8 @@
 import json
 import os
 import re
+import shutil
+import signal
 
 import pytest
 
@@ -140,6 +142,23 @@ def test_doctor_names_the_gates_on_a_bridge_that_netfilter_does_not_see(world):
     w.node.sysctl(**{"net__bridge__bridge-nf-call-iptables": 1,
                      "net__bridge__bridge-nf-call-ip6tables": 1})
     assert said()["state"] == "ok", said()
+
+
+@pytest.mark.parametrize("mode, lost", [("tcx", "links"), ("xdp", "links"), ("tcx", "")])
+def test_healthz_tells_of_pins_that_vanish(world, mode, lost):
+    w = world(mode=mode, groups={"blue": 1}).start({"blue": 1})
+    assert w.agent.http("/healthz")[0] == 200
+    (version,) = [name for name in os.listdir(w.agent.bpffs) if name.startswith("v")]
+    shutil.rmtree(os.path.join(w.agent.bpffs, version, lost))
+    status, text = w.agent.http("/healthz")
+    assert status == 503 and " is gone" in text and lost in text, text
+    w.agent.process.send_signal(signal.SIGHUP)  # it looks at its gates, and cannot help it
+    w.agent.wait_status(lambda s: s["gates"][0]["state"] == "failed", "the gate to be missed")
+    assert w.agent.http("/healthz")[0] == 503
+    w.agent.stop()
+    w.agent.start()  # as whoever asks for /healthz does
+    assert w.agent.http("/healthz")[0] == 200
+    assert not http(w.client, VIP4, total=50).errors
 
 
 def test_events_tell_what_happened(world):
