@@ -330,7 +330,7 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
-	reason = gate_admit_new(ctx, &s->pkt.tuple);
+	reason = gate_admit_new(ctx, &s->pkt.tuple, target >> 32);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	reason = newflow_decide(target, hook_ifindex(ctx));

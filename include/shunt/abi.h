@@ -368,15 +368,19 @@ enum shunt_gate_flags {
 	SHUNT_GATE_EXTERNAL = 1 << 1, /* nothing from there may claim an address of this side */
 	SHUNT_GATE_PEER = 1 << 2,     /* a veth whose other end is in another namespace: a pod */
 	SHUNT_GATE_INSIDE = 1 << 3,   /* no gate by itself: the bridge of some that are */
+	SHUNT_GATE_MACS = 1 << 4,     /* mac has all of this host's there: others are not ours */
 };
+
+#define SHUNT_MAX_GATE_MACS 4
 
 /* An interface that Shunt guards. */
 struct shunt_gate {
 	__u32 flags;				    /* enum shunt_gate_flags */
 	__u32 reserved;				    /* 0 */
 	struct shunt_addr source[SHUNT_N_FAMILIES]; /* the node's own there; zero: none */
+	__u8 mac[SHUNT_MAX_GATE_MACS][6]; /* with SHUNT_GATE_MACS: each of them, some repeated */
 };
-_Static_assert(sizeof(struct shunt_gate) == 40, "no padding");
+_Static_assert(sizeof(struct shunt_gate) == 64, "a gate is one cache line");
 
 /* ---- sessions ----------------------------------------------------------------------- */
 
