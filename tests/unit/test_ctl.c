@@ -510,8 +510,9 @@ Test(ctl, a_follower_gets_past_and_new_events)
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, publish_soon, path);
-	cr_assert_eq(shunt_ctl_follow(path, "follow", NULL, count_event, &seen, &exit_code, NULL),
-		     1);
+	cr_assert_eq(
+		shunt_ctl_follow(path, "follow", NULL, count_event, &seen, -1, &exit_code, NULL),
+		1);
 	cr_assert_eq(seen, 3);
 	pthread_join(thread, NULL);
 	free(path);
@@ -527,8 +528,9 @@ Test(ctl, a_follower_outlives_the_idle_time)
 	pthread_t thread;
 
 	pthread_create(&thread, NULL, publish_soon, path);
-	cr_assert_eq(shunt_ctl_follow(path, "follow", NULL, count_event, &seen, &exit_code, NULL),
-		     1);
+	cr_assert_eq(
+		shunt_ctl_follow(path, "follow", NULL, count_event, &seen, -1, &exit_code, NULL),
+		1);
 	pthread_join(thread, NULL);
 	free(path);
 	fake_agent_stop(agent);
@@ -563,9 +565,10 @@ Test(ctl, a_stream_that_ends_is_told_from_one_that_was_stopped)
 	char *path = strdup(fake_agent_socket(agent));
 
 	/* "echo" answers once; then nothing comes until the idle time: stop the agent instead. */
-	cr_assert_eq(shunt_ctl_follow(path, "echo", NULL, count_event, &seen, &exit_code, &err), 7);
+	cr_assert_eq(shunt_ctl_follow(path, "echo", NULL, count_event, &seen, -1, &exit_code, &err),
+		     7);
 	fake_agent_stop(agent);
-	cr_assert_eq(shunt_ctl_follow(path, "echo", NULL, count_event, &seen, &exit_code, &err),
+	cr_assert_eq(shunt_ctl_follow(path, "echo", NULL, count_event, &seen, -1, &exit_code, &err),
 		     -ENOENT);
 	cr_assert_eq(exit_code, SHUNT_CTL_UNAVAILABLE);
 	free(path);

@@ -46,7 +46,7 @@ static int follow(struct cli *cli, json_t *args)
 	int r, exit_code;
 
 	json_object_set_new(args, "follow", json_true());
-	r = shunt_ctl_follow(cli->socket, "events", args, follow_each, cli, &exit_code, &err);
+	r = shunt_ctl_follow(cli->socket, "events", args, follow_each, cli, -1, &exit_code, &err);
 	if (r == -ECONNRESET)
 		return cli_fail(cli, SHUNT_CTL_UNAVAILABLE, "the agent has ended the stream");
 	if (r < 0)

@@ -21,6 +21,7 @@ struct exchange {
 	int timeout_ms;
 	char *buf;
 	size_t len, size;
+	int stop_fd; /* readable: we want no more; negative: never */
 };
 
 static void exchange_end(struct exchange *x)
@@ -37,9 +38,10 @@ static int64_t now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-static int wait_for(const struct exchange *x, short events, int *ret_exit, struct shunt_err *err)
+static int wait_for(struct exchange *x, short events, int *ret_exit, struct shunt_err *err)
 {
-	struct pollfd poll_fd = { .fd = x->fd, .events = events };
+	struct pollfd fds[] = { { .fd = x->fd, .events = events },
+				{ .fd = x->stop_fd, .events = POLLIN } };
 	int64_t left;
 	int r;
 
@@ -47,7 +49,14 @@ static int wait_for(const struct exchange *x, short events, int *ret_exit, struc
 		left = x->deadline_ms == INT64_MAX ? -1 : x->deadline_ms - now_ms();
 		if (left < 0 && x->deadline_ms != INT64_MAX)
 			left = 0;
-		r = poll(&poll_fd, 1, left > INT_MAX ? INT_MAX : (int)left);
+		r = poll(fds, 2, left > INT_MAX ? INT_MAX : (int)left);
+		if (r > 0 && fds[1].revents) {
+			/* The agent answers this by the end of its stream. */
+			shutdown(x->fd, SHUT_WR);
+			x->stop_fd = fds[1].fd = -1;
+			r = fds[0].revents ? 1 : -1;
+			errno = EINTR;
+		}
 	} while (r < 0 && errno == EINTR);
 	if (r > 0)
 		return 0;
@@ -211,6 +220,7 @@ int shunt_ctl_call(const char *socket_path, const char *command, json_t *args, i
 {
 	CLEANUP(exchange_end)
 	struct exchange x = { .fd = -EBADF,
+			      .stop_fd = -EBADF,
 			      .timeout_ms = timeout_ms,
 			      .deadline_ms = now_ms() + timeout_ms };
 	ssize_t len;
@@ -226,10 +236,11 @@ int shunt_ctl_call(const char *socket_path, const char *command, json_t *args, i
 }
 
 int shunt_ctl_follow(const char *socket_path, const char *command, json_t *args,
-		     int (*each)(void *ctx, json_t *result), void *ctx, int *ret_exit,
+		     int (*each)(void *ctx, json_t *result), void *ctx, int stop_fd, int *ret_exit,
 		     struct shunt_err *err)
 {
-	CLEANUP(exchange_end) struct exchange x = { .fd = -EBADF, .deadline_ms = INT64_MAX };
+	CLEANUP(exchange_end)
+	struct exchange x = { .fd = -EBADF, .stop_fd = stop_fd, .deadline_ms = INT64_MAX };
 	json_t *result = NULL;
 	ssize_t len;
 	int r;

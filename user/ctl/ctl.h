@@ -16,7 +16,7 @@
  *             {"ok":false,"code":"REFUSED","error":"one clear sentence"}
  *
  * `events` with {"follow":true} answers with one {"ok":true,"result":{event}} line per
- * event until the peer closes.
+ * event until the peer closes; `trace` likewise with packets, until one side has enough.
  *
  * A request line is at most SHUNT_CTL_MAX_REQUEST bytes, an answer at most
  * SHUNT_CTL_MAX_ANSWER; longer ones end the connection. docs/control-protocol.md lists
@@ -73,13 +73,15 @@ int shunt_ctl_call(const char *socket_path, const char *command, json_t *args, i
 /**
  * shunt_ctl_follow - send one request, hand over every answer until the agent closes
  * @each: called with "result", borrowed; returns 0 to go on, another value to stop
+ * @stop_fd: when it is readable, the agent is told that no more is wanted, and what it still
+ *	     sends is handed over; negative: none
  *
  * Waits for as long as the agent lives. Arguments and errors as shunt_ctl_call().
  *
  * Return: what @each returned, or -errno; -ECONNRESET: the agent went away.
  */
 int shunt_ctl_follow(const char *socket_path, const char *command, json_t *args,
-		     int (*each)(void *ctx, json_t *result), void *ctx, int *ret_exit,
+		     int (*each)(void *ctx, json_t *result), void *ctx, int stop_fd, int *ret_exit,
 		     struct shunt_err *err);
 
 #endif

@@ -25,8 +25,17 @@ struct peer {
 	char *buf;	  /* what came in and is not consumed */
 	size_t len, size;
 	struct shunt_ctl_reply *reply; /* the request that is being carried out */
+	struct shunt_ctl_stream *stream;
 	bool writing, following, closing;
+	bool streaming; /* also when the stream has ended and its last lines are on their way */
 	bool close_after_write;
+};
+
+struct shunt_ctl_stream {
+	struct peer *peer; /* NULL: gone meanwhile */
+	void (*over)(void *ctx);
+	void *ctx;
+	bool is_over;
 };
 
 struct shunt_ctl_reply {
@@ -54,6 +63,7 @@ struct write {
 };
 
 static void next_request(struct peer *peer);
+static void stream_over(struct peer *peer);
 
 /* ---- the end of peers and server ---------------------------------------------------------- */
 
@@ -95,6 +105,7 @@ static void peer_close(struct peer *peer)
 	peer->server->n_peers--;
 	uv_close((uv_handle_t *)&peer->pipe, on_peer_handle_closed);
 	uv_close((uv_handle_t *)&peer->timer, on_peer_handle_closed);
+	stream_over(peer);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -106,7 +117,7 @@ static void on_written(uv_write_t *req, int status)
 
 	free(write->text);
 	free(write);
-	if (peer->closing || peer->following) {
+	if (peer->closing || peer->following || peer->streaming) {
 		if (status < 0)
 			peer_close(peer);
 		return;
@@ -205,7 +216,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 
 	(void)suggested;
 	*ret_buf = uv_buf_init(NULL, 0);
-	if (peer->following)
+	if (peer->following || peer->streaming)
 		peer->len = 0; /* a follower has nothing to say; we read to see it leave */
 	if (peer->size - peer->len < 4096) {
 		size = peer->size ? peer->size * 2 : 8192;
@@ -223,12 +234,18 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	struct peer *peer = stream->data;
 
 	(void)buf;
+	/* Who reads a stream may say so that it wants no more, and still reads the end of it. */
+	if (n == UV_EOF && peer->stream) {
+		uv_read_stop(stream);
+		stream_over(peer);
+		return;
+	}
 	if (n < 0) {
 		peer_close(peer);
 		return;
 	}
 	peer->len += n;
-	if (!peer->following)
+	if (!peer->following && !peer->streaming)
 		next_request(peer);
 }
 
@@ -470,4 +487,91 @@ void shunt_ctl_reply_follow(struct shunt_ctl_reply *reply, json_t *past)
 			read_on(peer);
 	}
 	json_decref(past);
+}
+
+/* ---- streams ------------------------------------------------------------------------------- */
+
+/* The peer wants no more: tells it to whoever sends, once. */
+static void stream_over(struct peer *peer)
+{
+	struct shunt_ctl_stream *stream = peer->stream;
+	bool is_news = stream && !stream->is_over;
+
+	if (!stream)
+		return;
+	stream->is_over = true;
+	if (peer->closing) {
+		stream->peer = NULL;
+		peer->stream = NULL;
+	}
+	if (is_news)
+		stream->over(stream->ctx);
+}
+
+struct shunt_ctl_stream *shunt_ctl_reply_stream(struct shunt_ctl_reply *reply,
+						void (*over)(void *ctx), void *ctx)
+{
+	struct peer *peer = reply_end(reply);
+	struct shunt_ctl_stream *stream;
+
+	if (!peer)
+		return NULL;
+	stream = calloc(1, sizeof(*stream));
+	if (!stream) {
+		peer_close(peer);
+		return NULL;
+	}
+	*stream = (struct shunt_ctl_stream){ .peer = peer, .over = over, .ctx = ctx };
+	peer->stream = stream;
+	peer->streaming = true;
+	read_on(peer);
+	return stream;
+}
+
+bool shunt_ctl_stream_lags(const struct shunt_ctl_stream *stream)
+{
+	return stream->peer && uv_stream_get_write_queue_size((uv_stream_t *)&stream->peer->pipe) >
+				       SHUNT_CTL_MAX_LAG;
+}
+
+bool shunt_ctl_stream_send(struct shunt_ctl_stream *stream, json_t *result)
+{
+	bool can = stream->peer && result && !shunt_ctl_stream_lags(stream);
+
+	if (can)
+		peer_write(stream->peer, shunt_ctl_answer_ok(result));
+	json_decref(result);
+	return can && stream->peer;
+}
+
+static void on_shut_down(uv_shutdown_t *req, int status)
+{
+	struct peer *peer = req->handle->data;
+
+	(void)status;
+	free(req);
+	peer_close(peer);
+}
+
+void shunt_ctl_stream_end(struct shunt_ctl_stream *stream, json_t *last)
+{
+	uv_shutdown_t *req;
+	struct peer *peer;
+
+	if (stream->peer && last)
+		peer_write(stream->peer, shunt_ctl_answer_ok(last));
+	json_decref(last);
+	peer = stream->peer;
+	free(stream);
+	if (!peer)
+		return;
+	peer->stream = NULL;
+	/* Whoever does not read the end either is closed when the time for an answer is over. */
+	peer->writing = true;
+	uv_timer_start(&peer->timer, on_idle, peer->server->idle_ms, 0);
+	req = malloc(sizeof(*req));
+	if (!req || uv_shutdown(req, (uv_stream_t *)&peer->pipe, on_shut_down) < 0) {
+		free(req);
+		peer_close(peer);
+	}
 }

@@ -3,6 +3,7 @@
 #define SHUNT_CTL_SERVER_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -84,5 +85,38 @@ void shunt_ctl_reply_fail(struct shunt_ctl_reply *reply, enum shunt_ctl_code cod
 
 /* Sends each of @past (an array; stolen) as an answer of its own; then the peer follows. */
 void shunt_ctl_reply_follow(struct shunt_ctl_reply *reply, json_t *past);
+
+/* ---- streams: answers to one peer until either side has enough ---------------------------------
+ */
+
+struct shunt_ctl_stream;
+
+/**
+ * shunt_ctl_reply_stream - answer with any number of lines
+ * @over: called at most once, when the peer wants no more: it has closed its side, or is gone.
+ *	  Maybe from within a call that sends, so it only notes that
+ *
+ * Return: the stream, ended by shunt_ctl_stream_end() in any case; NULL: the peer has left
+ * already, or memory is out: @over is not called.
+ */
+struct shunt_ctl_stream *shunt_ctl_reply_stream(struct shunt_ctl_reply *reply,
+						void (*over)(void *ctx), void *ctx);
+
+/**
+ * shunt_ctl_stream_send - one more answer
+ * @result: stolen
+ *
+ * Return: true if it is on its way; false if the peer is gone, or has SHUNT_CTL_MAX_LAG to read.
+ */
+bool shunt_ctl_stream_send(struct shunt_ctl_stream *stream, json_t *result);
+
+/* Is there so much to read for the peer that nothing more is sent? */
+bool shunt_ctl_stream_lags(const struct shunt_ctl_stream *stream);
+
+/*
+ * Sends @last (stolen) however much there is to read, closes the connection behind it, and frees
+ * the stream. @over is not called any more.
+ */
+void shunt_ctl_stream_end(struct shunt_ctl_stream *stream, json_t *last);
 
 #endif
