@@ -117,7 +117,13 @@ uint32_t shunt_clock_hz(const struct shunt_clock *clock);
 
 /* ---- objects.c: libbpf objects ----------------------------------------------------------- */
 
-enum shunt_object { SHUNT_OBJ_TC, SHUNT_OBJ_XDP, SHUNT_OBJ_PROBE };
+enum shunt_object {
+	SHUNT_OBJ_TC,
+	SHUNT_OBJ_XDP,
+	SHUNT_OBJ_PROBE,
+	SHUNT_OBJ_TC_TRACE,
+	SHUNT_OBJ_XDP_TRACE,
+};
 
 /* Opens one of the objects that are built in; close it with bpf_object__close(). */
 int shunt_object_open(enum shunt_object which, struct bpf_object **ret_obj, struct shunt_err *err);
