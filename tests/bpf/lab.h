@@ -173,8 +173,7 @@ int lab_ingress_fd(const struct lab *lab);
 int lab_egress_fd(const struct lab *lab);
 
 /*
- * Whole conversations. lab_connect() makes a flow: SYN, SYN-ACK, ACK or a datagram each way and
- * one more of the client;
+ * Whole conversations. lab_connect() makes a flow: SYN, SYN-ACK, ACK or a datagram each way;
  * @ret_at_backend is the client's packet as the backend sees it.
  */
 struct lab_packet lab_connect(struct lab *lab, const struct lab_packet *from_client);

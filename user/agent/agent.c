@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "agent/netlink.h"
+#include "agent/trace.h"
 #include "base/cleanup.h"
 #include "base/version.h"
 #include "dialect/keep.h"
@@ -434,6 +435,7 @@ static void close_handles(struct agent *agent)
 
 void agent_close_kernel(struct agent *agent)
 {
+	agent_trace_stop(agent, "the agent ends");
 	close_handles(agent);
 	shunt_installer_free(agent->installer);
 	shunt_dp_close(agent->dp);
@@ -443,6 +445,7 @@ void agent_close_kernel(struct agent *agent)
 
 void agent_close(struct agent *agent)
 {
+	agent_trace_stop(agent, "the agent ends");
 	close_handles(agent);
 	shunt_ctl_server_stop(agent->ctl);
 	agent->ctl = NULL;

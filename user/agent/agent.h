@@ -28,6 +28,7 @@
  *   change.c    weight, switch, rollback
  *   drain.c     drain
  *   status.c    status, history; doctor.c: doctor; detach.c: the way out
+ *   trace.c     trace; trace_packet.c: a packet's record in JSON
  *   scrape.c    metrics and probes; full.c: is there room for new flows?
  */
 struct agent_detach {
@@ -64,6 +65,7 @@ struct agent {
 	struct agent_gates gates;
 	struct agent_detach detach;
 	struct agent_full full;
+	struct agent_trace *trace; /* NULL: nobody traces */
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.h"
+#include "agent/trace.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -189,6 +190,7 @@ static const struct {
 	{ "drain", agent_cmd_drain, true },    { "history", agent_cmd_history, false },
 	{ "events", cmd_events, false },       { "doctor", agent_cmd_doctor, false },
 	{ "detach", agent_cmd_detach, true },  { "version", cmd_version, false },
+	{ "trace", agent_cmd_trace, true },
 };
 
 void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *command, json_t *args,

@@ -147,24 +147,31 @@ const char *agent_health(const struct agent *agent)
 
 /* ---- what the kernel counted -------------------------------------------------------------- */
 
-static json_t *reasons_json(const struct shunt_stats *stats)
+const char *agent_reason_action(enum shunt_reason reason)
 {
 	static const char *const actions[] = {
 #define ACTION_NAME(name, action, text) #action,
 		SHUNT_REASONS(ACTION_NAME)
 #undef ACTION_NAME
 	};
+
+	return reason < SHUNT_R_MAX ? actions[reason] : "?";
+}
+
+static json_t *reasons_json(const struct shunt_stats *stats)
+{
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < SHUNT_R_MAX; i++)
 		json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:I}", "name",
-						       shunt_reason_name(i), "action", actions[i],
-						       "text", shunt_reason_text(i), "packets",
+						       shunt_reason_name(i), "action",
+						       agent_reason_action(i), "text",
+						       shunt_reason_text(i), "packets",
 						       (json_int_t)stats->reasons[i]));
 	return array;
 }
 
-static json_t *flows_json(const struct shunt_stats *stats)
+const char *agent_flow_state_name(unsigned state)
 {
 	static const char *const names[SHUNT_N_FLOW_STATES] = {
 		[SHUNT_F_FREE] = "FREE",
@@ -178,17 +185,20 @@ static json_t *flows_json(const struct shunt_stats *stats)
 		[SHUNT_F_UDP] = "UDP",
 		[SHUNT_F_RESET_BY_CLIENT] = "RESET_BY_CLIENT",
 		[SHUNT_F_RESET_BY_BACKEND] = "RESET_BY_BACKEND",
-		[SHUNT_F_FIN_SEEN] = "FIN_SEEN",
-		[SHUNT_F_UDP_ANSWERED] = "UDP_ANSWERED",
-		[SHUNT_F_UDP_ONEWAY] = "UDP_ONEWAY",
 	};
+
+	return state < SHUNT_N_FLOW_STATES && names[state] ? names[state] : "?";
+}
+
+static json_t *flows_json(const struct shunt_stats *stats)
+{
 	json_t *states = json_object();
 	uint64_t used = 0;
 
 	for (unsigned i = SHUNT_F_FREE + 1; i < SHUNT_N_FLOW_STATES; i++) {
 		used += stats->flow_states[i];
 		if (stats->flow_states[i])
-			json_object_set_new(states, names[i],
+			json_object_set_new(states, agent_flow_state_name(i),
 					    json_integer((json_int_t)stats->flow_states[i]));
 	}
 	return json_pack("{s:I, s:I, s:o}", "used", (json_int_t)used, "capacity",

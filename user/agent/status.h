@@ -18,6 +18,10 @@ struct agent_view {
 json_t *agent_service_json(const struct agent_view *view,
 			   const struct shunt_model_service *service);
 json_t *agent_conditions_json(const struct shunt_conditions *conditions);
+/* "ESTABLISHED", "FORWARD": names of the enums, without their prefixes. */
+const char *agent_flow_state_name(unsigned state);
+const char *agent_reason_action(enum shunt_reason reason);
+
 json_t *agent_ref_json(const struct shunt_object_ref *ref);
 
 #endif

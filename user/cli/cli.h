@@ -35,6 +35,7 @@ enum cli_complete {
 	CLI_COMPLETE_FILES,
 	CLI_COMPLETE_COMMANDS,
 	CLI_COMPLETE_SHELLS,
+	CLI_COMPLETE_TRACE, /* words of a filter */
 };
 
 struct cli;
@@ -128,7 +129,7 @@ void cli_man(FILE *out);
 void cli_markdown(FILE *out);
 
 extern const struct cli_command cli_status, cli_weight, cli_switch, cli_rollback, cli_history,
-	cli_drain, cli_explain, cli_check, cli_events, cli_doctor, cli_detach, cli_version,
-	cli_help_cmd, cli_completion, cli_complete;
+	cli_drain, cli_explain, cli_trace, cli_check, cli_events, cli_doctor, cli_detach,
+	cli_version, cli_help_cmd, cli_completion, cli_complete;
 
 #endif

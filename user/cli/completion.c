@@ -8,6 +8,8 @@
  * services and variants are asked of the agent by the hidden command `shunt complete`.
  */
 
+#define TRACE_WORDS "tcp udp ip ip6 host src dst port service reason gate new"
+
 static void put_flag_names(FILE *out, const struct cli_flag *flags)
 {
 	for (; flags && flags->name; flags++)
@@ -40,6 +42,9 @@ static const char *bash_words(enum cli_complete complete)
 		return "words=$commands";
 	case CLI_COMPLETE_SHELLS:
 		return "words='bash zsh'";
+	case CLI_COMPLETE_TRACE:
+		return "if [ \"${COMP_WORDS[COMP_CWORD-1]}\" = service ]; "
+		       "then words=$(_shunt_ask services); else words='" TRACE_WORDS "'; fi";
 	case CLI_COMPLETE_NOTHING:
 		break;
 	}
@@ -125,6 +130,9 @@ static const char *zsh_words(enum cli_complete complete)
 		return "compadd -- $=commands";
 	case CLI_COMPLETE_SHELLS:
 		return "compadd -- bash zsh";
+	case CLI_COMPLETE_TRACE:
+		return "if [[ ${words[CURRENT-1]} = service ]]; then compadd -- $(_shunt_ask "
+		       "services); else compadd -- " TRACE_WORDS "; fi";
 	case CLI_COMPLETE_NOTHING:
 		break;
 	}
