@@ -75,6 +75,10 @@ static __always_inline int action_reject(hook_ctx *ctx, enum shunt_reason reason
 {
 	int r = parse_family(ctx) == SHUNT_V6 ? reject_v6(ctx) : reject_v4(ctx);
 
+	if (r == REJECT_NOT_OURS) {
+		action_count(SHUNT_R_OTHER_HOST);
+		return HOOK_PASS;
+	}
 	action_count_reject(variant);
 	action_count(r == REJECT_LIMITED ? SHUNT_R_ANSWER_LIMIT : reason);
 	return r ? HOOK_DROP : hook_bounce(ctx);

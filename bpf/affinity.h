@@ -76,13 +76,14 @@ __attribute__((noinline)) __u64 affinity_find(const struct shunt_tuple *tuple, _
 
 /**
  * affinity_remember - make or renew the session of a flow that has just proved itself
- * @ref: as the lookup gave it
+ * @ref:  as the lookup gave it
+ * @flag: BPF_ANY; BPF_EXIST: only renew
  *
  * Each new connection renews the session's time, as Kubernetes does.
  *
  * Return: 1 if there is a session now.
  */
-__attribute__((noinline)) int affinity_remember(__u64 ref)
+__attribute__((noinline)) int affinity_remember(__u64 ref, __u32 flag)
 {
 	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
 	const struct shunt_settings *settings = lookup_settings();
@@ -105,7 +106,7 @@ __attribute__((noinline)) int affinity_remember(__u64 ref)
 	session.backend = flow->backend;
 	if (!shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref)))
 		return 0;
-	return !bpf_map_update_elem(&shunt_sessions, &key, &session, BPF_ANY);
+	return !bpf_map_update_elem(&shunt_sessions, &key, &session, flag);
 }
 
 #endif

@@ -48,9 +48,17 @@ static __always_inline int backend_is_gone(__u32 backend, __u32 state, __u32 now
 
 	if (!be || !be->flags)
 		return 0;
-	if (state == SHUNT_F_SYN || state == SHUNT_F_UDP_NEW)
+	if (state == SHUNT_F_SYN || state == SHUNT_F_UDP_NEW || state == SHUNT_F_UDP_ONEWAY)
 		return 1;
 	return be->flags & SHUNT_BE_REMOVED && (__s32)(now - be->drain_jiffies) >= 0;
+}
+
+/* What a state's change means for the client's session. */
+static __always_inline void conntrack_remember(__u64 ref, int tracked)
+{
+	/* An answer renews it, so that clients of one query to a flow keep theirs. */
+	if (tracked == SHUNT_FT_PROMOTED || tracked == SHUNT_FT_ANSWERED)
+		affinity_remember(ref, tracked == SHUNT_FT_PROMOTED ? BPF_ANY : BPF_EXIST);
 }
 
 /**
@@ -77,16 +85,14 @@ static __always_inline enum shunt_reason conntrack_track(const struct shunt_sett
 		SHUNT_WRITE_ONCE(flow->seen_jiffies, now);
 	}
 	if (pkt->tuple.proto == IPPROTO_UDP) {
-		if (from_backend && state == SHUNT_F_UDP_NEW &&
-		    shunt_ft_promote(FT, ref, SHUNT_F_UDP))
-			affinity_remember(ref);
+		if (state != SHUNT_F_UDP)
+			conntrack_remember(ref, shunt_ft_track_udp(FT, ref, from_backend, now));
 	} else if (state != SHUNT_F_ESTABLISHED ||
 		   pkt->tcp.flags & (SHUNT_TCP_FIN | SHUNT_TCP_RST)) {
 		__u32 flags = pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0);
 
-		if (shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack, flags) ==
-		    SHUNT_FT_PROMOTED)
-			affinity_remember(ref);
+		conntrack_remember(ref,
+				   shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack, flags));
 	}
 	return SHUNT_R_FORWARDED;
 }

@@ -13,9 +13,46 @@
 #define AF_INET_  2
 #define AF_INET6_ 10
 
+static __always_inline const struct shunt_gate *gate_find(__u32 ifindex)
+{
+	return bpf_map_lookup_elem(&shunt_gates, &ifindex);
+}
+
+/* A MAC as one number. */
+static __always_inline __u64 gate_mac(const __u8 *mac)
+{
+	__u32 low;
+	__u16 high;
+
+	__builtin_memcpy(&low, mac, sizeof(low));
+	__builtin_memcpy(&high, mac + sizeof(low), sizeof(high));
+	return (__u64)high << 32 | low;
+}
+
+/*
+ * Is the frame for this host? One that a switch floods, or a capture lets in, may be another
+ * node's, which has the same service: who answered it would end a connection there.
+ * @gate: NULL or without a list: nothing is known, so it is taken for ours.
+ */
+static __always_inline int gate_is_for_us(hook_ctx *ctx, const struct shunt_gate *gate)
+{
+	const struct ethhdr *eth = hook_data(ctx);
+	__u64 to;
+
+	if (hook_is_own(ctx) || !gate || !(gate->flags & SHUNT_GATE_MACS) ||
+	    (const void *)(eth + 1) > hook_end(ctx))
+		return 1;
+	to = gate_mac(eth->h_dest);
+#pragma GCC unroll 4
+	for (int i = 0; i < SHUNT_MAX_GATE_MACS; i++)
+		if (gate_mac(gate->mac[i]) == to)
+			return 1;
+	return 0;
+}
+
 static __always_inline __u32 gate_flags(__u32 ifindex)
 {
-	const struct shunt_gate *gate = bpf_map_lookup_elem(&shunt_gates, &ifindex);
+	const struct shunt_gate *gate = gate_find(ifindex);
 
 	return gate ? gate->flags : 0;
 }
@@ -58,7 +95,6 @@ __attribute__((noinline)) int gate_is_spoofed(hook_ctx *ctx, const struct shunt_
 {
 	struct bpf_fib_lookup fib = {};
 	const struct shunt_gate *out;
-	__u32 ifindex;
 	long found;
 
 	if (!tuple || gate_is_link_local(tuple))
@@ -76,20 +112,26 @@ __attribute__((noinline)) int gate_is_spoofed(hook_ctx *ctx, const struct shunt_
 	default:
 		return 0;
 	}
-	ifindex = fib.ifindex;
-	out = bpf_map_lookup_elem(&shunt_gates, &ifindex);
+	out = gate_find(fib.ifindex);
 	return out && !(out->flags & SHUNT_GATE_EXTERNAL);
 }
 
 /**
  * gate_admit_new - may a packet without an entry come in here?
+ * @service: what it is addressed to; 0: a backend directly, and that may be another's frame
  *
- * Return: SHUNT_R_FORWARDED or SHUNT_R_SPOOFED.
+ * Return: SHUNT_R_FORWARDED, SHUNT_R_OTHER_HOST or SHUNT_R_SPOOFED.
  */
-static __always_inline enum shunt_reason gate_admit_new(hook_ctx *ctx,
-							const struct shunt_tuple *tuple)
+static __always_inline enum shunt_reason
+gate_admit_new(hook_ctx *ctx, const struct shunt_tuple *tuple, __u32 service)
 {
-	if (!(gate_flags(hook_ifindex(ctx)) & SHUNT_GATE_EXTERNAL))
+	const struct shunt_gate *gate = gate_find(hook_ifindex(ctx));
+
+	if (!gate)
+		return SHUNT_R_FORWARDED;
+	if (service && !gate_is_for_us(ctx, gate))
+		return SHUNT_R_OTHER_HOST;
+	if (!(gate->flags & SHUNT_GATE_EXTERNAL))
 		return SHUNT_R_FORWARDED;
 	return gate_is_spoofed(ctx, tuple) ? SHUNT_R_SPOOFED : SHUNT_R_FORWARDED;
 }
@@ -127,7 +169,7 @@ __attribute__((noinline)) int gate_admit_other(hook_ctx *ctx, __u32 flow_flags, 
 		return SHUNT_R_ALREADY;
 	if (!(gate_flags(hook_ifindex(ctx)) & SHUNT_GATE_EXTERNAL))
 		return SHUNT_R_FORWARDED;
-	came = bpf_map_lookup_elem(&shunt_gates, &gate_ifindex);
+	came = gate_find(gate_ifindex);
 	if (came)
 		return came->flags & SHUNT_GATE_EXTERNAL ? SHUNT_R_FORWARDED : SHUNT_R_SPOOFED;
 	/* That gate is gone. */

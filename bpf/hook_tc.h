@@ -4,6 +4,7 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
@@ -35,6 +36,12 @@ static __always_inline void *hook_end(hook_ctx *ctx)
 static __always_inline __u32 hook_ifindex(hook_ctx *ctx)
 {
 	return ctx->ifindex;
+}
+
+/* Does the frame carry the device's own MAC? Then nobody has to look. */
+static __always_inline int hook_is_own(hook_ctx *ctx)
+{
+	return ctx->pkt_type == PACKET_HOST;
 }
 
 /* Makes the first @len bytes linear; packet pointers are stale afterwards. */

@@ -34,6 +34,13 @@ static __always_inline __u32 hook_ifindex(hook_ctx *ctx)
 	return ctx->ingress_ifindex;
 }
 
+/* XDP comes before the kernel has looked. */
+static __always_inline int hook_is_own(hook_ctx *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
 static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
 {
 	(void)ctx;

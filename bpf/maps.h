@@ -282,7 +282,7 @@ struct {
  * Key:    ifindex
  * Value:  struct shunt_gate
  * Writer: agent, user/datapath/gates.c: an element is there before the programs are
- * Reader: bpf/gate.h, new flows, and packets that come by another gate than their flow did
+ * Reader: bpf/gate.h, new flows, rejects, and packets that come by another gate than their flow
  * Miss:   no gate
  * Size:   4096
  */

@@ -155,6 +155,8 @@ static __always_inline void newflow_fill(struct shunt_flow *flow, const struct s
 	flow->gate_ifindex = s->nf.ifindex;
 	flow->reply_way = 0;
 	flow->backend_isn = 0;
+	flow->client_fin = 0;
+	flow->backend_fin = 0;
 }
 
 /* The n-th source port to try for a flow whose own is taken. */
@@ -328,7 +330,7 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
-	reason = gate_admit_new(ctx, &s->pkt.tuple);
+	reason = gate_admit_new(ctx, &s->pkt.tuple, target >> 32);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	reason = newflow_decide(target, hook_ifindex(ctx));

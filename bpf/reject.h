@@ -3,6 +3,7 @@
 #define SHUNT_BPF_REJECT_H
 
 #include "csum.h"
+#include "gate.h"
 #include "hook.h"
 #include "lookup.h"
 #include "parse.h"
@@ -21,7 +22,8 @@
 #define REJECT_QUOTED 8 /* bytes behind the quoted IP header: the ports and more */
 
 /* What reject_v4() and reject_v6() return for one answer too many; 1 and -1: cannot be made. */
-#define REJECT_LIMITED 2
+#define REJECT_LIMITED	2
+#define REJECT_NOT_OURS 3 /* it was for another host: leave it as it is */
 
 /* linux/icmp.h needs a C library for the target. Both families' errors begin alike. */
 #define ICMP_DEST_UNREACH   3
@@ -261,8 +263,8 @@ __attribute__((noinline)) int reject_admit(__u32 kind)
  * Parses again, in a frame of its own: 512 bytes of stack do not hold all. A RST is never
  * answered, nor what did not come from one host to one.
  *
- * Return: 0: the frame is the answer now; REJECT_LIMITED: it would be one too many; otherwise
- * it could not be made.
+ * Return: 0: the frame is the answer now; REJECT_LIMITED: it would be one too many;
+ * REJECT_NOT_OURS; otherwise it could not be made.
  */
 static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 {
@@ -274,6 +276,8 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 
 	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
 		return -1;
+	if (!gate_is_for_us(ctx, gate_find(hook_ifindex(ctx))))
+		return REJECT_NOT_OURS;
 	from = hook_data(ctx);
 	tcp = (const void *)(from + 1) + l3_len;
 	if ((const void *)tcp + REJECT_QUOTED > hook_end(ctx) ||

@@ -58,10 +58,10 @@ enum shunt_settings_flags {
 enum shunt_timeout {
 	SHUNT_T_HALF_OPEN,   /* TCP, the client has not acknowledged the backend's SYN-ACK */
 	SHUNT_T_ESTABLISHED, /* TCP */
-	SHUNT_T_CLOSING,     /* TCP, one side has sent FIN or RST */
-	SHUNT_T_CLOSED,	     /* TCP, both have sent FIN: lingers for late retransmissions */
-	SHUNT_T_UDP_NEW,     /* UDP, no answer seen yet */
-	SHUNT_T_UDP,	     /* UDP, answered */
+	SHUNT_T_CLOSING,     /* TCP, one side's FIN was acknowledged, or one has sent RST */
+	SHUNT_T_CLOSED,	     /* TCP, both FINs were: lingers for late retransmissions */
+	SHUNT_T_UDP_NEW,     /* UDP, not yet a packet each way and one more of the client */
+	SHUNT_T_UDP,	     /* UDP, after that */
 	SHUNT_N_TIMEOUTS
 };
 
@@ -290,17 +290,20 @@ enum shunt_flow_state {
 	SHUNT_F_SYN,	     /* TCP: SYN seen */
 	SHUNT_F_SYN_ACK,     /* TCP: the backend has answered */
 	SHUNT_F_ESTABLISHED, /* TCP: the client acknowledged the backend's sequence */
-	SHUNT_F_FIN_CLIENT,  /* TCP: the client sent FIN */
-	SHUNT_F_FIN_BACKEND, /* TCP: the backend sent FIN */
-	SHUNT_F_CLOSED,	     /* TCP: both sent FIN, or one RST while half-open; not counted */
+	SHUNT_F_FIN_CLIENT,  /* TCP: the backend acknowledged the client's FIN */
+	SHUNT_F_FIN_BACKEND, /* TCP: the client acknowledged the backend's FIN */
+	SHUNT_F_CLOSED,	     /* TCP: both did, or a RST came while half-open; not counted */
 	SHUNT_F_UDP_NEW,     /* UDP: not answered yet */
-	SHUNT_F_UDP,	     /* UDP: answered */
+	SHUNT_F_UDP,	     /* UDP: answered, and the client went on */
 	/*
 	 * TCP, established once: a RST was seen, maybe a forged one. Not counted; a packet of the
 	 * side that the RST was sent to shows that it lives on.
 	 */
 	SHUNT_F_RESET_BY_CLIENT,
 	SHUNT_F_RESET_BY_BACKEND,
+	SHUNT_F_FIN_SEEN,     /* TCP, established: a FIN was seen that nobody acknowledged yet */
+	SHUNT_F_UDP_ANSWERED, /* UDP: the client has not gone on yet; half-open */
+	SHUNT_F_UDP_ONEWAY,   /* UDP: no answer, but the client goes on and on */
 	SHUNT_N_FLOW_STATES
 };
 
@@ -343,19 +346,18 @@ struct shunt_flow {
 	__u32 backend_isn;  /* of the SYN-ACK, host order */
 
 #ifdef SHUNT_ABI_NEXT
-	__u32 next_extra; /* moves all that follows */
+	__u32 created_jiffies; /* moves all that follows */
 #endif
 	__be32 client_hi_be[3];
 	__be32 frontend_hi_be[3];
 	__be32 backend_hi_be[3];
 	__be32 source_hi_be[3];
+#ifndef SHUNT_ABI_NEXT
 	__u32 created_jiffies;
-	__u32 split; /* the record that chose; for people, it may be reused since */
-#ifdef SHUNT_ABI_NEXT
-	__u32 reserved[1];
-#else
-	__u32 reserved[2];
 #endif
+	__u32 split;	  /* the record that chose; for people, it may be reused since */
+	__u32 client_fin; /* where in its sequence numbers the side has sent FIN; 0: it has not */
+	__u32 backend_fin;
 };
 _Static_assert(sizeof(struct shunt_flow) == 128, "a flow is two cache lines");
 
@@ -366,15 +368,19 @@ enum shunt_gate_flags {
 	SHUNT_GATE_EXTERNAL = 1 << 1, /* nothing from there may claim an address of this side */
 	SHUNT_GATE_PEER = 1 << 2,     /* a veth whose other end is in another namespace: a pod */
 	SHUNT_GATE_INSIDE = 1 << 3,   /* no gate by itself: the bridge of some that are */
+	SHUNT_GATE_MACS = 1 << 4,     /* mac has all of this host's there: others are not ours */
 };
+
+#define SHUNT_MAX_GATE_MACS 4
 
 /* An interface that Shunt guards. */
 struct shunt_gate {
 	__u32 flags;				    /* enum shunt_gate_flags */
 	__u32 reserved;				    /* 0 */
 	struct shunt_addr source[SHUNT_N_FAMILIES]; /* the node's own there; zero: none */
+	__u8 mac[SHUNT_MAX_GATE_MACS][6]; /* with SHUNT_GATE_MACS: each of them, some repeated */
 };
-_Static_assert(sizeof(struct shunt_gate) == 40, "no padding");
+_Static_assert(sizeof(struct shunt_gate) == 64, "a gate is one cache line");
 
 /* ---- sessions ----------------------------------------------------------------------- */
 

@@ -76,7 +76,14 @@ static SHUNT_INLINE __u32 shunt_ft_reply_index(shunt_ft_t t, __u64 hash)
 
 static SHUNT_INLINE int shunt_ft_is_half_open(__u32 state)
 {
-	return state == SHUNT_F_SYN || state == SHUNT_F_SYN_ACK || state == SHUNT_F_UDP_NEW;
+	return state == SHUNT_F_SYN || state == SHUNT_F_SYN_ACK || state == SHUNT_F_UDP_NEW ||
+	       state == SHUNT_F_UDP_ANSWERED;
+}
+
+/* UDP flows that have shown more than one packet: a full set has room for others there. */
+static SHUNT_INLINE int shunt_ft_is_udp(__u32 state)
+{
+	return state == SHUNT_F_UDP || state == SHUNT_F_UDP_ONEWAY;
 }
 
 /* Has one side sent a RST, which may have been forged? */
@@ -106,6 +113,7 @@ static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32
 
 	switch (state) {
 	case SHUNT_F_ESTABLISHED:
+	case SHUNT_F_FIN_SEEN:
 		return established;
 	case SHUNT_F_FIN_CLIENT:
 	case SHUNT_F_FIN_BACKEND:
@@ -115,6 +123,8 @@ static SHUNT_INLINE __u32 shunt_ft_timeout(const struct shunt_settings *s, __u32
 	case SHUNT_F_CLOSED:
 		return closed;
 	case SHUNT_F_UDP_NEW:
+	case SHUNT_F_UDP_ANSWERED:
+	case SHUNT_F_UDP_ONEWAY:
 		return udp_new;
 	case SHUNT_F_UDP:
 		return udp;

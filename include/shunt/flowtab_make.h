@@ -12,6 +12,7 @@ enum shunt_ft_room {
 	SHUNT_FT_ROOM_DEAD,
 	SHUNT_FT_ROOM_RESET,
 	SHUNT_FT_ROOM_HALF_OPEN,
+	SHUNT_FT_ROOM_UDP,
 };
 
 /* Removes flow @index if it may make room. Return: 1 if removed. */
@@ -28,7 +29,8 @@ SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, __u32
 		return 0;
 	if (state != SHUNT_F_CLOSED && !shunt_ft_is_expired(t, flow, state, now) &&
 	    !(room == SHUNT_FT_ROOM_HALF_OPEN && shunt_ft_is_half_open(state)) &&
-	    !(room == SHUNT_FT_ROOM_RESET && shunt_ft_is_reset(state)))
+	    !(room == SHUNT_FT_ROOM_RESET && shunt_ft_is_reset(state)) &&
+	    !(room == SHUNT_FT_ROOM_UDP && shunt_ft_is_udp(state)))
 		return 0;
 	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
 }
@@ -85,6 +87,39 @@ SHUNT_OUTLINE __u32 shunt_ft_reclaim(shunt_ft_t t, __u32 base, __u32 now, __u32 
 	return SHUNT_FT_NO_WAY;
 }
 
+/*
+ * For how long the flow @index has been idle, if it is a UDP flow that has shown more than one
+ * packet. By itself, or the verifier would follow all outcomes of all ways. Return: jiffies + 1,
+ * at most 2^28 - 1; 0: it is none.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_udp_idle(shunt_ft_t t, __u32 index, __u32 now)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 idle;
+
+	if (!flow || !shunt_ft_is_udp(SHUNT_LIFE_STATE(SHUNT_READ_ONCE(flow->life))))
+		return 0;
+	/* Another CPU may be a tick ahead. */
+	idle = now - SHUNT_READ_ONCE(flow->seen_jiffies);
+	if ((__s32)idle < 0)
+		return 1;
+	return idle < (1u << 28) - 2 ? idle + 1 : (1u << 28) - 1;
+}
+
+/* The longest idle UDP flow of a set, or SHUNT_FT_NO_WAY: none of them can prove to be alive. */
+SHUNT_OUTLINE __u32 shunt_ft_oldest_udp(shunt_ft_t t, __u32 base, __u32 now)
+{
+	__u32 oldest = 0;
+
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
+		__u32 idle = shunt_ft_udp_idle(t, base + w, now) << 4 | w;
+
+		oldest = idle > oldest ? idle : oldest;
+	}
+	return oldest >> 4 ? oldest & (SHUNT_FLOW_WAYS - 1) : SHUNT_FT_NO_WAY;
+}
+
 /* Takes way @way of a set if it is free. Return: 1 if it is ours. */
 SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 tag)
 {
@@ -100,7 +135,8 @@ SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 
  *
  * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, one of
  * them makes room, so a flood of SYNs only displaces its like. In a full set closed and
- * expired, reset, and half-open flows make room, in this order; established ones never do.
+ * expired, reset, half-open, and UDP flows make room, in this order; established TCP ones never
+ * do.
  *
  * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
  */
@@ -124,6 +160,13 @@ SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 
 		if (shunt_ft_make_room(t, base + victim, now, SHUNT_FT_ROOM_HALF_OPEN))
 			way = victim;
+	}
+	if (way == SHUNT_FT_NO_WAY) {
+		__u32 oldest = shunt_ft_oldest_udp(t, base, now);
+
+		if (oldest != SHUNT_FT_NO_WAY &&
+		    shunt_ft_make_room(t, base + oldest, now, SHUNT_FT_ROOM_UDP))
+			way = oldest;
 	}
 	if (way != SHUNT_FT_NO_WAY && shunt_ft_take(t, set_index, way, tag))
 		return base + way;

@@ -32,8 +32,53 @@ SHUNT_OUTLINE int shunt_ft_promote(shunt_ft_t t, __u64 ref, __u32 state)
 enum shunt_ft_tracked {
 	SHUNT_FT_SAME,
 	SHUNT_FT_CHANGED,
-	SHUNT_FT_PROMOTED, /* the client has proved its address: it is established */
+	SHUNT_FT_ANSWERED, /* UDP: for the first time */
+	SHUNT_FT_PROMOTED, /* established; a TCP client has proved its address */
 };
+
+/*
+ * How far before the end of a FIN's packet it may begin: the largest super-packet. So many of
+ * 2^32 numbers of a forged FIN would pass for a true one when the other side acknowledges.
+ */
+#define SHUNT_FT_FIN_REACH (512u * 1024)
+/* How far behind others an acknowledgement may come: the data in flight. */
+#define SHUNT_FT_IN_FLIGHT (16u * 1024 * 1024)
+
+/* Notes where the FIN of a packet stands. */
+static SHUNT_INLINE void shunt_ft_note_fin(struct shunt_flow *flow, __u32 seq, __u32 flags)
+{
+	__u32 fin = seq ? seq : ~0u, *field;
+
+	if (flags & SHUNT_TCP_FROM_BACKEND) {
+		field = &flow->backend_fin;
+		SHUNT_OPAQUE_CASE(field, 0);
+		SHUNT_WRITE_ONCE(*field, fin);
+	} else {
+		field = &flow->client_fin;
+		SHUNT_OPAQUE_CASE(field, 1);
+		SHUNT_WRITE_ONCE(*field, fin);
+	}
+}
+
+/* The backend takes a connection, maybe not the first on these ports: with @isn. */
+static SHUNT_INLINE void shunt_ft_begin_anew(struct shunt_flow *flow, __u32 isn)
+{
+	SHUNT_WRITE_ONCE(flow->backend_isn, isn);
+	SHUNT_WRITE_ONCE(flow->client_fin, 0);
+	SHUNT_WRITE_ONCE(flow->backend_fin, 0);
+}
+
+/* Is the FIN that the other side sent at @fin covered by @ack? */
+static SHUNT_INLINE int shunt_ft_takes_fin(__u32 fin, __u32 ack)
+{
+	return fin && ack - fin - 1 < SHUNT_FT_FIN_REACH;
+}
+
+/* Does @ack show that a FIN at @fin, which is thought to be acknowledged, never was one? */
+static SHUNT_INLINE int shunt_ft_denies_fin(__u32 fin, __u32 ack)
+{
+	return fin && ack - (fin - SHUNT_FT_IN_FLIGHT) >= SHUNT_FT_IN_FLIGHT + SHUNT_FT_FIN_REACH;
+}
 
 /*
  * A packet of a flow that a RST has ended, or seemed to: the number of a RST is not checked,
@@ -54,14 +99,66 @@ static SHUNT_INLINE int shunt_ft_track_reset(shunt_ft_t t, struct shunt_flow *fl
 		/* A new connection on the same ports begins when the backend takes it. */
 		if (!from_backend || !(flags & SHUNT_TCP_ACK) || seq == flow->backend_isn)
 			return SHUNT_FT_SAME;
-		SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+		shunt_ft_begin_anew(flow, seq);
 		state = SHUNT_F_SYN_ACK;
 	} else if (!was_told) {
 		return SHUNT_FT_SAME;
 	} else if (flags & SHUNT_TCP_FIN) {
-		state = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
+		shunt_ft_note_fin(flow, seq, flags);
+		state = SHUNT_F_FIN_SEEN;
 	}
 	return shunt_ft_reopen(t, flow, life, state) ? SHUNT_FT_CHANGED : SHUNT_FT_SAME;
+}
+
+/*
+ * The state after a packet of an established or closing flow. A FIN counts when the other side
+ * has acknowledged it: anybody can forge one. Two that are forged, and answer each other, still
+ * do not end a flow whose packets go on to acknowledge other numbers.
+ */
+static SHUNT_INLINE __u32 shunt_ft_after_fin(const struct shunt_flow *flow, __u32 state, __u32 ack,
+					     __u32 flags)
+{
+	int from_backend = !!(flags & SHUNT_TCP_FROM_BACKEND);
+	__u32 mine = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
+	__u32 theirs = from_backend ? SHUNT_F_FIN_CLIENT : SHUNT_F_FIN_BACKEND;
+	__u32 fin = SHUNT_PICK(from_backend, flow->backend_fin, flow->client_fin);
+
+	if (flags & SHUNT_TCP_ACK && (state == theirs || state == SHUNT_F_CLOSED)) {
+		if (shunt_ft_denies_fin(fin, ack))
+			return SHUNT_F_ESTABLISHED;
+	} else if (flags & SHUNT_TCP_ACK && shunt_ft_takes_fin(fin, ack)) {
+		return state == mine ? SHUNT_F_CLOSED : theirs;
+	}
+	return state == SHUNT_F_ESTABLISHED && flags & SHUNT_TCP_FIN ? SHUNT_F_FIN_SEEN : state;
+}
+
+/* A packet of an established, closing or closed flow that is no SYN and no RST. */
+static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
+					   __u32 seq, __u32 ack, __u32 flags)
+{
+	__u32 state = SHUNT_LIFE_STATE(life), next;
+
+	if (flags & SHUNT_TCP_FIN && state != SHUNT_F_CLOSED)
+		shunt_ft_note_fin(flow, seq, flags);
+		/* Twice: most likely it was the other side's FIN, on another CPU, that was first.
+		 */
+#pragma GCC unroll 2
+	for (int attempt = 0; attempt < 2; attempt++) {
+		next = shunt_ft_after_fin(flow, state, ack, flags);
+		if (next == state)
+			return SHUNT_FT_SAME;
+		if (shunt_ft_is_counted(state) ? shunt_ft_end(t, flow, life, next)
+					       : shunt_ft_reopen(t, flow, life, next))
+			return SHUNT_FT_CHANGED;
+		if (SHUNT_LIFE_GEN(SHUNT_READ_ONCE(flow->life)) != SHUNT_LIFE_GEN(life))
+			return SHUNT_FT_SAME;
+		life = SHUNT_READ_ONCE(flow->life);
+		state = SHUNT_LIFE_STATE(life);
+		if (state != SHUNT_F_FIN_SEEN && state != SHUNT_F_FIN_CLIENT &&
+		    state != SHUNT_F_FIN_BACKEND)
+			return SHUNT_FT_SAME;
+	}
+	return SHUNT_FT_SAME;
 }
 
 /**
@@ -71,48 +168,84 @@ static SHUNT_INLINE int shunt_ft_track_reset(shunt_ft_t t, struct shunt_flow *fl
  * @flags:    enum shunt_tcp_flags, with the direction
  *
  * Established by the client's acknowledgement of the backend's SYN-ACK, so spoofed SYNs stay
- * half-open. The second FIN closes, a RST from either side only while half-open: see
- * shunt_ft_track_reset(). A SYN-ACK with another number
- * begins anew: a SYN cookie made later, or a connection on the ports of one that died silently.
+ * half-open. Closed when both FINs are acknowledged; a RST closes only while half-open, see
+ * shunt_ft_track_reset(). A SYN-ACK with another number begins anew: a SYN cookie made later, or
+ * a connection on the ports of one that died silently.
  *
  * Return: enum shunt_ft_tracked.
  */
 SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 ack, __u32 flags)
 {
 	__u32 life = SHUNT_FT_LIFE(ref), state = SHUNT_LIFE_STATE(life);
-	int from_backend = flags & SHUNT_TCP_FROM_BACKEND, fin = flags & SHUNT_TCP_FIN;
-	__u32 mine = from_backend ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT;
-	__u32 theirs = from_backend ? SHUNT_F_FIN_CLIENT : SHUNT_F_FIN_BACKEND;
+	int from_backend = !!(flags & SHUNT_TCP_FROM_BACKEND);
 	__u32 reset = from_backend ? SHUNT_F_RESET_BY_BACKEND : SHUNT_F_RESET_BY_CLIENT;
 	struct shunt_flow *flow = shunt_ft_flow(t, SHUNT_FT_INDEX(ref));
 
-	if (!flow || state == SHUNT_F_CLOSED)
-		return 0;
+	if (!flow)
+		return SHUNT_FT_SAME;
 	if (shunt_ft_is_reset(state))
 		return shunt_ft_track_reset(t, flow, life, seq, flags);
 	if (flags & SHUNT_TCP_RST)
-		return shunt_ft_end(t, flow, life,
+		return state != SHUNT_F_CLOSED &&
+		       shunt_ft_end(t, flow, life,
 				    shunt_ft_is_half_open(state) ? SHUNT_F_CLOSED : reset);
-	if (state != SHUNT_F_ESTABLISHED && from_backend && flags & SHUNT_TCP_SYN &&
-	    flags & SHUNT_TCP_ACK && (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
-		SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+	if (state != SHUNT_F_ESTABLISHED && state != SHUNT_F_CLOSED && from_backend &&
+	    flags & SHUNT_TCP_SYN && flags & SHUNT_TCP_ACK &&
+	    (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
+		shunt_ft_begin_anew(flow, seq);
 		return state != SHUNT_F_SYN_ACK && shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
 	}
-	if (state == SHUNT_F_SYN_ACK && !from_backend && flags & SHUNT_TCP_ACK &&
-	    !(flags & SHUNT_TCP_SYN) && ack - (flow->backend_isn + 1) < SHUNT_FT_FIRST_ACK)
-		return shunt_ft_promote(t, ref, fin ? mine : SHUNT_F_ESTABLISHED)
+	if (flags & SHUNT_TCP_SYN || state == SHUNT_F_SYN)
+		return SHUNT_FT_SAME;
+	if (state != SHUNT_F_SYN_ACK)
+		return shunt_ft_track_fin(t, flow, life, seq, ack, flags);
+	if (from_backend || !(flags & SHUNT_TCP_ACK) ||
+	    ack - (flow->backend_isn + 1) >= SHUNT_FT_FIRST_ACK)
+		return SHUNT_FT_SAME;
+	if (flags & SHUNT_TCP_FIN)
+		shunt_ft_note_fin(flow, seq, flags);
+	return shunt_ft_promote(t, ref,
+				flags & SHUNT_TCP_FIN ? SHUNT_F_FIN_SEEN : SHUNT_F_ESTABLISHED)
+		       ? SHUNT_FT_PROMOTED
+		       : SHUNT_FT_SAME;
+}
+
+/**
+ * shunt_ft_track_udp - move a flow's UDP state on by one packet
+ * @ref:	  as the lookup gave it
+ * @from_backend: 1: an answer
+ * @now:	  jiffies
+ *
+ * Half-open until the client sends again after an answer: one answered datagram may have a
+ * forged source, as a flood of DNS queries has. A client that is never answered, as of syslog,
+ * but goes on for a sixteenth of the time-out (2 s by default), is no longer among those few of a
+ * set that displace one another; all UDP flows make room when a set is full.
+ *
+ * Return: enum shunt_ft_tracked.
+ */
+SHUNT_OUTLINE int shunt_ft_track_udp(shunt_ft_t t, __u64 ref, int from_backend, __u32 now)
+{
+	__u32 life = SHUNT_FT_LIFE(ref), state = SHUNT_LIFE_STATE(life);
+	struct shunt_flow *flow = shunt_ft_flow(t, SHUNT_FT_INDEX(ref));
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+
+	if (!flow || !settings)
+		return SHUNT_FT_SAME;
+	if (from_backend) {
+		if (state == SHUNT_F_UDP_NEW)
+			return shunt_ft_end(t, flow, life, SHUNT_F_UDP_ANSWERED) ? SHUNT_FT_ANSWERED
+										 : SHUNT_FT_SAME;
+		return state == SHUNT_F_UDP_ONEWAY && shunt_ft_end(t, flow, life, SHUNT_F_UDP)
 			       ? SHUNT_FT_PROMOTED
 			       : SHUNT_FT_SAME;
-	if (fin && state == SHUNT_F_ESTABLISHED) {
-		if (shunt_ft_end(t, flow, life, mine))
-			return 1;
-		/* Most likely both sides' FINs at once, and the other CPU was first. */
-		life = SHUNT_LIFE_GEN(life) | theirs;
-		state = theirs;
 	}
-	if (fin && state == theirs)
-		return shunt_ft_end(t, flow, life, SHUNT_F_CLOSED);
-	return 0;
+	if (state == SHUNT_F_UDP_ANSWERED)
+		return shunt_ft_promote(t, ref, SHUNT_F_UDP) ? SHUNT_FT_PROMOTED : SHUNT_FT_SAME;
+	if (state != SHUNT_F_UDP_NEW ||
+	    (__s32)(now - flow->created_jiffies) <
+		    (__s32)(settings->timeout_jiffies[SHUNT_T_UDP_NEW] / 16))
+		return SHUNT_FT_SAME;
+	return shunt_ft_promote(t, ref, SHUNT_F_UDP_ONEWAY) ? SHUNT_FT_CHANGED : SHUNT_FT_SAME;
 }
 
 #endif

@@ -47,7 +47,8 @@
 	X(ICMP_REDIRECT, DROP, "ICMP redirect about a translated flow")                            \
 	X(ANSWER_LIMIT, DROP,                                                                      \
 	  "would be rejected, but this CPU has answered enough: --icmp-rate, --rst-rate")          \
-	X(SPOOFED, DROP, "claims an address of this side at an external gate")
+	X(SPOOFED, DROP, "claims an address of this side at an external gate")                     \
+	X(OTHER_HOST, PASS, "frame for another host, seen by a gate that hears everything")
 
 enum shunt_action {
 	SHUNT_A_PASS,

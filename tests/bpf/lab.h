@@ -173,7 +173,8 @@ int lab_ingress_fd(const struct lab *lab);
 int lab_egress_fd(const struct lab *lab);
 
 /*
- * Whole conversations. lab_connect() makes a flow: SYN, SYN-ACK, ACK or a datagram each way;
+ * Whole conversations. lab_connect() makes a flow: SYN, SYN-ACK, ACK or a datagram each way and
+ * one more of the client;
  * @ret_at_backend is the client's packet as the backend sees it.
  */
 struct lab_packet lab_connect(struct lab *lab, const struct lab_packet *from_client);

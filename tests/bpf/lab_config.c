@@ -259,6 +259,8 @@ struct lab_packet lab_connect(struct lab *lab, const struct lab_packet *from_cli
 	if (from_client->proto == IPPROTO_TCP) {
 		ack = lab_flags(*from_client, TH_ACK_, 1001, 5001);
 		cr_assert_eq(lab_ingress(lab, &ack).reason, SHUNT_R_FORWARDED);
+	} else {
+		cr_assert_eq(lab_ingress(lab, from_client).reason, SHUNT_R_FORWARDED);
 	}
 	return at_backend.packet;
 }

@@ -46,6 +46,7 @@ static const struct {
 	{ SHUNT_R_ICMP_REDIRECT, LAB_DROP },
 	{ SHUNT_R_ANSWER_LIMIT, LAB_DROP },
 	{ SHUNT_R_SPOOFED, LAB_DROP },
+	{ SHUNT_R_OTHER_HOST, LAB_PASS },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

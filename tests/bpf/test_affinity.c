@@ -306,8 +306,10 @@ LAB_EACH(affinity, a_client_is_remembered_when_it_has_proved_its_address, 0)
 	answer = lab_ingress(lab, &packet).packet;
 	answer = lab_answer(&answer);
 	lab_egress(lab, &answer);
-	if (k->proto == IPPROTO_TCP) {
-		CHECK(!has_session(lab, 1));
+	CHECK(!has_session(lab, 1));
+	if (k->proto == IPPROTO_UDP) {
+		lab_ingress(lab, &packet);
+	} else {
 		ack = lab_flags(packet, TH_ACK_, 1001, 4000); /* guessed */
 		lab_ingress(lab, &ack);
 		CHECK(!has_session(lab, 1));

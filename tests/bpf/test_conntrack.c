@@ -45,7 +45,7 @@ LAB_EACH(conntrack, a_retransmitted_first_packet_is_the_same_flow, 0)
 	(void)k;
 }
 
-LAB_EACH(conntrack, udp_is_established_by_the_first_answer, LAB_ONLY_UDP)
+LAB_EACH(conntrack, udp_is_established_when_the_client_goes_on_after_an_answer, LAB_ONLY_UDP)
 {
 	struct conversation c = begin(lab);
 
@@ -53,6 +53,9 @@ LAB_EACH(conntrack, udp_is_established_by_the_first_answer, LAB_ONLY_UDP)
 	lab_ingress(lab, &c.client);
 	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_UDP_NEW);
 	lab_egress(lab, &c.answer);
+	lab_egress(lab, &c.answer);
+	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_UDP_ANSWERED);
+	lab_ingress(lab, &c.client);
 	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_UDP);
 	lab_ingress(lab, &c.client);
 	lab_egress(lab, &c.answer);
@@ -75,14 +78,21 @@ LAB_EACH(conntrack, two_fins_close_and_the_count_is_given_back_once, LAB_ONLY_TC
 				from_client(lab, &c, TH_FIN_ | TH_ACK_, 1001, 5001);
 			else
 				from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1001);
+			CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_SEEN);
+		}
+		for (int i = 0; i < 2; i++) {
+			if (client_first)
+				from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1002);
+			else
+				from_client(lab, &c, TH_FIN_ | TH_ACK_, 1001, 5002);
 			CHECK_EQ(lab_state(lab, &c.client),
 				 client_first ? SHUNT_F_FIN_CLIENT : SHUNT_F_FIN_BACKEND);
 		}
 		CHECK_EQ(lab_active(lab, 1), 1);
 		for (int i = 0; i < 2; i++) {
-			CHECK_REASON(from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1002).reason,
+			CHECK_REASON(from_backend(lab, &c, TH_ACK_, 5002, 1002).reason,
 				     SHUNT_R_RESTORED);
-			CHECK_REASON(from_client(lab, &c, TH_FIN_ | TH_ACK_, 1001, 5002).reason,
+			CHECK_REASON(from_client(lab, &c, TH_ACK_, 1002, 5002).reason,
 				     SHUNT_R_FORWARDED);
 			CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_CLOSED);
 			CHECK_EQ(lab_active(lab, 1), 0);
@@ -103,8 +113,10 @@ LAB_EACH(conntrack, a_fin_with_the_handshakes_last_acknowledgement_counts, LAB_O
 	(void)k;
 	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
 	from_client(lab, &c, TH_FIN_ | TH_ACK_, 1001, 5001);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_CLIENT);
+	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_SEEN);
 	from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1002);
+	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_CLIENT);
+	from_client(lab, &c, TH_ACK_, 1002, 5002);
 	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_CLOSED);
 	CHECK_EQ(lab_active(lab, 1), 0);
 }

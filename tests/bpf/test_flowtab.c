@@ -370,8 +370,10 @@ Test(flowtab, of_two_fins_at_once_none_is_lost)
 	lab_open(&lab, SETS);
 	lab_reset(&lab, &(struct lab_kind){ "FINs", SHUNT_V4, IPPROTO_TCP, LAB_TC });
 	flow = shunt_ft_flow(&lab.maps, 5);
-	flow->life = 0x500 | SHUNT_F_FIN_BACKEND; /* since we looked it up: */
-	cr_expect(shunt_ft_track_tcp(&lab.maps, SHUNT_FT_REF(5u, 0x500 | SHUNT_F_ESTABLISHED), 1, 1,
+	flow->life = 0x500 | SHUNT_F_FIN_CLIENT; /* since we looked it up: */
+	flow->client_fin = 1;
+	flow->backend_fin = 7;
+	cr_expect(shunt_ft_track_tcp(&lab.maps, SHUNT_FT_REF(5u, 0x500 | SHUNT_F_FIN_SEEN), 1, 8,
 				     SHUNT_TCP_FIN | SHUNT_TCP_ACK));
 	cr_expect_eq(flow->life, 0x500 | SHUNT_F_CLOSED);
 	lab_close(&lab);

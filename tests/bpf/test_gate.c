@@ -192,3 +192,123 @@ LAB_EACH(gate, a_flow_of_a_pod_may_come_by_another_gate_of_this_side, 0)
 	gate(lab, lab->gates[1], 0);
 	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
 }
+
+/* ---- frames for other hosts -------------------------------------------------------------------
+ */
+
+/* The first is the one that packet_build() sends to. */
+static const uint8_t ours[] = { 2, 0, 0, 0, 0, 2 }, bridges[] = { 0x02, 0, 0, 0, 0xaa, 2 },
+		     others[] = { 0x02, 0, 0, 0, 0xbb, 1 };
+
+/* The first gate is that of a host with two MACs there, and a service that rejects or not. */
+static void hosts(struct lab *lab, uint32_t flags, uint32_t backends)
+{
+	struct shunt_gate record = { .flags = flags };
+
+	for (int i = 0; i < SHUNT_MAX_GATE_MACS; i++)
+		memcpy(record.mac[i], i == 1 ? bridges : ours, sizeof(ours));
+	cr_assert_eq(bpf_map_update_elem(lab->maps.gates_fd, &lab->gates[0], &record, BPF_ANY), 0);
+	lab_scene(lab, 1, backends);
+}
+
+static struct lab_result sent_to(struct lab *lab, const uint8_t *mac, struct lab_packet packet)
+{
+	struct lab_frame frame;
+
+	packet_build(&packet, &frame);
+	memcpy(frame.data, mac, 6);
+	return lab_ingress_frame(lab, &frame);
+}
+
+LAB_EACH(gate, a_frame_for_another_host_begins_no_flow, 0)
+{
+	struct lab_packet first;
+
+	(void)k;
+	hosts(lab, SHUNT_GATE_MACS, 1);
+	first = lab_from_client(lab, 1, 4000, 1);
+	CHECK_REASON(sent_to(lab, others, first).reason, SHUNT_R_OTHER_HOST);
+	CHECK_EQ(lab_flows_in_use(lab), 0);
+	CHECK_REASON(sent_to(lab, ours, first).reason, SHUNT_R_FORWARDED);
+	first.sport++;
+	CHECK_REASON(sent_to(lab, bridges, first).reason, SHUNT_R_FORWARDED);
+}
+
+LAB_EACH(gate, a_frame_for_many_hosts_begins_no_flow, 0)
+{
+	static const uint8_t group[] = { 0x03, 0, 0, 0, 0xaa, 1 };
+
+	(void)k;
+	hosts(lab, SHUNT_GATE_MACS, 1);
+	CHECK_REASON(sent_to(lab, group, lab_from_client(lab, 1, 4000, 1)).reason,
+		     SHUNT_R_OTHER_HOST);
+	CHECK_EQ(lab_flows_in_use(lab), 0);
+}
+
+LAB_EACH(gate, a_connection_of_another_host_is_not_reset, LAB_ONLY_TCP)
+{
+	struct lab_packet packet;
+	struct lab_result got;
+
+	(void)k;
+	hosts(lab, SHUNT_GATE_MACS, 1);
+	lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
+	packet = lab_flags(lab_from_client(lab, 1, 4000, 1), TH_ACK_, 1001, 5001);
+	got = sent_to(lab, others, packet);
+	CHECK_REASON(got.reason, SHUNT_R_OTHER_HOST);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK_EQ(sent_to(lab, ours, packet).verdict, LAB_BOUNCE);
+}
+
+/* Also where the fast path rejects: it has an entry, from when the frame was for us. */
+LAB_EACH(gate, nor_is_one_that_was_ours_before, LAB_ONLY_TCP)
+{
+	struct shunt_backend *backend;
+	struct lab_packet packet;
+	struct lab_result got;
+
+	(void)k;
+	hosts(lab, SHUNT_GATE_MACS, 1);
+	packet = lab_from_client(lab, 1, 4000, 1);
+	lab_connect(lab, &packet);
+	backend = SHUNT_DP_AT(lab->maps.backends, struct shunt_backend, 1);
+	backend->flags = SHUNT_BE_REMOVED | SHUNT_BE_NO_NEW;
+	backend->drain_jiffies = lab_jiffies(lab);
+	lab_flow(lab, &packet)->seen_jiffies -= lab_settings(lab)->seen_grain_jiffies;
+	packet = lab_flags(packet, TH_ACK_, 1001, 5001);
+	got = sent_to(lab, others, packet);
+	CHECK_REASON(got.reason, SHUNT_R_OTHER_HOST);
+	CHECK_EQ(got.verdict, LAB_PASS);
+}
+
+LAB_EACH(gate, without_a_list_every_frame_is_taken_for_ours, 0)
+{
+	(void)k;
+	hosts(lab, 0, 1);
+	CHECK_REASON(sent_to(lab, others, lab_from_client(lab, 1, 4000, 1)).reason,
+		     SHUNT_R_FORWARDED);
+}
+
+LAB_EACH(gate, what_spoofs_an_address_of_another_host_is_left_to_that_one, 0)
+{
+	(void)k;
+	scene(lab);
+	hosts(lab, SHUNT_GATE_MACS | SHUNT_GATE_EXTERNAL, 1);
+	CHECK_REASON(sent_to(lab, others, lab_from_client(lab, POD, 4000, 1)).reason,
+		     SHUNT_R_OTHER_HOST);
+	CHECK_REASON(sent_to(lab, ours, lab_from_client(lab, POD, 4000, 1)).reason,
+		     SHUNT_R_SPOOFED);
+}
+
+LAB_EACH(gate, a_direct_connection_is_noted_whoever_it_is_for, 0)
+{
+	struct lab_packet direct;
+
+	(void)k;
+	hosts(lab, SHUNT_GATE_MACS, 1);
+	direct = lab_from_client(lab, 1, 4000, 1);
+	direct.dst = lab_backend_addr(direct.family, 1);
+	direct.dport = LAB_BACKEND_PORT;
+	CHECK_REASON(sent_to(lab, others, direct).reason, SHUNT_R_DIRECT);
+	CHECK_EQ(lab_flows_in_use(lab), 1);
+}

@@ -79,7 +79,7 @@ LAB_EACH(handshake, a_connection_on_the_ports_of_one_that_died_silently_is_track
 	from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1001);
 	from_client(lab, &c, TH_SYN_, 70000, 0);
 	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001); /* a late one of the old */
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_BACKEND);
+	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_FIN_SEEN);
 	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 90000, 70001);
 	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN_ACK);
 	from_client(lab, &c, TH_ACK_, 70001, 90001);

@@ -2,6 +2,7 @@
 /* Room in the table, colliding replies, direct connections, and packets at a second gate. */
 #include "lab.h"
 
+#include "datapath/flowmem.h"
 #include "shunt/choose.h"
 
 TestSuite(newflow, .timeout = 60);
@@ -38,7 +39,7 @@ static uint32_t half_open(const struct lab *lab)
 		uint32_t state =
 			SHUNT_LIFE_STATE(SHUNT_DP_AT(lab->maps.flows, struct shunt_flow, i)->life);
 
-		n += state == SHUNT_F_SYN || state == SHUNT_F_UDP_NEW;
+		n += shunt_ft_is_half_open(state);
 	}
 	return n;
 }
@@ -85,7 +86,7 @@ static uint32_t fill_set(struct lab *lab, uint32_t set, struct lab_packet *first
 	return client;
 }
 
-LAB_EACH(newflow, a_set_full_of_living_flows_rejects_the_next, 0)
+LAB_EACH(newflow, a_set_full_of_established_flows_rejects_the_next, LAB_ONLY_TCP)
 {
 	struct lab_packet first, packet;
 	struct lab_result result;
@@ -147,7 +148,7 @@ LAB_EACH(newflow, a_half_open_flow_makes_room_in_a_full_set, 0)
 }
 
 /* As another CPU sees it that comes between the two steps of a promotion. */
-LAB_EACH(newflow, an_established_flow_that_still_bears_the_mark_is_not_displaced, 0)
+LAB_EACH(newflow, an_established_flow_that_still_bears_the_mark_is_not_displaced, LAB_ONLY_TCP)
 {
 	struct lab_packet first, packet;
 	uint32_t client;

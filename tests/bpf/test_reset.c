@@ -21,6 +21,15 @@ static struct lab_result sent_by(struct lab *lab, const struct conversation *c, 
 		      : from_backend(lab, c, flags, 5001, 1001);
 }
 
+/* A FIN that acknowledges the other side's. */
+static void close_by(struct lab *lab, const struct conversation *c, int client)
+{
+	if (client)
+		from_client(lab, c, TH_FIN_ | TH_ACK_, 1001, 5002);
+	else
+		from_backend(lab, c, TH_FIN_ | TH_ACK_, 5001, 1002);
+}
+
 static uint32_t reset_state(int by_client)
 {
 	return by_client ? SHUNT_F_RESET_BY_CLIENT : SHUNT_F_RESET_BY_BACKEND;
@@ -122,8 +131,10 @@ LAB_EACH(reset, half_a_close_goes_on_as_one, LAB_ONLY_TCP)
 		reset_by(lab, &c, by_client);
 		check_flow(lab, &c, reset_state(by_client), 0);
 		sent_by(lab, &c, !by_client, TH_FIN_ | TH_ACK_);
+		check_flow(lab, &c, SHUNT_F_FIN_SEEN, 1);
+		close_by(lab, &c, by_client);
 		check_flow(lab, &c, by_client ? SHUNT_F_FIN_BACKEND : SHUNT_F_FIN_CLIENT, 1);
-		sent_by(lab, &c, by_client, TH_FIN_ | TH_ACK_);
+		close_by(lab, &c, !by_client);
 		check_flow(lab, &c, SHUNT_F_CLOSED, 0);
 	}
 }
@@ -224,6 +235,8 @@ LAB_EACH(reset, in_a_full_set_its_flow_makes_room_after_closed_ones_before_half_
 			packet = lab_from_client(lab, client, 4000, 1);
 			packet = lab_flags(packet, TH_FIN_ | TH_ACK_, 1001, 5002);
 			lab_ingress(lab, &packet);
+			end = lab_flags(end, TH_ACK_, 5002, 1002);
+			lab_egress(lab, &end);
 		}
 	}
 	CHECK_EQ(state_of(lab, 3), SHUNT_F_RESET_BY_BACKEND);
@@ -237,4 +250,59 @@ LAB_EACH(reset, in_a_full_set_its_flow_makes_room_after_closed_ones_before_half_
 	crowd_in(lab, 19);
 	CHECK((state_of(lab, 17) == SHUNT_F_FREE) != (state_of(lab, 18) == SHUNT_F_FREE));
 	CHECK_EQ(lab_active(lab, 1), SHUNT_FLOW_WAYS);
+}
+
+/* ---- forged FINs ------------------------------------------------------------------------------
+ */
+
+/* With numbers that nobody of the connection has used. */
+static void forged_fin(struct lab *lab, const struct conversation *c, int by_client)
+{
+	if (by_client)
+		from_client(lab, c, TH_FIN_ | TH_ACK_, 0x40000000, 0x80000001);
+	else
+		from_backend(lab, c, TH_FIN_ | TH_ACK_, 0x80000000, 0x40000001);
+}
+
+LAB_EACH(reset, a_forged_fin_changes_nothing_that_a_backend_does_not_acknowledge, LAB_ONLY_TCP)
+{
+	for (int by_client = 0; by_client < 2; by_client++) {
+		struct conversation c;
+
+		lab_reset(lab, k);
+		c = established(lab);
+		lab_settings(lab)->timeout_jiffies[SHUNT_T_CLOSING] = 1;
+		forged_fin(lab, &c, by_client);
+		sent_by(lab, &c, !by_client, TH_ACK_);
+		sent_by(lab, &c, by_client, TH_ACK_);
+		check_flow(lab, &c, SHUNT_F_FIN_SEEN, 1);
+		/* It waits as long as an established one. */
+		for (uint32_t i = 0; i < lab->maps.flows.n; i++)
+			CHECK_EQ(shunt_ft_expire(&lab->maps, i, lab_jiffies(lab) + LAB_LONG / 2),
+				 0);
+		/* The true ones still close it. */
+		close_by(lab, &c, by_client);
+		close_by(lab, &c, !by_client);
+		sent_by(lab, &c, by_client, TH_ACK_);
+		close_by(lab, &c, by_client);
+		check_flow(lab, &c, SHUNT_F_CLOSED, 0);
+	}
+}
+
+LAB_EACH(reset, two_forged_fins_that_answer_each_other_end_nothing_that_goes_on, LAB_ONLY_TCP)
+{
+	for (int by_client = 0; by_client < 2; by_client++) {
+		struct conversation c;
+
+		lab_reset(lab, k);
+		c = established(lab);
+		forged_fin(lab, &c, 1);
+		forged_fin(lab, &c, 0);
+		forged_fin(lab, &c, 1);
+		check_flow(lab, &c, SHUNT_F_CLOSED, 0);
+		/* Either side's next packet acknowledges something else. */
+		sent_by(lab, &c, by_client, TH_ACK_ | TH_PSH_);
+		check_flow(lab, &c, SHUNT_F_ESTABLISHED, 1);
+		CHECK_EQ(lab_backend_counters(lab, 1).connections, 1);
+	}
 }

@@ -193,7 +193,7 @@ LAB_EACH(trace, a_known_flow_tells_of_its_state_and_age_in_both_directions, 0)
 	CHECK_REASON(e.reason, SHUNT_R_RESTORED);
 	CHECK_EQ(e.stages, STAGE(PARSE) | STAGE(CONNTRACK) | STAGE(REWRITE));
 	CHECK_EQ(e.state, is_tcp ? SHUNT_F_SYN : SHUNT_F_UDP_NEW);
-	CHECK_EQ(e.state_after, is_tcp ? SHUNT_F_SYN_ACK : SHUNT_F_UDP);
+	CHECK_EQ(e.state_after, is_tcp ? SHUNT_F_SYN_ACK : SHUNT_F_UDP_ANSWERED);
 	CHECK(e.age_jiffies >= 500 && e.age_jiffies < 1500);
 	CHECK(e.idle_jiffies >= 300 && e.idle_jiffies < 1300);
 	CHECK_EQ(e.service, 1);
@@ -205,7 +205,7 @@ LAB_EACH(trace, a_known_flow_tells_of_its_state_and_age_in_both_directions, 0)
 	e = trace_in(lab, &packet, &result);
 	check_record(lab, &e, &packet, &result, SHUNT_TRACE_INGRESS);
 	CHECK_EQ(e.stages, HEAD | STAGE(REWRITE));
-	CHECK_EQ(e.state, is_tcp ? SHUNT_F_SYN_ACK : SHUNT_F_UDP);
+	CHECK_EQ(e.state, is_tcp ? SHUNT_F_SYN_ACK : SHUNT_F_UDP_ANSWERED);
 	CHECK_EQ(e.state_after, is_tcp ? SHUNT_F_ESTABLISHED : SHUNT_F_UDP);
 	CHECK(e.age_jiffies >= 500 && e.idle_jiffies < 300);
 	CHECK_EQ(e.tcp.flags, is_tcp ? SHUNT_TCP_ACK : 0);

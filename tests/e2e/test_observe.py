@@ -4,14 +4,16 @@
 import json
 import os
 import re
+import shutil
+import signal
 
 import pytest
 
 from lab.cluster import VIP4
 from lab.core import run as run_command
 from lab import wait_for
-from lab.load import http, udp
-from lab.world import DATAGRAM, SMALL
+from lab.load import Long, http
+from lab.world import ECHO, SMALL
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CONTRACT = {
@@ -101,10 +103,14 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
 
 
 def test_a_full_flow_table_is_a_problem_while_it_refuses(world):
-    w = world(groups={"blue": 1}, ports=[DATAGRAM], options=[*SMALL, "--max-flows", "1024"])
+    w = world(groups={"blue": 1}, ports=[ECHO], options=[*SMALL, "--max-flows", "1024"])
     w.start({"blue": 1})
     assert w.agent.status()["health"] == "ok"
-    udp(w.client, VIP4, 9001, [(w.client.v4, 20000 + n) for n in range(1500)], timeout=0.02)
+    held = []
+    with pytest.raises(ConnectionRefusedError):
+        for _ in range(60):
+            held.append(Long(w.client, VIP4, 9000, 20))
+    assert len(held) > 10, "a set was full too early"
     problems = w.agent.wait_status(lambda s: s["problems"], "the problem")
     assert "--max-flows (now 1024)" in problems[0]["text"], problems
     assert w.agent.status()["health"] == "degraded"
@@ -136,6 +142,23 @@ def test_doctor_names_the_gates_on_a_bridge_that_netfilter_does_not_see(world):
     w.node.sysctl(**{"net__bridge__bridge-nf-call-iptables": 1,
                      "net__bridge__bridge-nf-call-ip6tables": 1})
     assert said()["state"] == "ok", said()
+
+
+@pytest.mark.parametrize("mode, lost", [("tcx", "links"), ("xdp", "links"), ("tcx", "")])
+def test_healthz_tells_of_pins_that_vanish(world, mode, lost):
+    w = world(mode=mode, groups={"blue": 1}).start({"blue": 1})
+    assert w.agent.http("/healthz")[0] == 200
+    (version,) = [name for name in os.listdir(w.agent.bpffs) if name.startswith("v")]
+    shutil.rmtree(os.path.join(w.agent.bpffs, version, lost))
+    status, text = w.agent.http("/healthz")
+    assert status == 503 and " is gone" in text and lost in text, text
+    w.agent.process.send_signal(signal.SIGHUP)  # it looks at its gates, and cannot help it
+    w.agent.wait_status(lambda s: s["gates"][0]["state"] == "failed", "the gate to be missed")
+    assert w.agent.http("/healthz")[0] == 503
+    w.agent.stop()
+    w.agent.start()  # as whoever asks for /healthz does
+    assert w.agent.http("/healthz")[0] == 200
+    assert not http(w.client, VIP4, total=50).errors
 
 
 def test_events_tell_what_happened(world):

@@ -214,6 +214,48 @@ Test(doctor_host, interfaces_are_read_with_what_they_stand_on)
 	cr_expect_eq(link_named("lo")->master, 0);
 }
 
+/* Are these the MACs of link @i, by their last bytes? */
+static void expect_macs(const struct shunt_link *links, size_t n, size_t i, const char *want)
+{
+	struct shunt_macs macs = shunt_links_macs(links, n, &links[i]);
+
+	cr_expect_eq(macs.n, strlen(want), "%s has %zu", links[i].ifname, macs.n);
+	for (size_t m = 0; m < macs.n && m < strlen(want); m++)
+		cr_expect_eq(macs.items[m][5], want[m], "%s: %c", links[i].ifname,
+			     macs.items[m][5]);
+}
+
+#define MAC(last) .has_mac = true, .mac = { 2, 0, 0, 0, 0, last }
+
+Test(doctor_host, frames_to_a_host_carry_the_macs_of_all_that_stands_on_a_device)
+{
+	const struct shunt_link links[] = {
+		{ .ifindex = 1, .ifname = "slave", MAC('s'), .master = 2 },
+		{ .ifindex = 2, .ifname = "bond0", .kind = "bond", MAC('s'), .master = 3 },
+		{ .ifindex = 3, .ifname = "br0", .kind = "bridge", MAC('b') },
+		{ .ifindex = 4, .ifname = "br0.7", .kind = "vlan", MAC('v'), .lower = 3 },
+		{ .ifindex = 5, .ifname = "mv0", .kind = "macvlan", MAC('m'), .lower = 1 },
+		{ .ifindex = 6, .ifname = "vx0", .kind = "vxlan", MAC('x'), .lower = 1 },
+		{ .ifindex = 7, .ifname = "tun0", .kind = "tun" },
+		{ .ifindex = 8, .ifname = "eth1", MAC('e'), .master = 99 },
+	};
+	struct shunt_link many[] = {
+		{ .ifindex = 1, .ifname = "eth0", MAC('e') },
+		{ .ifindex = 2, .ifname = "m1", .kind = "macvlan", MAC('1'), .lower = 1 },
+		{ .ifindex = 3, .ifname = "m2", .kind = "macvlan", MAC('2'), .lower = 1 },
+		{ .ifindex = 4, .ifname = "m3", .kind = "macvtap", MAC('3'), .lower = 1 },
+		{ .ifindex = 5, .ifname = "m4", .kind = "macvlan", MAC('3'), .lower = 1 },
+	};
+
+	expect_macs(links, ARRAY_LEN(links), 0, "smbv");
+	expect_macs(links, ARRAY_LEN(links), 2, "bv");
+	expect_macs(links, ARRAY_LEN(links), 6, "");
+	expect_macs(links, ARRAY_LEN(links), 7, "e");
+	expect_macs(many, ARRAY_LEN(many), 0, "e123");
+	many[4].mac[5] = '4';
+	expect_macs(many, ARRAY_LEN(many), 0, "");
+}
+
 Test(doctor_host, a_cut_message_is_no_interface)
 {
 	struct {

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "datapath/datapath.h"
+#include "datapath/links.h"
 
 /*
  * Which interfaces are gates, and which should be. Level-triggered: agent_gates_sync() looks
@@ -50,6 +51,7 @@ struct agent_gate {
 	uint32_t roles;	 /* of its pattern */
 	uint32_t master; /* as struct agent_link has them */
 	bool is_pod;
+	struct shunt_macs macs;
 	bool attached;
 	bool seen;		   /* by the sync that runs */
 	struct shunt_dp_gate info; /* when attached */
@@ -79,6 +81,7 @@ struct agent_link {
 	char ifname[AGENT_IFNAME_LEN];
 	uint32_t master; /* the bridge or bond that it belongs to; 0: none */
 	bool is_pod;	 /* a veth whose other end is in another namespace */
+	struct shunt_macs macs;
 };
 
 /**

@@ -113,16 +113,31 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 /* ---- probes
  * ---------------------------------------------------------------------------------------- */
 
+/* Are the pins of maps and of attached gates where they were? Otherwise a restart mends it. */
+static int check_pins(const struct agent *agent, struct shunt_err *err)
+{
+	int r = shunt_dp_check_pins(agent->dp, err);
+
+	for (size_t i = 0; !r && i < agent->gates.n; i++)
+		if (agent->gates.items[i].attached)
+			r = shunt_dp_check_gate(agent->dp, &agent->gates.items[i].info, err);
+	return r;
+}
+
 /* That there is an answer at all shows that the loop runs. */
 static bool healthy(void *ctx, char *why)
 {
 	const struct agent *agent = ctx;
 	const struct shunt_settings *settings =
 		SHUNT_DP_AT(shunt_dp_maps(agent->dp)->settings, struct shunt_settings, 0);
+	struct shunt_err err = { 0 };
 
-	if (settings->abi_version == SHUNT_ABI_VERSION)
+	if (settings->abi_version != SHUNT_ABI_VERSION)
+		snprintf(why, 512, "the maps are not those of this agent");
+	else if (check_pins(agent, &err) < 0)
+		snprintf(why, 512, "%.500s", err.text);
+	else
 		return true;
-	snprintf(why, 512, "the maps are not those of this agent");
 	return false;
 }
 

@@ -185,6 +185,9 @@ const char *agent_flow_state_name(unsigned state)
 		[SHUNT_F_UDP] = "UDP",
 		[SHUNT_F_RESET_BY_CLIENT] = "RESET_BY_CLIENT",
 		[SHUNT_F_RESET_BY_BACKEND] = "RESET_BY_BACKEND",
+		[SHUNT_F_FIN_SEEN] = "FIN_SEEN",
+		[SHUNT_F_UDP_ANSWERED] = "UDP_ANSWERED",
+		[SHUNT_F_UDP_ONEWAY] = "UDP_ONEWAY",
 	};
 
 	return state < SHUNT_N_FLOW_STATES && names[state] ? names[state] : "?";

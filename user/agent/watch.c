@@ -27,6 +27,11 @@ struct shunt_gate agent_gate_record(const struct agent *agent, const struct agen
 
 	if (gate->is_pod)
 		record.flags |= SHUNT_GATE_PEER;
+	if (gate->macs.n)
+		record.flags |= SHUNT_GATE_MACS;
+	for (size_t i = 0; gate->macs.n && i < SHUNT_MAX_GATE_MACS; i++)
+		memcpy(record.mac[i], gate->macs.items[i < gate->macs.n ? i : 0],
+		       sizeof(record.mac[i]));
 	for (int family = 0; gate->roles & SHUNT_GATE_UPLINK && family < SHUNT_N_FAMILIES; family++)
 		record.source[family] = source_of(agent, gate->ifindex, family);
 	return record;

@@ -51,8 +51,20 @@ static const char *affinity_name(const struct explain *e)
 static const char *state_name(uint32_t state)
 {
 	static const char *const names[SHUNT_N_FLOW_STATES] = {
-		"free",		  "SYN seen", "SYN-ACK seen",	   "established", "client closing",
-		"server closing", "closed",   "UDP, not answered", "UDP",
+		[SHUNT_F_FREE] = "free",
+		[SHUNT_F_SYN] = "SYN seen",
+		[SHUNT_F_SYN_ACK] = "SYN-ACK seen",
+		[SHUNT_F_ESTABLISHED] = "established",
+		[SHUNT_F_FIN_CLIENT] = "client closing",
+		[SHUNT_F_FIN_BACKEND] = "server closing",
+		[SHUNT_F_CLOSED] = "closed",
+		[SHUNT_F_UDP_NEW] = "UDP, not answered",
+		[SHUNT_F_UDP] = "UDP",
+		[SHUNT_F_RESET_BY_CLIENT] = "reset by the client",
+		[SHUNT_F_RESET_BY_BACKEND] = "reset by the server",
+		[SHUNT_F_FIN_SEEN] = "FIN seen",
+		[SHUNT_F_UDP_ANSWERED] = "UDP, answered once",
+		[SHUNT_F_UDP_ONEWAY] = "UDP, never answered",
 	};
 
 	return state < SHUNT_N_FLOW_STATES ? names[state] : "?";

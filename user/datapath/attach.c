@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "datapath/internal.h"
@@ -108,6 +109,32 @@ int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname, e
 		return r;
 	*ret_gate = gate;
 	return 0;
+}
+
+static int check_pin(const struct shunt_dp *dp, const struct shunt_dp_gate *gate, const char *what,
+		     struct shunt_err *err)
+{
+	char pin[SHUNT_PATH_LEN];
+	int r = shunt_gate_pin(pin, dp->dir, gate->ifindex, what);
+
+	if (!r && access(pin, F_OK) < 0)
+		r = -errno;
+	return r < 0 ? shunt_err_set(err, r, "%s is not guarded: its pin %s is gone", gate->ifname,
+				     pin)
+		     : 0;
+}
+
+int shunt_dp_check_gate(const struct shunt_dp *dp, const struct shunt_dp_gate *gate,
+			struct shunt_err *err)
+{
+	bool is_tcx = gate->tc_mode == SHUNT_TC_TCX;
+	int r = is_tcx ? check_pin(dp, gate, "egress", err) : 0;
+
+	if (!r && gate->hook == SHUNT_HOOK_XDP)
+		r = check_pin(dp, gate, "xdp", err);
+	else if (!r && is_tcx)
+		r = check_pin(dp, gate, "ingress", err);
+	return r;
 }
 
 int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex)

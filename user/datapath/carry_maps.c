@@ -227,10 +227,26 @@ void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 	}
 }
 
-/* States are numbered in the order of a life, but for a reset: before the end, it may be undone. */
+/* How far in its life a flow in @state is. A reset may be undone: it is before the end. */
 static uint32_t place_in_life(uint32_t state)
 {
-	return shunt_ft_is_reset(state) ? 2 * SHUNT_F_CLOSED - 1 : 2 * state;
+	static const uint32_t places[SHUNT_N_FLOW_STATES] = {
+		[SHUNT_F_SYN] = 1,
+		[SHUNT_F_SYN_ACK] = 2,
+		[SHUNT_F_ESTABLISHED] = 3,
+		[SHUNT_F_FIN_SEEN] = 4,
+		[SHUNT_F_FIN_CLIENT] = 5,
+		[SHUNT_F_FIN_BACKEND] = 5,
+		[SHUNT_F_RESET_BY_CLIENT] = 6,
+		[SHUNT_F_RESET_BY_BACKEND] = 6,
+		[SHUNT_F_CLOSED] = 7,
+		[SHUNT_F_UDP_NEW] = 1,
+		[SHUNT_F_UDP_ANSWERED] = 2,
+		[SHUNT_F_UDP_ONEWAY] = 3,
+		[SHUNT_F_UDP] = 4,
+	};
+
+	return places[state];
 }
 
 uint32_t shunt_carry_further(uint32_t theirs, uint32_t ours)

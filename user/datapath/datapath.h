@@ -107,6 +107,9 @@ int shunt_dp_open_maps(const char *bpffs, bool writable, struct shunt_dp **ret_d
 
 const struct shunt_dp_maps *shunt_dp_maps(const struct shunt_dp *dp);
 
+/* Is every map still pinned? Return: 0, or -errno with @err naming the first that is not. */
+int shunt_dp_check_pins(const struct shunt_dp *dp, struct shunt_err *err);
+
 /* Return: was anything adopted from an earlier agent? */
 bool shunt_dp_adopted(const struct shunt_dp *dp);
 
@@ -142,6 +145,13 @@ struct shunt_dp_gate {
  */
 int shunt_dp_attach(struct shunt_dp *dp, uint32_t ifindex, const char *ifname, enum shunt_hook hook,
 		    struct shunt_dp_gate *ret_gate, struct shunt_err *err);
+
+/*
+ * Are the links of an attached gate still pinned? Without its pin a link ends at once; filters of
+ * clsact have none. Return: 0, or -errno with @err.
+ */
+int shunt_dp_check_gate(const struct shunt_dp *dp, const struct shunt_dp_gate *gate,
+			struct shunt_err *err);
 
 /* Removes hooks and pins of a gate; of a vanished interface only the pins. */
 int shunt_dp_detach(struct shunt_dp *dp, uint32_t ifindex);

@@ -180,3 +180,57 @@ const struct shunt_link *shunt_links_find(const struct shunt_link *links, size_t
 			return &links[i];
 	return NULL;
 }
+
+/* ---- MACs --------------------------------------------------------------------------------------
+ */
+
+#define MAX_MASTERS 4 /* one above the other: a port of a bond of a bridge has 2 */
+
+/* Return: false: no room, or @link has none. */
+static bool add_mac(struct shunt_macs *macs, const struct shunt_link *link)
+{
+	if (!link->has_mac)
+		return false;
+	for (size_t i = 0; i < macs->n; i++)
+		if (!memcmp(macs->items[i], link->mac, sizeof(link->mac)))
+			return true;
+	if (macs->n == SHUNT_MAX_GATE_MACS)
+		return false;
+	memcpy(macs->items[macs->n++], link->mac, sizeof(link->mac));
+	return true;
+}
+
+/* Has @link a MAC on the wire of what it stands on? Tunnels stand there by addresses. */
+static bool is_on_the_wire(const struct shunt_link *link)
+{
+	static const char *const kinds[] = { "vlan", "macvlan", "macvtap" };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (!strcmp(link->kind, kinds[i]))
+			return true;
+	return false;
+}
+
+static bool add_all_on(struct shunt_macs *macs, const struct shunt_link *links, size_t n,
+		       uint32_t lower)
+{
+	for (size_t i = 0; i < n; i++)
+		if (links[i].lower == lower && is_on_the_wire(&links[i]) &&
+		    !add_mac(macs, &links[i]))
+			return false;
+	return true;
+}
+
+struct shunt_macs shunt_links_macs(const struct shunt_link *links, size_t n,
+				   const struct shunt_link *link)
+{
+	const struct shunt_macs unknown = { 0 };
+	struct shunt_macs macs = { 0 };
+
+	for (int depth = 0; link && depth < MAX_MASTERS; depth++) {
+		if (!add_mac(&macs, link) || !add_all_on(&macs, links, n, link->ifindex))
+			return unknown;
+		link = link->master ? shunt_links_find(links, n, link->master) : NULL;
+	}
+	return macs;
+}

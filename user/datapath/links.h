@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shunt/abi.h"
+
 /* An interface of this network namespace, as the kernel tells it by netlink. */
 struct shunt_link {
 	uint32_t ifindex;
@@ -28,6 +30,19 @@ struct shunt_link {
  * Return: 0 or -errno.
  */
 int shunt_links_read(struct shunt_link **ret_links, size_t *ret_n);
+
+/* MACs that frames to this host may carry where they come in. */
+struct shunt_macs {
+	uint8_t items[SHUNT_MAX_GATE_MACS][6];
+	size_t n; /* 0: not known, or more than that */
+};
+
+/*
+ * The MACs of @link, one of @links: its own, those of the bridge or bond that it belongs to, and
+ * of that one's, and those of the VLANs and macvlans on any of these.
+ */
+struct shunt_macs shunt_links_macs(const struct shunt_link *links, size_t n,
+				   const struct shunt_link *link);
 
 /* Takes one RTM_NEWLINK message apart; public for the tests. Return: false: not one. */
 struct nlmsghdr;

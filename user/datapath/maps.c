@@ -125,6 +125,28 @@ int shunt_maps_reuse(struct bpf_object *obj, const char *dir, struct shunt_err *
 	return 0;
 }
 
+static int check_pin(const struct shunt_dp *dp, const char *name, struct shunt_err *err)
+{
+	char path[SHUNT_PATH_LEN];
+
+	if (shunt_pins_path(path, dp->dir, name) < 0 || access(path, F_OK) == 0)
+		return 0;
+	return shunt_err_set(err, -errno, "the pin %s is gone: restart the agent", path);
+}
+
+int shunt_dp_check_pins(const struct shunt_dp *dp, struct shunt_err *err)
+{
+	struct bpf_map *map;
+	int r = check_pin(dp, "links", err);
+
+	bpf_object__for_each_map(map, dp->tc)
+	{
+		if (!r && is_shared(map))
+			r = check_pin(dp, bpf_map__name(map), err);
+	}
+	return r;
+}
+
 static void note_kept_size(struct shunt_dp *dp, const struct bpf_map *map, uint32_t asked)
 {
 	size_t used = strlen(dp->notes);

@@ -179,6 +179,9 @@ static const char *flow_state_name(unsigned state)
 		[SHUNT_F_UDP] = "udp",
 		[SHUNT_F_RESET_BY_CLIENT] = "reset_by_client",
 		[SHUNT_F_RESET_BY_BACKEND] = "reset_by_backend",
+		[SHUNT_F_FIN_SEEN] = "fin_seen",
+		[SHUNT_F_UDP_ANSWERED] = "udp_answered",
+		[SHUNT_F_UDP_ONEWAY] = "udp_oneway",
 	};
 
 	return names[state];
