@@ -6,6 +6,19 @@
 #include "flowmem.h"
 #include "parse.h"
 
+/* The flow that a client's packet belongs to, in a frame of its own: for the slow paths. */
+__attribute__((noinline)) __u64 conntrack_find(const struct shunt_tuple *tuple)
+{
+	const struct shunt_settings *settings = shunt_ft_settings(FT);
+
+	if (!settings || !tuple)
+		return 0;
+	return shunt_ft_find(FT, tuple,
+			     shunt_table_hash(settings->table_key, &tuple->src, &tuple->dst,
+					      tuple->sport_be, tuple->dport_be, tuple->proto,
+					      tuple->family));
+}
+
 /*
  * What a translation needs of a flow, copied out while the record was known to be its own.
  * Of IPv6 addresses only the low words: rewrite_ipv6() reads the rest in a frame of its own.

@@ -4,14 +4,14 @@
 
 #include "action.h"
 #include "conntrack.h"
-#include "icmp.h"
 #include "lookup.h"
+#include "rare.h"
 #include "rewrite.h"
 #include "trace.h"
 
 /*
- * Backend to client, after netfilter: parse -> conntrack -> rewrite -> action; ICMP errors by
- * icmp.h.
+ * Backend to client, after netfilter: parse -> conntrack -> rewrite -> action; packets that are
+ * not of the plain form by rare.h.
  */
 
 /**
@@ -49,13 +49,15 @@ static __always_inline int egress_family(hook_ctx *ctx, __u32 family)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	struct packet pkt = {};
-	enum shunt_reason reason;
+	int reason;
 
 	if (!settings)
 		return SHUNT_R_BAD_CONFIG;
 	reason = parse_packet(ctx, family, &pkt);
 	TRACE_PARSE(&pkt, reason);
-	return reason == SHUNT_R_FORWARDED ? egress_flow(ctx, settings, &pkt) : reason;
+	if (reason == SHUNT_R_FORWARDED)
+		reason = egress_flow(ctx, settings, &pkt);
+	return reason;
 }
 
 __attribute__((noinline)) int egress_v4(hook_ctx *ctx)
@@ -68,24 +70,43 @@ __attribute__((noinline)) int egress_v6(hook_ctx *ctx)
 	return egress_family(ctx, SHUNT_V6);
 }
 
+/* An answer that is not of the plain form. */
+__attribute__((noinline)) int egress_rare(hook_ctx *ctx)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	const struct scratch *s = scratch_get();
+	int reason = rare_read(ctx, 1);
+	struct shunt_flow *flow;
+	__u64 ref;
+
+	if (reason != RARE_DECIDE)
+		return reason;
+	if (!settings || !s)
+		return SHUNT_R_BAD_CONFIG;
+	ref = shunt_ft_find_reply(FT, &s->pkt.tuple, SHUNT_FT_ANSWER);
+	TRACE_FLOW(ref);
+	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
+	if (!flow)
+		return SHUNT_R_NO_REPLY;
+	conntrack_track(settings, flow, ref, &s->pkt, 1);
+	return rare_send(ctx, ref, RARE_ANSWER);
+}
+
 static __always_inline int egress(hook_ctx *ctx)
 {
-	enum shunt_reason reason = SHUNT_R_NOT_IP;
-	int verdict;
+	int reason = PARSE_ODD, verdict;
 
 	TRACE_BEGIN(ctx, SHUNT_TRACE_EGRESS);
 	switch (parse_family(ctx)) {
 	case SHUNT_V4:
 		reason = egress_v4(ctx);
-		if (reason == SHUNT_R_L4_PROTO)
-			reason = icmp_out_v4(ctx);
 		break;
 	case SHUNT_V6:
 		reason = egress_v6(ctx);
-		if (reason == SHUNT_R_L4_PROTO)
-			reason = icmp_out_v6(ctx);
 		break;
 	}
+	if (reason == PARSE_ODD)
+		reason = egress_rare(ctx);
 	verdict = action_finish(ctx, reason, 0);
 	TRACE_FINISH(verdict);
 	return verdict;

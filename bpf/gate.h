@@ -3,7 +3,7 @@
 #define SHUNT_BPF_GATE_H
 
 #include "conntrack.h"
-#include "scratch.h"
+#include "parse_any.h"
 
 /*
  * What the role of the gate that a packet came in by means for it. All of this is out of the
@@ -139,16 +139,11 @@ gate_admit_new(hook_ctx *ctx, const struct shunt_tuple *tuple, __u32 service)
 /* As gate_is_spoofed(), of a packet that is parsed anew: the fast path keeps its registers. */
 static __always_inline int gate_source_is_spoofed(hook_ctx *ctx)
 {
-	struct scratch *s = scratch_get();
-	__u32 family = parse_family(ctx);
+	const struct scratch *s = scratch_get();
 
 	if (!s)
 		return 0;
-	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
-	if (family == SHUNT_V4)
-		parse_linear(ctx, SHUNT_V4, &s->pkt);
-	else if (family == SHUNT_V6)
-		parse_linear(ctx, SHUNT_V6, &s->pkt);
+	rare_parse(ctx);
 	return gate_is_spoofed(ctx, &s->pkt.tuple);
 }
 

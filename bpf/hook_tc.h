@@ -3,9 +3,7 @@
 #define SHUNT_BPF_HOOK_TC_H
 
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
@@ -51,6 +49,44 @@ static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
 	return bpf_skb_pull_data(ctx, len < ctx->len ? len : ctx->len);
 }
 
+/* What a frame is whose headers could not be made linear. */
+#define HOOK_NOT_LINEAR SHUNT_R_TRUNCATED
+
+/*
+ * Bytes at any offset, wherever they lie. @to: stack or scratch; @len: a constant, or bounded.
+ * Return: 0, or negative: the frame ends before.
+ */
+#define HOOK_ANY_OFFSET
+
+static __always_inline int hook_load(hook_ctx *ctx, __u32 off, void *to, __u32 len)
+{
+	return bpf_skb_load_bytes(ctx, off, to, len);
+}
+
+/* Writes what other words that change make up for in the sum of the whole packet. */
+static __always_inline int hook_store(hook_ctx *ctx, __u32 off, const void *from, __u32 len)
+{
+	return bpf_skb_store_bytes(ctx, off, from, len, 0);
+}
+
+/* Writes what nothing makes up for: a sum that the device gave is corrected. */
+static __always_inline int hook_store_summed(hook_ctx *ctx, __u32 off, const void *from, __u32 len)
+{
+	return bpf_skb_store_bytes(ctx, off, from, len, BPF_F_RECOMPUTE_CSUM);
+}
+
+/* Bytes of the frame, with the Ethernet header. */
+static __always_inline __u32 hook_len(hook_ctx *ctx)
+{
+	return ctx->len;
+}
+
+/* How many VLAN tags stand beside the frame, taken out by the device or the kernel. */
+static __always_inline __u32 hook_tags(hook_ctx *ctx)
+{
+	return ctx->vlan_present;
+}
+
 /* How many packets on the wire this one stands for. */
 static __always_inline __u32 hook_segments(hook_ctx *ctx)
 {
@@ -69,10 +105,9 @@ static __always_inline __u32 hook_segments(hook_ctx *ctx)
  * not know the flag gets such a sum wrong, and computes it anew when the packet ends here.
  * Packet pointers are stale.
  */
-static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 addr_diff,
+static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, int is_v6, __u32 addr_diff,
 					    __u32 port_diff, int is_udp)
 {
-	const int is_v6 = l4_off == sizeof(struct ethhdr) + sizeof(struct ipv6hdr);
 	__u32 off = l4_off + (is_udp ? __builtin_offsetof(struct udphdr, check)
 				     : __builtin_offsetof(struct tcphdr, check));
 	__u64 flags = is_udp ? BPF_F_MARK_MANGLED_0 : 0;
@@ -83,6 +118,9 @@ static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 a
 		return -1;
 	return port_diff ? bpf_l4_csum_replace(ctx, off, 0, port_diff, flags) : 0;
 }
+
+/* The same where @l4_off is no constant. */
+#define hook_fix_l4_csum_any hook_fix_l4_csum
 
 /* Makes the frame @len bytes long; packet pointers are stale. XDP needs the other two. */
 static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len, __u32 grow)

@@ -9,9 +9,10 @@
 #include "shunt/compat.h"
 
 /*
- * The XDP side of what the stages need of their hook. The frame is as it was on the wire:
- * linear, with a complete checksum. Behind veth that is only so when the sender has
- * `ethtool -K DEV tx off`, for the mark of a partial checksum does not reach XDP.
+ * The XDP side of what the stages need of their hook. The frame is as it was on the wire, with
+ * a complete checksum, and its headers are linear, nearly always: see hook_xdp_frags.h. Behind veth
+ * that is only so when the sender has `ethtool -K DEV tx off`, for the mark of a partial checksum
+ * does not reach XDP.
  */
 typedef struct xdp_md hook_ctx;
 
@@ -45,7 +46,7 @@ static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
 {
 	(void)ctx;
 	(void)len;
-	return -1; /* all there is, is linear */
+	return -1; /* all there is, is linear, or out of reach */
 }
 
 static __always_inline __u32 hook_segments(hook_ctx *ctx)
@@ -54,18 +55,30 @@ static __always_inline __u32 hook_segments(hook_ctx *ctx)
 	return 1;
 }
 
+/* The TCP or UDP checksum @check after words changed by the diffs (RFC 1624, eqn. 3). */
+static __always_inline __u16 hook_new_check(__u16 check, __u32 addr_diff, __u32 port_diff,
+					    int is_udp)
+{
+	__u64 sum = (__u64)(__u16)~check + addr_diff + port_diff;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~sum & 0xffff;
+	return is_udp && !sum ? 0xffff : sum;
+}
+
 /*
  * Accounts for changed addresses and ports in the checksum of the TCP or UDP header at
- * @l4_off, a constant (RFC 1624, eqn. 3). @addr_diff, @port_diff: what must be added to the
- * sum, as csum.h says.
+ * @l4_off, a constant. @addr_diff, @port_diff: what must be added to the sum, as csum.h says.
  */
-static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 addr_diff,
+static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, int is_v6, __u32 addr_diff,
 					    __u32 port_diff, int is_udp)
 {
 	void *data = hook_data(ctx);
 	__u16 *check;
-	__u64 sum;
 
+	(void)is_v6;
 	if (is_udp) {
 		check = data + l4_off + __builtin_offsetof(struct udphdr, check);
 		SHUNT_OPAQUE_CASE(check, 0);
@@ -78,14 +91,17 @@ static __always_inline int hook_fix_l4_csum(hook_ctx *ctx, __u32 l4_off, __u32 a
 	if (is_udp && !*check)
 		return 0; /* the sender left it out */
 
-	sum = (__u64)(__u16) ~*check + addr_diff + port_diff;
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = ~sum & 0xffff;
-	*check = is_udp && !sum ? 0xffff : sum;
+	*check = hook_new_check(*check, addr_diff, port_diff, is_udp);
 	return 0;
 }
+
+/* What a frame is whose headers are not linear. */
+#ifdef SHUNT_HOOK_XDP_FRAGS
+#include "hook_xdp_frags.h"
+#define HOOK_NOT_LINEAR PARSE_ODD
+#else
+#define HOOK_NOT_LINEAR SHUNT_R_TRUNCATED
+#endif
 
 /*
  * Makes the frame @len bytes long; packet pointers are stale.

@@ -7,6 +7,7 @@
 #include "lookup.h"
 #include "reject.h"
 #include "rewrite.h"
+#include "scratch.h"
 #include "trace.h"
 
 /*
@@ -347,19 +348,6 @@ __attribute__((noinline)) int icmp_rewrite_v6_out(hook_ctx *ctx, __u64 ref)
 
 /* ---- the stage ----------------------------------------------------------------------------- */
 
-/* The flow that a client's packet belongs to, in a frame of its own. */
-__attribute__((noinline)) __u64 icmp_find(const struct shunt_tuple *tuple)
-{
-	const struct shunt_settings *settings = lookup_settings();
-
-	if (!settings || !tuple)
-		return 0;
-	return shunt_ft_find(FT, tuple,
-			     shunt_table_hash(settings->table_key, &tuple->src, &tuple->dst,
-					      tuple->sport_be, tuple->dport_be, tuple->proto,
-					      tuple->family));
-}
-
 /* May the error about @flow be translated? SHUNT_R_FORWARDED, or what becomes of it. */
 static __always_inline enum shunt_reason icmp_admit(hook_ctx *ctx, const struct shunt_flow *flow,
 						    __u64 ref, int reverse, enum icmp_kind kind)
@@ -409,7 +397,7 @@ static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int rever
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	TRACE_QUOTED(&tuple);
-	ref = reverse ? shunt_ft_find_reply(FT, &tuple, SHUNT_FT_ANSWER) : icmp_find(&tuple);
+	ref = reverse ? shunt_ft_find_reply(FT, &tuple, SHUNT_FT_ANSWER) : conntrack_find(&tuple);
 	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
@@ -447,6 +435,17 @@ __attribute__((noinline)) int icmp_out_v4(hook_ctx *ctx)
 __attribute__((noinline)) int icmp_out_v6(hook_ctx *ctx)
 {
 	return icmp_translate(ctx, SHUNT_V6, 1);
+}
+
+/* An ICMP message whose headers stand at @at. */
+static __always_inline int rare_icmp(hook_ctx *ctx, const struct place *at, __u32 family,
+				     int reverse)
+{
+	if (at->l3_off != sizeof(struct ethhdr) || at->part != PLACE_WHOLE)
+		return SHUNT_R_L4_PROTO;
+	if (family == SHUNT_V6)
+		return reverse ? icmp_out_v6(ctx) : icmp_in_v6(ctx);
+	return reverse ? icmp_out_v4(ctx) : icmp_in_v4(ctx);
 }
 
 #endif

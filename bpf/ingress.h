@@ -5,13 +5,18 @@
 #include "action.h"
 #include "forward.h"
 #include "gate.h"
-#include "icmp.h"
 #include "newflow.h"
 #include "trace.h"
 
+#ifdef HOOK_ANY_OFFSET
+#include "rare.h"
+#else
+#include "rare_none.h"
+#endif
+
 /*
  * Client to backend, before netfilter: parse -> lookup -> conntrack -> (new flow: affinity,
- * variant, backend) -> rewrite -> action; ICMP errors by icmp.h.
+ * variant, backend) -> rewrite -> action; packets that are not of the plain form by rare.h.
  *
  * Three functions, each with a frame of its own, called one after the other: the fast path,
  * the slow path where it is needed, and the verdict. 512 bytes of stack hold the longest
@@ -57,7 +62,7 @@ static __always_inline int ingress_is_stale(const struct shunt_settings *setting
 /**
  * ingress_known - a packet of a flow that is in the table
  *
- * Return: the reason, with the packet rewritten where it says so; INGRESS_NEW: the entry was
+ * Return: SHUNT_R_FORWARDED: to be rewritten; the reason why not; INGRESS_NEW: the entry was
  * stale or led nowhere and went, the packet begins a new flow.
  */
 static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_settings *settings,
@@ -85,9 +90,7 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 					     SHUNT_LIFE_GEN(SHUNT_FT_LIFE(ref)) | SHUNT_F_CLOSED));
 		return INGRESS_NEW;
 	}
-	if (reason != SHUNT_R_FORWARDED)
-		return reason;
-	return forward_packet(ctx, pkt, flow, ref, 0);
+	return reason;
 }
 
 /**
@@ -127,6 +130,8 @@ static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 	reason = ingress_known(ctx, settings, flow, ref, &pkt);
 	if (reason == INGRESS_NEW)
 		return target_pack(&target) | INGRESS_NEW;
+	if (reason == SHUNT_R_FORWARDED)
+		reason = forward_packet(ctx, &pkt, flow, ref, 0);
 	return (__u64)flow->variant << 32 | reason;
 }
 
@@ -140,27 +145,69 @@ __attribute__((noinline)) __u64 ingress_fast_v6(hook_ctx *ctx)
 	return ingress_fast(ctx, SHUNT_V6);
 }
 
+/**
+ * ingress_rare - a packet that is not of the plain form, from the frame to its end
+ *
+ * Return: as ingress_fast(), nothing left to decide.
+ */
+__attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	int reason = rare_read(ctx, 0), is_new = 0;
+	struct scratch *s = scratch_get();
+	struct target target = {};
+	struct shunt_flow *flow;
+	__u32 variant = 0;
+	__u64 ref;
+
+	if (reason != RARE_DECIDE)
+		return reason;
+	if (!settings || !s)
+		return SHUNT_R_BAD_CONFIG;
+	reason = lookup_target(settings, &s->pkt.tuple, &target);
+	TRACE_LOOKUP(&target, reason);
+	if (reason != SHUNT_R_FORWARDED)
+		return reason;
+	ref = conntrack_find(&s->pkt.tuple);
+	TRACE_FLOW(ref);
+	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
+	reason = INGRESS_NEW;
+	if (flow) {
+		variant = flow->variant;
+		reason = ingress_known(ctx, settings, flow, ref, &s->pkt);
+	}
+	if (reason == INGRESS_NEW) {
+		reason = gate_admit_new(ctx, &s->pkt.tuple, target.service);
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+		reason = newflow_decide(target_pack(&target), hook_ifindex(ctx));
+		variant = s->nf.variant;
+		ref = s->nf.ref;
+		is_new = 1;
+	}
+	if (reason == SHUNT_R_FORWARDED && ref)
+		reason = rare_send(ctx, ref, is_new ? RARE_NEW : 0);
+	return NEWFLOW_RESULT(reason, variant);
+}
+
 static __always_inline int ingress(hook_ctx *ctx)
 {
-	__u64 result = SHUNT_R_NOT_IP;
+	__u32 family = parse_family(ctx);
+	__u64 result = PARSE_ODD;
 	int verdict;
 
 	TRACE_BEGIN(ctx, SHUNT_TRACE_INGRESS);
-	switch (parse_family(ctx)) {
-	case SHUNT_V4:
+	if (family == SHUNT_V4)
 		result = ingress_fast_v4(ctx);
-		if ((result & 0xff) == INGRESS_NEW)
-			result = newflow_open_v4(ctx, result);
-		else if (result == SHUNT_R_L4_PROTO)
-			result = icmp_in_v4(ctx);
-		break;
-	case SHUNT_V6:
+	else if (family == SHUNT_V6)
 		result = ingress_fast_v6(ctx);
-		if ((result & 0xff) == INGRESS_NEW)
+	if ((result & 0xff) >= PARSE_ODD) {
+		if ((result & 0xff) == PARSE_ODD)
+			result = ingress_rare(ctx);
+		else if (family == SHUNT_V6)
 			result = newflow_open_v6(ctx, result);
-		else if (result == SHUNT_R_L4_PROTO)
-			result = icmp_in_v6(ctx);
-		break;
+		else
+			result = newflow_open_v4(ctx, result);
 	}
 	verdict = action_finish(ctx, result & 0xff, result >> 32);
 	TRACE_FINISH(verdict);

@@ -260,6 +260,23 @@ SHUNT_ARRAY(shunt_flows, struct shunt_flow, 1024);
 SHUNT_ARRAY(shunt_reply_sets, struct shunt_reply_set, 256);
 
 /*
+ * shunt_fragments - which flow do the later fragments of a packet belong to?
+ *
+ * Key:    struct shunt_fragment_key
+ * Value:  struct shunt_fragment
+ * Writer: bpf/fragment.h, when the first fragment is translated
+ * Reader: bpf/fragment.h, for each later one
+ * Miss:   SHUNT_R_FRAGMENT_UNKNOWN: passed
+ * Size:   --max-fragments; the least recently used entry is forgotten first
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct shunt_fragment_key);
+	__type(value, struct shunt_fragment);
+} shunt_fragments SEC(".maps");
+
+/*
  * shunt_sessions - which variant and backend a client keeps (affinity session)
  *
  * Key:    struct shunt_session_key

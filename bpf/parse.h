@@ -13,6 +13,16 @@
 
 #define IPV4_FRAG_MASK 0x3fff /* more-fragments flag and offset */
 
+/*
+ * No reason, but where to go on: the frame is not of the plain form that is parsed here, one IP
+ * header without options and TCP or UDP behind it, but may be ours all the same. See rare.h.
+ */
+#define PARSE_ODD 0xfe
+
+/* IPv6 extension headers that <linux/in.h> lacks. */
+#define IPPROTO_HIP   139
+#define IPPROTO_SHIM6 140
+
 /* A parsed packet: what the stages behind need of it, wherever its headers stand. */
 struct packet {
 	struct shunt_tuple tuple;  /* as on the wire */
@@ -35,15 +45,32 @@ static __always_inline int parse_is_syn(const struct packet *pkt)
 	return (pkt->tcp.flags & (SHUNT_TCP_SYN | SHUNT_TCP_ACK | SHUNT_TCP_RST)) == SHUNT_TCP_SYN;
 }
 
+/* May TCP or UDP follow behind an IPv6 header of this number? */
+static __always_inline int parse_is_extension(__u8 proto)
+{
+	switch (proto) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_FRAGMENT:
+	case IPPROTO_AH:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_MH:
+	case IPPROTO_HIP:
+	case IPPROTO_SHIM6:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 /**
  * parse_l4 - read the ports, and TCP's flags and numbers
  * @l4:  the header
  * @end: of the linear packet
  *
- * Return: SHUNT_R_FORWARDED, or why the packet is not ours.
+ * Return: SHUNT_R_FORWARDED, PARSE_ODD, or why the packet is not ours.
  */
-static __always_inline enum shunt_reason parse_l4(const void *l4, const void *end,
-						  struct packet *pkt)
+static __always_inline int parse_l4(const void *l4, const void *end, struct packet *pkt)
 {
 	const struct udphdr *udp = l4;
 	const struct tcphdr *tcp = l4;
@@ -55,25 +82,27 @@ static __always_inline enum shunt_reason parse_l4(const void *l4, const void *en
 	} else if (pkt->tuple.proto == IPPROTO_UDP) {
 		if ((const void *)(udp + 1) > end)
 			return SHUNT_R_TRUNCATED;
+	} else if (pkt->tuple.family == SHUNT_V6) {
+		return pkt->tuple.proto == IPPROTO_ICMPV6 || parse_is_extension(pkt->tuple.proto)
+			       ? PARSE_ODD
+			       : SHUNT_R_L4_PROTO;
 	} else {
-		return SHUNT_R_L4_PROTO;
+		return pkt->tuple.proto == IPPROTO_ICMP ? PARSE_ODD : SHUNT_R_L4_PROTO;
 	}
 	pkt->tuple.sport_be = udp->source;
 	pkt->tuple.dport_be = udp->dest;
 	return SHUNT_R_FORWARDED;
 }
 
-static __always_inline enum shunt_reason parse_ipv4(const void *l3, const void *end,
-						    struct packet *pkt)
+static __always_inline int parse_ipv4(const void *l3, const void *end, struct packet *pkt)
 {
 	const struct iphdr *ip = l3;
 
 	if ((const void *)(ip + 1) > end)
 		return SHUNT_R_TRUNCATED;
-	if (ip->ihl != 5)
-		return SHUNT_R_IPV4_OPTIONS;
-	if (ip->frag_off & bpf_htons(IPV4_FRAG_MASK))
-		return SHUNT_R_FRAGMENT;
+	/* Without a length: the kernel's own, of more than 64 KiB. */
+	if (ip->ihl != 5 || ip->frag_off & bpf_htons(IPV4_FRAG_MASK) || !ip->tot_len)
+		return PARSE_ODD;
 
 	pkt->tuple.src.word_be[3] = ip->saddr;
 	pkt->tuple.dst.word_be[3] = ip->daddr;
@@ -83,15 +112,14 @@ static __always_inline enum shunt_reason parse_ipv4(const void *l3, const void *
 	return parse_l4(ip + 1, end, pkt);
 }
 
-static __always_inline enum shunt_reason parse_ipv6(const void *l3, const void *end,
-						    struct packet *pkt)
+static __always_inline int parse_ipv6(const void *l3, const void *end, struct packet *pkt)
 {
 	const struct ipv6hdr *ip = l3;
 
 	if ((const void *)(ip + 1) > end)
 		return SHUNT_R_TRUNCATED;
-	if (ip->nexthdr == IPPROTO_FRAGMENT)
-		return SHUNT_R_FRAGMENT;
+	if (!ip->payload_len)
+		return PARSE_ODD;
 
 	__builtin_memcpy(&pkt->tuple.src, &ip->saddr, sizeof(pkt->tuple.src));
 	__builtin_memcpy(&pkt->tuple.dst, &ip->daddr, sizeof(pkt->tuple.dst));
@@ -120,10 +148,9 @@ static __always_inline __u32 parse_family(hook_ctx *ctx)
  *
  * Reads only.
  *
- * Return: SHUNT_R_FORWARDED, or why the packet is not ours.
+ * Return: SHUNT_R_FORWARDED, PARSE_ODD, or why the packet is not ours.
  */
-static __always_inline enum shunt_reason parse_linear(hook_ctx *ctx, __u32 family,
-						      struct packet *pkt)
+static __always_inline int parse_linear(hook_ctx *ctx, __u32 family, struct packet *pkt)
 {
 	const void *l3 = hook_data(ctx) + sizeof(struct ethhdr);
 
@@ -133,17 +160,16 @@ static __always_inline enum shunt_reason parse_linear(hook_ctx *ctx, __u32 famil
 }
 
 /* As parse_linear(), but headers outside of the linear part are pulled in first. */
-static __always_inline enum shunt_reason parse_packet(hook_ctx *ctx, __u32 family,
-						      struct packet *pkt)
+static __always_inline int parse_packet(hook_ctx *ctx, __u32 family, struct packet *pkt)
 {
 	/* Without options; a longer pull would copy payload. */
 	const __u32 headers = sizeof(struct ethhdr) + sizeof(struct tcphdr) +
 			      (family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
-	enum shunt_reason reason = parse_linear(ctx, family, pkt);
+	int reason = parse_linear(ctx, family, pkt);
 
-	if (reason != SHUNT_R_TRUNCATED || hook_pull(ctx, headers))
+	if (reason != SHUNT_R_TRUNCATED)
 		return reason;
-	return parse_linear(ctx, family, pkt);
+	return hook_pull(ctx, headers) ? HOOK_NOT_LINEAR : parse_linear(ctx, family, pkt);
 }
 
 #endif

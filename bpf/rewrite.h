@@ -35,7 +35,7 @@ static __always_inline enum shunt_reason rewrite_ipv4(hook_ctx *ctx, const struc
 	ip->daddr = to->dst_lo_be;
 	ip->check = csum_update(ip->check, addr_diff);
 	port_diff = rewrite_ports(l4, to->sport_be, to->dport_be);
-	if (hook_fix_l4_csum(ctx, sizeof(struct ethhdr) + sizeof(*ip), csum_fold32(addr_diff),
+	if (hook_fix_l4_csum(ctx, sizeof(struct ethhdr) + sizeof(*ip), 0, csum_fold32(addr_diff),
 			     port_diff, is_udp))
 		return SHUNT_R_REWRITE;
 	return SHUNT_R_FORWARDED;
@@ -81,8 +81,8 @@ static __always_inline int rewrite_ipv6(hook_ctx *ctx, __u64 ref, int reverse, i
 		port_diff = rewrite_ports(l4, flow->source_port_be, flow->backend_port_be);
 	}
 	if (!shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref)) ||
-	    hook_fix_l4_csum(ctx, sizeof(struct ethhdr) + sizeof(*ip), csum_fold32(diff), port_diff,
-			     is_udp))
+	    hook_fix_l4_csum(ctx, sizeof(struct ethhdr) + sizeof(*ip), 1, csum_fold32(diff),
+			     port_diff, is_udp))
 		return SHUNT_R_REWRITE;
 	return SHUNT_R_FORWARDED;
 }

@@ -6,7 +6,7 @@
 #include "parse.h"
 
 /*
- * What the slow path works on: too much for 512 bytes of stack, so it stands in a map of each
+ * What the slow paths work on: too much for 512 bytes of stack, so it stands in a map of each
  * object's own, one for each CPU. Not pinned and no part of the ABI.
  *
  * A program has it for itself as long as it runs: XDP and tc run with softirqs disabled on their
@@ -32,8 +32,27 @@ struct newflow {
 	__u16 reserved[3];
 };
 
+enum place_part {
+	PLACE_WHOLE,
+	PLACE_FIRST, /* fragment: the one with the ports */
+	PLACE_LATER, /* fragment: without a header behind IP's */
+};
+
+/* Where the headers of scratch.pkt stand in the frame, as rare_parse() found them. */
+struct place {
+	__u32 l3_off;	   /* of the IP header */
+	__u32 l4_off;	   /* of the TCP, UDP or ICMP header; of a later fragment, its data */
+	__u32 l4_bytes;	   /* of the IP packet from there on */
+	__u32 part;	   /* enum place_part */
+	__u32 data_off;	   /* fragment: where its data begins in the whole packet's */
+	__u32 first_bytes; /* first fragment: length of its data */
+	__be32 id_be;	   /* fragment */
+};
+
 struct scratch {
 	struct packet pkt;
+	struct place at;
+	struct shunt_tuple to; /* what the packet's addresses and ports become */
 	struct newflow nf;
 };
 

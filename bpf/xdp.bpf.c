@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Native XDP on uplinks: splits what comes in. Answers are restored by tc egress. */
+/*
+ * Native XDP on uplinks: splits what comes in. Answers are restored by tc egress. For kernels
+ * that refuse xdp_frags.bpf.c.
+ */
 #define SHUNT_HOOK_XDP
 
 #include "hook.h"

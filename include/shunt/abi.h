@@ -62,6 +62,7 @@ enum shunt_timeout {
 	SHUNT_T_CLOSED,	     /* TCP, both FINs were: lingers for late retransmissions */
 	SHUNT_T_UDP_NEW,     /* UDP, not yet a packet each way and one more of the client */
 	SHUNT_T_UDP,	     /* UDP, after that */
+	SHUNT_T_FRAGMENT,    /* not idle: since the first fragment of a packet */
 	SHUNT_N_TIMEOUTS
 };
 
@@ -87,7 +88,6 @@ struct shunt_settings {
 	__u32 generation; /* changes that packets have seen so far, single stores too */
 	__u32 answer_cost[SHUNT_N_ANSWERS]; /* jiffies << SHUNT_ANSWER_SHIFT; 0: no limit */
 	__u32 answer_burst_jiffies;	    /* what a CPU may have answered ahead of its rate */
-	__u32 reserved;
 };
 _Static_assert(sizeof(struct shunt_settings) == 96, "settings are 96 bytes");
 
@@ -381,6 +381,28 @@ struct shunt_gate {
 	__u8 mac[SHUNT_MAX_GATE_MACS][6]; /* with SHUNT_GATE_MACS: each of them, some repeated */
 };
 _Static_assert(sizeof(struct shunt_gate) == 64, "a gate is one cache line");
+
+/* ---- fragments ---------------------------------------------------------------------- */
+
+/* What all fragments of one packet have in common, and which way it goes. */
+struct shunt_fragment_key {
+	struct shunt_addr src; /* as on the wire */
+	struct shunt_addr dst;
+	__be32 id_be; /* IPv4: 16 bits */
+	__u8 proto;   /* 0 for IPv6, where only the first fragment tells */
+	__u8 family;  /* enum shunt_slot_index */
+	__u8 is_answer;
+	__u8 reserved;
+};
+_Static_assert(sizeof(struct shunt_fragment_key) == 40, "no padding in the key");
+
+/* The flow that the first fragment belongs to. */
+struct shunt_fragment {
+	__u32 flow; /* index in shunt_flows */
+	__u32 life; /* of the flow at that time: another generation is another flow */
+	__u32 first_jiffies;
+	__u32 first_bytes; /* payload of the first fragment: another one begins behind it */
+};
 
 /* ---- sessions ----------------------------------------------------------------------- */
 

@@ -20,9 +20,9 @@
 	X(RESTORED, RESTORE, "answer translated back to the frontend")                             \
 	X(NOT_IP, PASS, "neither IPv4 nor IPv6")                                                   \
 	X(TRUNCATED, PASS, "headers cut short")                                                    \
-	X(FRAGMENT, PASS, "IP fragment, carries no ports")                                         \
-	X(IPV4_OPTIONS, PASS, "IPv4 header with options")                                          \
-	X(L4_PROTO, PASS, "neither TCP nor UDP directly behind the IP header")                     \
+	X(FRAGMENT, PASS, "IP fragment that cuts or overlaps the headers; XDP before 5.18: any")   \
+	X(IPV4_OPTIONS, PASS, "IPv4 header of a wrong length; XDP before 5.18: any with options")  \
+	X(L4_PROTO, PASS, "neither TCP nor UDP, nor an ICMP error")                                \
 	X(NO_SERVICE, PASS, "destination is not a frontend")                                       \
 	X(NO_REPLY, PASS, "not the answer of a known flow")                                        \
 	X(RELEASED, PASS, "service released: new connections go to the cluster's proxy")           \
@@ -48,7 +48,10 @@
 	X(ANSWER_LIMIT, DROP,                                                                      \
 	  "would be rejected, but this CPU has answered enough: --icmp-rate, --rst-rate")          \
 	X(SPOOFED, DROP, "claims an address of this side at an external gate")                     \
-	X(OTHER_HOST, PASS, "frame for another host, seen by a gate that hears everything")
+	X(OTHER_HOST, PASS, "frame for another host, seen by a gate that hears everything")        \
+	X(FRAGMENT_UNKNOWN, PASS, "IP fragment whose first one is not known, or too long ago")     \
+	X(EXT_HEADERS, PASS, "IPv6 extension headers: more than 6, or a route that goes on")       \
+	X(VLAN_DEPTH, PASS, "more than two VLAN tags")
 
 enum shunt_action {
 	SHUNT_A_PASS,

@@ -94,7 +94,7 @@ static __always_inline __u32 floor_lookup(__u32 saddr, __u32 ports, __u32 tag)
 	return 1;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int floor_dnat(struct xdp_md *ctx)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -127,7 +127,7 @@ int floor_dnat(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int floor_empty(struct xdp_md *ctx)
 {
 	(void)ctx;

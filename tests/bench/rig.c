@@ -12,7 +12,7 @@
 #include "undo.h" /* before the skeleton, which has one */
 #include "bench/wrap.skel.h"
 #include "skel/tc.skel.h"
-#include "skel/xdp.skel.h"
+#include "skel/xdp_frags.skel.h"
 
 #define FLOWS 262144 /* the agent's default */
 
@@ -36,14 +36,14 @@ static void use_maps(const struct rig *rig, struct bpf_object *obj)
 /* As the agent would: with its capabilities, if the bench was asked for that. */
 static void load_shipped(struct rig *rig)
 {
-	rig->xdp = shunt_xdp__open();
+	rig->xdp = shunt_xdp_frags__open();
 	rig->tc = shunt_tc__open();
 	if (!rig->xdp || !rig->tc)
 		bench_die("cannot open the shipped objects");
 	use_maps(rig, rig->xdp->obj);
 	use_maps(rig, rig->tc->obj);
 	bench_lab_as_agent(true);
-	if (shunt_xdp__load(rig->xdp) || shunt_tc__load(rig->tc))
+	if (shunt_xdp_frags__load(rig->xdp) || shunt_tc__load(rig->tc))
 		bench_die("cannot load the shipped programs");
 	bench_lab_as_agent(false);
 }
@@ -86,7 +86,7 @@ void rig_close(struct rig *rig)
 	wrap__destroy(rig->wrap);
 	floor__destroy(rig->floor);
 	shunt_tc__destroy(rig->tc);
-	shunt_xdp__destroy(rig->xdp);
+	shunt_xdp_frags__destroy(rig->xdp);
 	bench_lab_close(&rig->lab);
 }
 

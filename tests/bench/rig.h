@@ -12,7 +12,7 @@
  */
 struct rig {
 	struct bench_lab lab;
-	struct shunt_xdp *xdp;
+	struct shunt_xdp_frags *xdp;
 	struct shunt_tc *tc;
 	struct floor *floor;
 	struct wrap *wrap;

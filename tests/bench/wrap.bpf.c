@@ -8,7 +8,8 @@
  * backend's address into answers), tail-calls the program from a subprogram, so that control
  * comes back here, and counts its verdicts. On demand it first takes a flow's entry back to
  * where it was before the packet. What the wrapper itself costs, all of that included, is
- * measured around an empty program.
+ * measured around an empty program. All that meet in one program array must be of one kind: with
+ * fragments, as the shipped program is.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -124,13 +125,13 @@ static __always_inline int run(struct xdp_md *ctx, int words, int saddr_off, int
 	return verdict;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int wrap_v4(struct xdp_md *ctx)
 {
 	return run(ctx, WORDS_V4, 26, 34);
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int wrap_v6(struct xdp_md *ctx)
 {
 	return run(ctx, WORDS_V6, 34, 54);

@@ -14,7 +14,8 @@
 #include "skel/tc.skel.h"
 #include "skel/tc_trace.skel.h"
 #include "skel/xdp.skel.h"
-#include "skel/xdp_trace.skel.h"
+#include "skel/xdp_frags.skel.h"
+#include "skel/xdp_frags_trace.skel.h"
 
 const char *lab_what = "";
 bool lab_traced;
@@ -58,6 +59,7 @@ static void maps_open(struct lab *lab)
 	lab->maps.frontends_fd = map_fd(obj, "shunt_frontends");
 	lab->maps.sessions_fd = map_fd(obj, "shunt_sessions");
 	lab->maps.gates_fd = map_fd(obj, "shunt_gates");
+	lab->fragments_fd = map_fd(obj, "shunt_fragments");
 	lab->maps.backend_counters_fd = map_fd(obj, "shunt_backend_counters");
 	lab->maps.variant_counters_fd = map_fd(obj, "shunt_variant_counters");
 	lab->maps.reasons_fd = map_fd(obj, "shunt_reasons");
@@ -104,12 +106,12 @@ static void programs_open(struct lab *lab)
 	lab->xdp = calloc(1, sizeof(*lab->xdp));
 	cr_assert(lab->tc && lab->xdp);
 	cr_assert_eq(shunt_tc__create_skeleton(lab->tc), 0);
-	cr_assert_eq(shunt_xdp__create_skeleton(lab->xdp), 0);
+	cr_assert_eq(shunt_xdp_frags__create_skeleton(lab->xdp), 0);
 	if (traced) {
 		lab->tc->skeleton->data =
 			(void *)shunt_tc_trace__elf_bytes(&lab->tc->skeleton->data_sz);
 		lab->xdp->skeleton->data =
-			(void *)shunt_xdp_trace__elf_bytes(&lab->xdp->skeleton->data_sz);
+			(void *)shunt_xdp_frags_trace__elf_bytes(&lab->xdp->skeleton->data_sz);
 	}
 	cr_assert_eq(bpf_object__open_skeleton(lab->tc->skeleton, NULL), 0, "opening tc: %m");
 	cr_assert_eq(bpf_object__open_skeleton(lab->xdp->skeleton, NULL), 0, "opening XDP: %m");
@@ -126,7 +128,7 @@ void lab_open(struct lab *lab, uint32_t n_flow_sets)
 	bpf_map__set_max_entries(lab->tc->maps.shunt_reply_sets, n_flow_sets * 4);
 	cr_assert_eq(shunt_tc__load(lab->tc), 0, "loading tc: %m (these tests need root)");
 	lab_share_maps(lab, lab->xdp->obj);
-	cr_assert_eq(shunt_xdp__load(lab->xdp), 0, "loading XDP: %m");
+	cr_assert_eq(shunt_xdp_frags__load(lab->xdp), 0, "loading XDP: %m");
 	lab->probe = shunt_probe__open_and_load();
 	cr_assert_not_null(lab->probe, "loading the clock: %m");
 	maps_open(lab);
@@ -138,7 +140,8 @@ void lab_close(struct lab *lab)
 	SHUNT_DP_ARRAYS(CLOSE_ARRAY)
 #undef CLOSE_ARRAY
 	shunt_probe__destroy(lab->probe);
-	shunt_xdp__destroy(lab->xdp);
+	shunt_xdp__destroy(lab->xdp_plain);
+	shunt_xdp_frags__destroy(lab->xdp);
 	shunt_tc__destroy(lab->tc);
 }
 
@@ -188,6 +191,7 @@ void lab_reset(struct lab *lab, const struct lab_kind *kind)
 	hash_empty(lab->maps.frontends_fd, sizeof(struct shunt_frontend_key));
 	hash_empty(lab->maps.sessions_fd, sizeof(struct shunt_session_key));
 	hash_empty(lab->maps.gates_fd, sizeof(uint32_t));
+	hash_empty(lab->fragments_fd, sizeof(struct shunt_fragment_key));
 	percpu_zero(lab->maps.backend_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.variant_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.reasons_fd, sizeof(uint64_t), SHUNT_R_MAX);
@@ -243,12 +247,24 @@ void lab_each(uint32_t only, void (*body)(struct lab *lab, const struct lab_kind
 	lab_close(&lab);
 }
 
+void lab_use_plain_xdp(struct lab *lab)
+{
+	if (lab->xdp_plain)
+		return;
+	lab->xdp_plain = shunt_xdp__open();
+	cr_assert_not_null(lab->xdp_plain, "opening the plain XDP object: %m");
+	lab_share_maps(lab, lab->xdp_plain->obj);
+	cr_assert_eq(shunt_xdp__load(lab->xdp_plain), 0, "loading plain XDP: %m");
+}
+
 /* ---- runs ------------------------------------------------------------------------------------ */
 
 int lab_ingress_fd(const struct lab *lab)
 {
-	return bpf_program__fd(lab->kind->hook == LAB_XDP ? lab->xdp->progs.shunt_xdp_ingress
-							  : lab->tc->progs.shunt_tc_ingress);
+	if (lab->kind->hook == LAB_TC)
+		return bpf_program__fd(lab->tc->progs.shunt_tc_ingress);
+	return bpf_program__fd(lab->xdp_plain ? lab->xdp_plain->progs.shunt_xdp_ingress
+					      : lab->xdp->progs.shunt_xdp_ingress);
 }
 
 int lab_egress_fd(const struct lab *lab)

@@ -32,11 +32,13 @@ enum lab_verdict { LAB_PASS, LAB_DROP, LAB_BOUNCE, LAB_OTHER };
 struct lab {
 	struct shunt_dp_maps maps;
 	struct shunt_tc *tc;
-	struct shunt_xdp *xdp;
+	struct shunt_xdp_frags *xdp;
+	struct shunt_xdp *xdp_plain; /* NULL, or used instead */
 	struct shunt_probe *probe;
 	const struct lab_kind *kind; /* whose turn it is */
 	uint32_t gate;		     /* ifindex that packets come in by; lab_gates[0] at first */
 	uint32_t gates[2];
+	int fragments_fd;
 	uint32_t rings_used; /* u16 entries */
 	uint32_t members_used;
 };
@@ -62,6 +64,9 @@ void lab_close(struct lab *lab);
 
 /* Makes an object that is open, not loaded, work on the lab's maps of the same names. */
 void lab_share_maps(const struct lab *lab, struct bpf_object *obj);
+
+/* From now on XDP is the program that kernels before 5.18 get. */
+void lab_use_plain_xdp(struct lab *lab);
 
 /* Empties every map and sets up @kind's turn; settings as lab_settings() describes. */
 void lab_reset(struct lab *lab, const struct lab_kind *kind);

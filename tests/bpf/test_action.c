@@ -47,6 +47,9 @@ static const struct {
 	{ SHUNT_R_ANSWER_LIMIT, LAB_DROP },
 	{ SHUNT_R_SPOOFED, LAB_DROP },
 	{ SHUNT_R_OTHER_HOST, LAB_PASS },
+	{ SHUNT_R_FRAGMENT_UNKNOWN, LAB_PASS },
+	{ SHUNT_R_EXT_HEADERS, LAB_PASS },
+	{ SHUNT_R_VLAN_DEPTH, LAB_PASS },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

@@ -15,6 +15,8 @@
 #include "skel/tc.skel.h"
 #include "skel/tc_trace.skel.h"
 #include "skel/xdp.skel.h"
+#include "skel/xdp_frags.skel.h"
+#include "skel/xdp_frags_trace.skel.h"
 #include "skel/xdp_trace.skel.h"
 
 /* The verifier is stricter without CAP_PERFMON: the agent has two capabilities only. */
@@ -127,8 +129,10 @@ static struct outcome *load_as_agent(const struct object *object, uint64_t caps)
 
 static const struct object objects[] = {
 	{ "xdp", shunt_xdp__elf_bytes },
+	{ "xdp_frags", shunt_xdp_frags__elf_bytes },
 	{ "tc", shunt_tc__elf_bytes },
 	{ "xdp_trace", shunt_xdp_trace__elf_bytes },
+	{ "xdp_frags_trace", shunt_xdp_frags_trace__elf_bytes },
 	{ "tc_trace", shunt_tc_trace__elf_bytes },
 	{ "probe", shunt_probe__elf_bytes },
 };

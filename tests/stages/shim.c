@@ -63,7 +63,7 @@ static long copy(uint32_t offset, void *to, const void *from, uint32_t len)
 	expose(true);
 	if (to)
 		memcpy(to, now.data + offset, len);
-	else
+	else if (from)
 		memcpy(now.data + offset, from, len);
 	expose(false);
 	return 0;

@@ -49,6 +49,7 @@ Test(doctor, a_host_without_an_installation_can_do_it_and_has_nothing)
 	f = look(&lab);
 	cr_expect_eq(find(&f, "tc programs", "works")->state, SHUNT_CHECK_OK);
 	cr_expect_eq(find(&f, "xdp programs", "works")->state, SHUNT_CHECK_OK);
+	cr_expect_eq(find(&f, "xdp.frags", "there")->state, SHUNT_CHECK_OK);
 	cr_expect_eq(find(&f, "bpffs", "is on a BPF file system")->state, SHUNT_CHECK_OK);
 	cr_expect_eq(find(&f, "pins", "")->state, SHUNT_CHECK_WARN);
 	cr_expect_eq(find(&f, "gates", "no interface is a gate")->state, SHUNT_CHECK_WARN);

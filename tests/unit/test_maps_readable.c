@@ -212,12 +212,16 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	struct shunt_frontend_key key = { .proto = 6 };
 	struct shunt_frontend frontend = { .is_backend = 1 };
 	struct shunt_gate gate = { .flags = SHUNT_GATE_UPLINK };
+	const struct shunt_fragment_key packet = { 0 };
+	const struct shunt_fragment fragment = { 0 };
+	int fragments_fd = bpf_object__find_map_fd_by_name(dp->tc, "shunt_fragments");
 	struct bpf_map *map;
 
 	/* Hash maps are empty at first, and bpftool shows what is there. */
 	cr_assert_eq(bpf_map_update_elem(dp->maps.sessions_fd, &client, &session, 0), 0);
 	cr_assert_eq(bpf_map_update_elem(dp->maps.frontends_fd, &key, &frontend, 0), 0);
 	cr_assert_eq(shunt_dp_gate_put(dp, 1, &gate), 0);
+	cr_assert_eq(bpf_map_update_elem(fragments_fd, &packet, &fragment, 0), 0);
 	bpf_object__for_each_map(map, dp->tc) if (!strncmp(bpf_map__name(map), "shunt_", 6))
 		expect_readable(map);
 }

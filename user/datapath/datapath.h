@@ -27,6 +27,7 @@ struct shunt_dp_sizes {	       /* entries; rounded up to powers of two */
 	uint32_t backends;     /* default 32768 */
 	uint32_t ring_entries; /* default 8388608 u16 = 16 MiB */
 	uint32_t sessions;     /* default 65536 */
+	uint32_t fragments;    /* default 8192 */
 };
 
 struct shunt_dp_opts {

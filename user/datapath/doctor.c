@@ -107,18 +107,22 @@ static void check_bpffs(struct doctor *doctor)
 			   doctor->bpffs);
 }
 
+/* Older headers do not have it. */
+#define PROG_F_XDP_HAS_FRAGS (1u << 5)
+
 /* return -1 (TCX_NEXT, TC_ACT_UNSPEC) or 2 (XDP_PASS): the smallest program there is. */
-static int trial_load(enum bpf_prog_type type, int verdict, bool *ret_jited)
+static int trial_load(enum bpf_prog_type type, int verdict, uint32_t flags, bool *ret_jited)
 {
 	const struct bpf_insn insns[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = verdict },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = flags);
 	CLEANUP(fd_closep) int fd = -EBADF;
 	struct bpf_prog_info info = { 0 };
 	uint32_t len = sizeof(info);
 
-	fd = bpf_prog_load(type, "shunt_trial", "GPL", insns, ARRAY_LEN(insns), NULL);
+	fd = bpf_prog_load(type, "shunt_trial", "GPL", insns, ARRAY_LEN(insns), &opts);
 	if (fd < 0)
 		return -errno;
 	if (bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
@@ -153,12 +157,17 @@ static void add_trial(struct doctor *doctor, const char *name, const char *what,
 
 static void check_programs(struct doctor *doctor)
 {
-	bool is_jited = false;
+	bool is_jited = false, has_frags;
 
 	add_trial(doctor, "tc programs", "loading a tc program",
-		  trial_load(BPF_PROG_TYPE_SCHED_CLS, -1, &is_jited));
+		  trial_load(BPF_PROG_TYPE_SCHED_CLS, -1, 0, &is_jited));
 	add_trial(doctor, "xdp programs", "loading an XDP program",
-		  trial_load(BPF_PROG_TYPE_XDP, 2, &is_jited));
+		  trial_load(BPF_PROG_TYPE_XDP, 2, 0, &is_jited));
+	has_frags = !trial_load(BPF_PROG_TYPE_XDP, 2, PROG_F_XDP_HAS_FRAGS, &is_jited);
+	doctor_add(doctor, SHUNT_CHECK_OK, "xdp.frags", "", "%s",
+		   has_frags ? "there: XDP gates take jumbo frames and packets of any form"
+			     : "not there (5.18 has it): XDP gates pass on VLAN tags, options, "
+			       "extension headers and fragments; tc gates take them");
 	if (is_jited)
 		doctor_add(doctor, SHUNT_CHECK_OK, "jit", "", "programs run as machine code");
 	else

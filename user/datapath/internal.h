@@ -24,6 +24,7 @@ struct shunt_dp {
 	enum shunt_tc_mode tc_mode;
 	struct bpf_object *tc;	/* NULL in the CLI */
 	struct bpf_object *xdp; /* NULL in the CLI */
+	bool has_xdp_frags;	/* xdp takes packets of any form */
 	struct shunt_dp_maps maps;
 	struct shunt_clock *clock;
 	int grace_outer_fd; /* map of maps: replacing an element waits for running programs */
@@ -120,9 +121,11 @@ uint32_t shunt_clock_hz(const struct shunt_clock *clock);
 enum shunt_object {
 	SHUNT_OBJ_TC,
 	SHUNT_OBJ_XDP,
+	SHUNT_OBJ_XDP_FRAGS,
 	SHUNT_OBJ_PROBE,
 	SHUNT_OBJ_TC_TRACE,
 	SHUNT_OBJ_XDP_TRACE,
+	SHUNT_OBJ_XDP_FRAGS_TRACE,
 };
 
 /* Opens one of the objects that are built in; close it with bpf_object__close(). */

@@ -135,12 +135,21 @@ static int make_grace(struct shunt_dp *dp, struct shunt_err *err)
 	return 0;
 }
 
+/* XDP: whether the kernel has what all forms of packets take is known by trial only. */
+static int load_xdp(struct shunt_dp *dp, struct shunt_err *err)
+{
+	int r = shunt_object_load_on(SHUNT_OBJ_XDP_FRAGS, dp->dir, &dp->xdp, NULL);
+
+	dp->has_xdp_frags = r == 0;
+	return r < 0 ? shunt_object_load_on(SHUNT_OBJ_XDP, dp->dir, &dp->xdp, err) : r;
+}
+
 static int load_programs(struct shunt_dp *dp, struct shunt_err *err)
 {
 	int r;
 
 	r = shunt_object_load_on(SHUNT_OBJ_TC, dp->dir, &dp->tc, err);
-	return r < 0 ? r : shunt_object_load_on(SHUNT_OBJ_XDP, dp->dir, &dp->xdp, err);
+	return r < 0 ? r : load_xdp(dp, err);
 }
 
 /* Settings that an agent of this ABI filled are adopted; a hold that it left is over. */

@@ -54,6 +54,7 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_flows", flows },
 		{ "shunt_reply_sets", flows / 4 },
 		{ "shunt_sessions", size_or(asked->sessions, 65536) },
+		{ "shunt_fragments", size_or(asked->fragments, 8192) },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)

@@ -11,6 +11,8 @@
 #include "skel/tc.skel.h"
 #include "skel/tc_trace.skel.h"
 #include "skel/xdp.skel.h"
+#include "skel/xdp_frags.skel.h"
+#include "skel/xdp_frags_trace.skel.h"
 #include "skel/xdp_trace.skel.h"
 
 /* What libbpf said while a load ran: its first complaint, and the verifier's last word. */
@@ -73,8 +75,11 @@ int shunt_object_open(enum shunt_object which, struct bpf_object **ret_obj, stru
 	} built_in[] = {
 		[SHUNT_OBJ_TC] = { "shunt_tc", shunt_tc__elf_bytes },
 		[SHUNT_OBJ_XDP] = { "shunt_xdp", shunt_xdp__elf_bytes },
+		[SHUNT_OBJ_XDP_FRAGS] = { "shunt_xdp_frags", shunt_xdp_frags__elf_bytes },
 		[SHUNT_OBJ_TC_TRACE] = { "shunt_tc_trace", shunt_tc_trace__elf_bytes },
 		[SHUNT_OBJ_XDP_TRACE] = { "shunt_xdp_trace", shunt_xdp_trace__elf_bytes },
+		[SHUNT_OBJ_XDP_FRAGS_TRACE] = { "shunt_xdp_frags_trace",
+						shunt_xdp_frags_trace__elf_bytes },
 		[SHUNT_OBJ_PROBE] = { "shunt_probe", shunt_probe__elf_bytes },
 	};
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = built_in[which].name);

@@ -12,6 +12,7 @@ static const uint32_t default_timeout_ms[SHUNT_N_TIMEOUTS] = {
 	[SHUNT_T_HALF_OPEN] = 10 * 1000, [SHUNT_T_ESTABLISHED] = 86400 * 1000,
 	[SHUNT_T_CLOSING] = 60 * 1000,	 [SHUNT_T_CLOSED] = 10 * 1000,
 	[SHUNT_T_UDP_NEW] = 30 * 1000,	 [SHUNT_T_UDP] = 180 * 1000,
+	[SHUNT_T_FRAGMENT] = 1000,
 };
 
 #define SEEN_GRAIN_MS	       250
@@ -52,7 +53,7 @@ static int apply_options(struct shunt_settings *settings, const struct shunt_dp_
 		/* Signed differences of 32-bit jiffies, which may be milliseconds. */
 		if (ms > INT32_MAX / 2)
 			return shunt_err_set(err, -EINVAL, "a timeout of %u ms is too long", ms);
-		if (ms < shortest)
+		if (ms < shortest && i != SHUNT_T_FRAGMENT)
 			shortest = ms;
 		SHUNT_WRITE_ONCE(settings->timeout_jiffies[i], jiffies_of_ms(ms, hz));
 	}

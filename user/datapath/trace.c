@@ -187,7 +187,8 @@ int shunt_trace_start(struct shunt_dp *dp, const struct shunt_trace_filter *filt
 	trace->dp = dp;
 	r = load(dp, SHUNT_OBJ_TC_TRACE, NULL, &trace->tc, err);
 	if (!r)
-		r = load(dp, SHUNT_OBJ_XDP_TRACE, trace->tc, &trace->xdp, err);
+		r = load(dp, dp->has_xdp_frags ? SHUNT_OBJ_XDP_FRAGS_TRACE : SHUNT_OBJ_XDP_TRACE,
+			 trace->tc, &trace->xdp, err);
 	if (!r)
 		r = open_maps(trace, filter, err);
 	if (r < 0)
