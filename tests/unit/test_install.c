@@ -152,6 +152,35 @@ Test(install, one_weight_is_one_store_of_a_split_index, .init = setup, .fini = t
 		     "the old record is not touched before a grace period");
 }
 
+static void slots_are_filled_before_the_epoch(void *arg)
+{
+	uint32_t *seen = arg, idle = !(epoch() & 1), id = lab_service_id(&lab, "web");
+
+	/* The first one of a change; the second comes when packets read the new slots. */
+	if (!*seen)
+		*seen = AT(rules, struct shunt_rule, id)->split[idle] !=
+					AT(rules, struct shunt_rule, id)->split[!idle]
+				? 1
+				: 2;
+}
+
+Test(install, where_loads_are_weak_a_grace_period_stands_before_the_epoch, .init = setup,
+     .fini = teardown)
+{
+	uint32_t seen = 0;
+
+	lab_install_ok(&lab, both, 2);
+	lab.installer->env.loads_are_weak = true;
+	web.variants[0].weight = 50;
+	api.variants[0].weight = 50;
+	lab.graces = 0;
+	lab.on_grace = slots_are_filled_before_the_epoch;
+	lab.grace_arg = &seen;
+	cr_assert_not(lab_install_ok(&lab, both, 2).single_store);
+	cr_assert_eq(seen, 1);
+	cr_assert_eq(lab.graces, 2);
+}
+
 Test(install, a_weight_change_keeps_rings_where_they_are, .init = setup, .fini = teardown)
 {
 	struct shunt_choice before, after;

@@ -347,6 +347,18 @@ static void store_split(const struct shunt_installer *installer, const struct ch
 	__atomic_store_n(&rule->split[!active], change->new_split, __ATOMIC_RELEASE);
 }
 
+/*
+ * Packets read the epoch, then a slot, by loads that some CPUs do in another order, and BPF has
+ * acquire loads since 6.15 only. A grace period is a barrier on each of them: behind it nobody
+ * has old contents of the idle slots at hand. Failing, which it does for want of memory alone,
+ * is no reason to stay half-way.
+ */
+static void order_slots_before_epoch(struct shunt_installer *installer)
+{
+	if (installer->env.loads_are_weak)
+		(void)shunt_installer_grace(installer);
+}
+
 /* The one store of everything else: the epoch. */
 static void flip(const struct plan *plan)
 {
@@ -362,6 +374,7 @@ static void flip(const struct plan *plan)
 		SHUNT_DP_AT(installer->maps->rules, struct shunt_rule, change->service)
 			->split[idle] = change->new_split;
 	}
+	order_slots_before_epoch(installer);
 	__atomic_store_n(&settings->epoch, settings->epoch + 1, __ATOMIC_RELEASE);
 	installer->unsettled = true;
 }

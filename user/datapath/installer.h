@@ -20,6 +20,7 @@ struct shunt_installer_env {
 	int (*grace)(void *ctx); /* as shunt_dp_grace() */
 	uint32_t (*jiffies)(void *ctx);
 	uint32_t hz;
+	bool loads_are_weak; /* a CPU may load the slots before the epoch: all but x86 and s390 */
 	void *ctx;
 };
 

@@ -13,6 +13,12 @@ static uint32_t jiffies(void *ctx)
 	return shunt_dp_jiffies(ctx);
 }
 
+#if defined(__x86_64__) || defined(__i386__) || defined(__s390x__)
+#define LOADS_ARE_WEAK false
+#else
+#define LOADS_ARE_WEAK true
+#endif
+
 int shunt_installer_new(struct shunt_dp *dp, struct shunt_installer **ret_installer,
 			struct shunt_err *err)
 {
@@ -21,6 +27,7 @@ int shunt_installer_new(struct shunt_dp *dp, struct shunt_installer **ret_instal
 		.grace = grace,
 		.jiffies = jiffies,
 		.hz = shunt_dp_hz(dp),
+		.loads_are_weak = LOADS_ARE_WEAK,
 		.ctx = dp,
 	};
 
