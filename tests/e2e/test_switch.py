@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blue-green switches and rollbacks under load (scenarios S1 and S2)."""
 
+import os
 import time
 
 import pytest
@@ -145,6 +146,27 @@ def test_the_guard_refuses_weight_for_a_group_without_ready_pods(world):
     w.agent.wait_weights(blue=0, green=100)
     tally = run.stop()
     assert not tally.errors and tally.records[-1].group == "green"
+
+
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_the_guard_knows_the_weights_in_force_without_its_file(world, how):
+    w = world(groups={"blue": 1, "green": 1})
+    w.endpoints("green", w.cluster.endpoints("green", ready=False))
+    w.backends("blue").split({"blue": 90, "green": 10})  # new: as it is asked
+    w.agent.start()
+    w.agent.stop()
+    path = f"{w.agent.state_dir}/last_good.json"
+    if how == "lost":
+        os.remove(path)
+    else:
+        with open(path, "w") as f:
+            f.write("[")
+    w.split({"blue": 90, "green": 60})
+    w.agent.start()
+    assert w.agent.weights() == {"blue": 90, "green": 10}
+    assert "NoReadyEndpoints" in str(w.agent.service()["conditions"])
+    events = [e for e in w.cli.json("events") if e["reason"].startswith("State")]
+    assert len(events) == 1 and "in force" in events[0]["text"], events
 
 
 def test_force_overrides_the_guard(world):

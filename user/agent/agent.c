@@ -277,7 +277,6 @@ static int open_state(struct agent *agent, struct shunt_err *err)
 			      agent->opts->dp.state_dir, strerror(errno));
 		agent_state_problem(agent, note.text);
 	}
-	agent_state_load(agent);
 	return 0;
 }
 
@@ -303,6 +302,7 @@ static int open_kernel(struct agent *agent, struct shunt_err *err)
 	settings = SHUNT_DP_AT(shunt_dp_maps(agent->dp)->settings, struct shunt_settings, 0);
 	__sync_fetch_and_and(&settings->flags, ~(SHUNT_S_DRAIN | SHUNT_S_HOLD));
 	agent->generation = SHUNT_READ_ONCE(settings->generation);
+	agent_state_load(agent);
 	if (shunt_dp_notes(agent->dp)[0])
 		log_warn("%s", shunt_dp_notes(agent->dp));
 	return 0;

@@ -168,7 +168,10 @@ void agent_record_changes(struct agent *agent, const struct agent_targets *chang
 
 /* ---- state.c --------------------------------------------------------------------------------- */
 
-/* Reads last_good.json; a damaged one is set aside and told. */
+/*
+ * Reads last_good.json; a damaged one is set aside and told. Without it the weights are learnt
+ * from the maps of an earlier agent.
+ */
 void agent_state_load(struct agent *agent);
 
 /* Writes it; a failure is kept in agent->state_problem and told once. Return: is it saved? */
@@ -259,6 +262,9 @@ size_t agent_count_problems(const struct agent *agent);
 
 /* {"blue":5,...} of the weights in force. NULL: out of memory. */
 json_t *agent_weights_json(const struct shunt_model_service *service);
+
+/* confirm.c: weights in force by the maps, as shunt_last_good_from_json() takes them; or NULL. */
+json_t *agent_read_weights(const struct agent *agent);
 
 /* Is the image of model service @index what the maps hold? */
 bool agent_confirm(const struct agent *agent, size_t index);

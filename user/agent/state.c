@@ -50,20 +50,48 @@ static int load(struct agent *agent, const char *path)
 	return r;
 }
 
+/* What an earlier agent has installed is in force, file or not. Return: is anything known? */
+static bool learn(struct agent *agent)
+{
+	struct shunt_last_good *good;
+	json_t *weights = NULL;
+	bool is_known = false;
+
+	if (shunt_dp_adopted(agent->dp))
+		weights = agent_read_weights(agent);
+	if (weights && json_object_size(weights) && !shunt_last_good_from_json(weights, &good)) {
+		shunt_last_good_free(agent->good);
+		agent->good = good;
+		is_known = true;
+	}
+	json_decref(weights);
+	return is_known;
+}
+
 void agent_state_load(struct agent *agent)
 {
+	bool is_known;
 	char path[PATH_LEN];
 	int r;
 
 	state_path(agent, path);
 	r = load(agent, path);
-	if (!r || r == -ENOENT)
+	if (!r)
 		return;
+	is_known = learn(agent);
+	if (r == -ENOENT) {
+		if (is_known)
+			agent_event(agent, SHUNT_LOG_WARN, "StateLost", path,
+				    "no last good weights are there; the guard takes those that "
+				    "are in force");
+		return;
+	}
 	shunt_file_set_aside(path);
 	agent_event(agent, SHUNT_LOG_WARN, "StateDamaged", path,
 		    "the last good weights cannot be read (%s); the file is now %s.broken, and "
-		    "the guard starts from the manifests",
-		    strerror(-r), path);
+		    "the guard starts from %s",
+		    strerror(-r), path,
+		    is_known ? "the weights that are in force" : "the manifests");
 }
 
 void agent_baselines_forget(struct agent *agent)
