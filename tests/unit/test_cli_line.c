@@ -79,7 +79,7 @@ static const struct {
 	{ NOWHERE "status", 5, "start shuntd" },
 	{ NOWHERE "weight a b=1", 5, "start shuntd" },
 	{ NOWHERE "events -f", 5, "start shuntd" },
-	{ NOWHERE "explain 10.0.0.1 10.0.0.2:80", 3, "/tmp/shunt-no-such" },
+	{ NOWHERE "explain 10.0.0.1 10.0.0.2:80", 6, "/tmp/shunt-no-such" },
 	{ NOWHERE "detach", 3, "nothing to detach" },
 	{ NOWHERE "detach --drain", 3, "nothing to detach" },
 };
@@ -192,7 +192,52 @@ Test(cli_line, check_finds_each_split_without_traffic_and_each_kind_that_is_not_
 	cr_expect(strstr(out, ":10: all weights are 0"), "%s", out);
 	cr_expect(strstr(out, ":22: all weights are 0"), "the second one too: %s", out);
 	cr_expect(strstr(out, " 3 findings\n"), "%s", out);
+
+	free(out);
+	free(err);
+	snprintf(line, sizeof(line), "check --other-kinds %s", path);
+	cr_expect_eq(shunt(line, &out, &err), 1, "%s%s", out, err);
+	cr_expect_not(strstr(out, "ConfigMap"), "%s", out);
+	cr_expect(strstr(out, " 2 findings\n"), "%s", out);
 	unlink(path);
+}
+
+Test(cli_line, check_sorts_by_place)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	char path[] = "/tmp/shunt-test-XXXXXX", line[64];
+	int fd = mkstemp(path);
+	unsigned last = 0, at;
+
+	cr_assert(fd >= 0);
+	close(fd);
+	write_file(path, ZERO_ROUTE("z", "1") "---\napiVersion: v1\nkind: Secret\n"
+					      "metadata: {name: s}\n" ZERO_ROUTE("a", "2"));
+	snprintf(line, sizeof(line), "check %s", path);
+	cr_expect_eq(shunt(line, &out, &err), 1);
+	for (char *p = out; (p = strstr(p, path)); p += strlen(path)) {
+		cr_assert_eq(sscanf(p + strlen(path), ":%u", &at), 1, "%s", p);
+		cr_expect_geq(at, last, "%s", out);
+		last = at;
+	}
+	cr_expect_gt(last, 20, "%s", out);
+	unlink(path);
+}
+
+Test(cli_line, output_that_cannot_be_written_is_no_success)
+{
+	CLEANUP(freep) char *err = NULL;
+	char *argv[] = { "shunt", "version", NULL };
+	FILE *full = fopen("/dev/full", "w");
+	size_t len;
+	FILE *to = open_memstream(&err, &len);
+	int r = cli_run(2, argv, full, to);
+
+	fclose(to);
+	fclose(full);
+	cr_expect_eq(r, 8);
+	cr_expect(strstr(err, "cannot write the output: No space left on device"), "%s", err);
 }
 
 Test(cli_line, check_names_every_finding_with_its_place)

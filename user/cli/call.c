@@ -50,9 +50,10 @@ int cli_call(const struct cli *cli, const char *command, json_t *args, int extra
 
 int cli_print_json(const struct cli *cli, const json_t *json)
 {
-	if (json_dumpf(json, cli->out, JSON_INDENT(2) | JSON_ENCODE_ANY) < 0 ||
+	if (json_dumpf(json, cli->out, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(12)) <
+		    0 ||
 	    fputc('\n', cli->out) == EOF)
-		return cli_fail(cli, SHUNT_CTL_INTERNAL, "cannot write the answer");
+		return SHUNT_CTL_INTERNAL; /* cli_run() says why */
 	return 0;
 }
 

@@ -16,6 +16,7 @@ struct check {
 	struct shunt_objects objects;
 	struct shunt_model model;
 	json_t *findings; /* array, as printed with -o json */
+	bool other_kinds; /* are fine: a repository holds more than Shunt reads */
 };
 
 static void check_end(struct check *check)
@@ -148,7 +149,8 @@ static void add_conditions(struct check *check, const struct shunt_object_ref *r
 	for (size_t i = 0; i < conditions->n; i++) {
 		const struct shunt_condition *c = &conditions->items[i];
 
-		if (!is_bad(c) || is_known(check, ref, c))
+		if (!is_bad(c) || is_known(check, ref, c) ||
+		    (check->other_kinds && !strcmp(c->reason, "UnsupportedKind")))
 			continue;
 		json_array_append_new(check->findings,
 				      json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
@@ -157,6 +159,41 @@ static void add_conditions(struct check *check, const struct shunt_object_ref *r
 						ref->name, "type", c->type, "status", c->status,
 						"reason", c->reason, "text", c->message));
 	}
+}
+
+/* By place: file, line, column. */
+static int by_place(const void *a, const void *b)
+{
+	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+	long long order = strcmp(cli_str(x, "file"), cli_str(y, "file"));
+
+	if (!order)
+		order = cli_int(x, "line") - cli_int(y, "line");
+	if (!order)
+		order = cli_int(x, "column") - cli_int(y, "column");
+	if (!order)
+		order = strcmp(cli_str(x, "text"), cli_str(y, "text"));
+	return order < 0 ? -1 : order > 0;
+}
+
+static int sort_findings(struct check *check)
+{
+	size_t n = json_array_size(check->findings), i;
+	CLEANUP(freep) json_t **items = calloc(n + 1, sizeof(json_t *));
+	json_t *sorted = json_array(), *finding;
+
+	if (!items || !sorted) {
+		json_decref(sorted);
+		return -ENOMEM;
+	}
+	json_array_foreach (check->findings, i, finding)
+		items[i] = finding;
+	qsort(items, n, sizeof(*items), by_place);
+	for (i = 0; i < n; i++)
+		json_array_append(sorted, items[i]);
+	json_decref(check->findings);
+	check->findings = sorted;
+	return 0;
 }
 
 static void find_conditions(struct check *check)
@@ -241,6 +278,8 @@ static int check_paths(struct check *check, const struct shunt_dialect_options *
 	if (shunt_translate(&check->objects, &opts, &check->model) < 0)
 		return cli_fail(cli, SHUNT_CTL_INTERNAL, "out of memory");
 	find_conditions(check);
+	if (sort_findings(check) < 0)
+		return cli_fail(cli, SHUNT_CTL_INTERNAL, "out of memory");
 	return print_result(check);
 }
 
@@ -256,6 +295,7 @@ static int run(struct cli *cli)
 	struct shunt_err err = { 0 };
 
 	shunt_dialect_options_init(&options);
+	check.other_kinds = cli_flag(cli, "other-kinds") != NULL;
 	for (int i = 0; i < cli->n_set; i++) {
 		if (shunt_dialect_options_set(&options, cli->set[i].name, cli->set[i].value, &err) <
 		    0)
@@ -265,6 +305,7 @@ static int run(struct cli *cli)
 }
 
 static const struct cli_flag flags[] = {
+	{ "other-kinds", NULL, "let objects of kinds that Shunt does not read pass", 0 },
 #define TRANSLATE_FLAG(name, value, help) { name, value, help, 0 },
 	SHUNT_TRANSLATE_OPTIONS(TRANSLATE_FLAG)
 #undef TRANSLATE_FLAG

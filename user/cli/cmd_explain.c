@@ -71,8 +71,7 @@ static int run(struct cli *cli)
 		return r;
 	r = shunt_dp_open_maps(cli->bpffs, false, &dp, &err);
 	if (r < 0)
-		return cli_fail(cli, r == -ENOENT ? SHUNT_CTL_NOT_FOUND : SHUNT_CTL_KERNEL, "%s",
-				err.text);
+		return cli_fail(cli, SHUNT_CTL_KERNEL, "%s", err.text);
 	explain.maps = shunt_dp_maps(dp);
 	explain.now = shunt_dp_jiffies(dp);
 	shunt_choose(explain.maps, &explain.tuple, explain.now, &explain.choice);
@@ -112,6 +111,6 @@ const struct cli_command cli_explain = {
 	.examples = examples,
 	.min_args = 2,
 	.max_args = 2,
-	.exits = CLI_EXIT(SHUNT_CTL_NOT_FOUND) | CLI_EXIT(SHUNT_CTL_KERNEL),
+	.exits = CLI_EXIT(SHUNT_CTL_KERNEL),
 	.run = run,
 };

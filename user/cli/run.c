@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,16 @@ static int run_command(struct cli *cli, int argc, char **argv)
 	return r ? r : cli->command->run(cli);
 }
 
+/* A full disk or a closed standard output must not look like success. */
+static int check_output(const struct cli *cli, int r)
+{
+	errno = 0;
+	if (!fflush(cli->out) && !ferror(cli->out))
+		return r;
+	return cli_fail(cli, r ? r : SHUNT_CTL_INTERNAL, "cannot write the output: %s",
+			strerror(errno ? errno : EIO));
+}
+
 int cli_run(int argc, char **argv, FILE *out, FILE *err)
 {
 	struct cli cli = {
@@ -195,5 +206,5 @@ int cli_run(int argc, char **argv, FILE *out, FILE *err)
 	if (!cli.command)
 		return cli_fail(&cli, SHUNT_CTL_USAGE,
 				"no command \"%s\": `shunt help` lists the commands", argv[optind]);
-	return run_command(&cli, argc - optind, argv + optind);
+	return check_output(&cli, run_command(&cli, argc - optind, argv + optind));
 }

@@ -43,8 +43,6 @@ int shunt_pins_check_mount(const char *path, struct shunt_err *err)
 {
 	char at[SHUNT_PATH_LEN];
 	struct statfs fs;
-	const char *mount_at;
-	char parent[SHUNT_PATH_LEN];
 
 	if (path[0] != '/' || strlen(path) >= SHUNT_BPFFS_LEN)
 		return shunt_err_set(err, -EINVAL, "%s: give an absolute path below %d bytes", path,
@@ -58,12 +56,11 @@ int shunt_pins_check_mount(const char *path, struct shunt_err *err)
 	}
 	if (fs.f_type == BPF_FS_MAGIC)
 		return 0;
-	/* A child of /sys/fs/bpf means that one; otherwise the parent of the directory. */
-	strcpy(parent, path);
-	mount_at = parent_of(parent) ? parent : "/sys/fs/bpf";
+	/* Mounting over a directory would hide what is in it, so no other place is named. */
 	return shunt_err_set(err, -ENOENT,
-			     "%s is not in a BPF file system; run: mount -t bpf bpf %s", path,
-			     mount_at);
+			     "%s is not in a BPF file system; run: mount -t bpf bpf /sys/fs/bpf, "
+			     "and name a directory below it",
+			     path);
 }
 
 int shunt_pins_mkdir(const char *path, struct shunt_err *err)
