@@ -68,6 +68,7 @@ def test_a_session_times_out(world):
     before = ask(w, 200)
     w.cli.run("switch", "demo", "green")
     assert ask(w, 200) == before
+    assert "sessions stay" in w.cli.run("status").stdout, "nothing says why blue still gets some"
     time.sleep(1.3)
     assert set().union(*ask(w, 200).values()) == {"green"}
 

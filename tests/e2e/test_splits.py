@@ -140,6 +140,26 @@ def test_absurd_numbers_are_refused_by_name(world, command, args, field):
     assert field in answer["error"], answer
 
 
+def test_a_drained_variant_counts_as_nothing_before_a_change(world):
+    w = world(groups={"blue": 1, "green": 1}).start({"blue": 95, "green": 5})
+    w.cli.run("drain", "demo", "blue")
+    change = w.cli.json("weight", "demo", "green=7")
+    assert change["from"] == {"blue": 0, "green": 5} and change["to"] == {"blue": 0, "green": 7}
+
+
+def test_events_name_things_once_and_alike(world):
+    w = world(groups={"blue": 1, "green": 1}).start({"blue": 1, "green": 0})
+    w.endpoints("green", w.cluster.endpoints("green", ready=False))
+    w.split({"blue": 0, "green": 1})
+    wait_for(lambda: "WeightRefused default/demo: NoReadyEndpoints: " in w.agent.log_text(), 3,
+             "the refusal in the log")
+    with open(f"{w.agent.source}/x.yaml", "w") as f:
+        f.write("kind: [")
+    line = wait_for(lambda: next((line for line in w.agent.log_text().split("\n")
+                                  if "FileProblem" in line), None), 3, "the problem in the log")
+    assert line.count("x.yaml") == 1 and ": line 2, column " in line, line
+
+
 def test_a_reason_forges_no_line_of_the_log(world):
     w = world(groups={"blue": 1, "green": 1}).start({"blue": 1, "green": 1})
     w.cli.run("weight", "demo", "green=2", "--reason", "x\nfake ERROR y\x1b[31m")

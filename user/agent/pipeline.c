@@ -48,10 +48,21 @@ static void tell_files(struct agent *agent)
 	size_t n;
 
 	problems = shunt_dir_problems(agent->dir, &n);
-	for (size_t i = 0; i < n; i++)
-		if (problems[i].is_new)
-			agent_event(agent, SHUNT_LOG_WARN, "FileProblem", problems[i].err.file,
-				    "%s", shunt_err_str(&problems[i].err, text, sizeof(text)));
+	for (size_t i = 0; i < n; i++) {
+		struct shunt_err err = problems[i].err;
+		char place[32] = "";
+
+		if (!problems[i].is_new)
+			continue;
+		/* The file is the event's object. */
+		if (err.line)
+			snprintf(place, sizeof(place), "line %u, column %u: ", err.line,
+				 err.column);
+		err.file[0] = '\0';
+		err.line = err.column = 0;
+		agent_event(agent, SHUNT_LOG_WARN, "FileProblem", problems[i].err.file, "%s%s",
+			    place, shunt_err_str(&err, text, sizeof(text)));
+	}
 }
 
 /* "blue 95 -> 0, green 5 -> 100"; variants that stay as they are are left out. */

@@ -129,7 +129,7 @@ json_t *agent_weights_json(const struct shunt_model_service *service)
 
 	for (size_t v = 0; v < service->n_variants; v++)
 		json_object_set_new(weights, service->variants[v].name,
-				    json_integer(service->variants[v].weight));
+				    json_integer(weight_in_force(&service->variants[v])));
 	return weights;
 }
 

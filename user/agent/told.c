@@ -28,6 +28,7 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* @kind: "" for a split service, which other events name so, too. */
 static void tell(struct telling *telling, const char *kind, const char *label,
 		 const struct shunt_condition *condition)
 {
@@ -35,7 +36,7 @@ static void tell(struct telling *telling, const char *kind, const char *label,
 	char object[SHUNT_LABEL_LEN + 64];
 	uint64_t digest;
 
-	snprintf(object, sizeof(object), "%s %s", kind, label);
+	snprintf(object, sizeof(object), "%s%s%s", kind, *kind ? " " : "", label);
 	digest = shunt_name_seed(object) ^ shunt_mix64(shunt_name_seed(condition->reason)) ^
 		 shunt_mix64(shunt_name_seed(condition->message) + 1);
 	if (telling->n == telling->room)
@@ -44,7 +45,8 @@ static void tell(struct telling *telling, const char *kind, const char *label,
 	if (agent->n_told && bsearch(&digest, agent->told, agent->n_told, sizeof(digest), compare))
 		return;
 	if (telling->n_new++ < AGENT_TELL_AT_ONCE)
-		agent_event(agent, SHUNT_LOG_WARN, condition->reason, object, "%s",
+		agent_event(agent, SHUNT_LOG_WARN, *kind ? condition->reason : condition->type,
+			    object, "%s%s%s", *kind ? "" : condition->reason, *kind ? "" : ": ",
 			    condition->message);
 }
 
@@ -84,7 +86,7 @@ void agent_tell_conditions(struct agent *agent)
 		shunt_model_label(model, service, label);
 		for (size_t j = 0; j < service->conditions.n; j++)
 			if (!strcmp(service->conditions.items[j].type, "WeightRefused"))
-				tell(&telling, "service", label, &service->conditions.items[j]);
+				tell(&telling, "", label, &service->conditions.items[j]);
 	}
 	if (telling.n_new > AGENT_TELL_AT_ONCE)
 		agent_event(agent, SHUNT_LOG_WARN, "MoreProblems", "",

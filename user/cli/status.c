@@ -100,8 +100,16 @@ static void ready_cell(struct print_grid *grid, int ready, int all)
 		   "%d/%d", ready, all);
 }
 
+/* Weight 0, and still new connections: the sessions that it has. */
+static bool has_sessions(const json_t *service, const json_t *variant)
+{
+	return !strcmp(cli_str(service, "affinity"), "session") &&
+	       json_number_value(json_object_get(variant, "share")) == 0 &&
+	       json_number_value(json_object_get(variant, "measured_share")) > 0;
+}
+
 /* What is worth a word about a variant; "" if nothing is. */
-static const char *variant_remark(const json_t *variant, int ready, int all)
+static const char *variant_remark(const json_t *service, const json_t *variant, int ready, int all)
 {
 	const char *group = cli_str(variant, "group");
 
@@ -113,6 +121,8 @@ static const char *variant_remark(const json_t *variant, int ready, int all)
 		return "no endpoints";
 	if (!ready)
 		return "none ready";
+	if (has_sessions(service, variant))
+		return "sessions stay";
 	return "";
 }
 
@@ -161,7 +171,7 @@ static void add_variant(struct print_grid *grid, const char *label, const json_t
 		   shunt_count_str((uint64_t)cli_int(variant, "connections_active"), text));
 	ready_cell(grid, ready, all);
 	remark_cell(grid, is_first ? service_remark(service) : "",
-		    variant_remark(variant, ready, all));
+		    variant_remark(service, variant, ready, all));
 }
 
 void status_print_overview(const struct cli *cli, const json_t *status)

@@ -104,7 +104,7 @@ static char *dump_line(json_t *json)
 	char *text, *line;
 	size_t len;
 
-	text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
 	json_decref(json);
 	if (!text)
 		return NULL;

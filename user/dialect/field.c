@@ -156,6 +156,21 @@ int shunt_field_bool(const struct shunt_node *node, const char *key, bool *ret_v
 	return 1;
 }
 
+/* A number with a point or an exponent where a whole one is wanted. Return: -EINVAL. */
+static int real_error(const struct shunt_node *node, double value, int64_t min, int64_t max)
+{
+	if (value < (double)min || value > (double)max)
+		return shunt_field_error(node, -EINVAL, NULL, "%g is not between %lld and %lld",
+					 value, (long long)min, (long long)max);
+	if (value == (double)(int64_t)value)
+		return shunt_field_error(node, -EINVAL, NULL,
+					 "a whole number has no point and no exponent: write %lld",
+					 (long long)value);
+	return shunt_field_error(node, -EINVAL, NULL,
+				 "%g is not a whole number between %lld and %lld", value,
+				 (long long)min, (long long)max);
+}
+
 int shunt_field_int(const struct shunt_node *node, const char *key, int64_t min, int64_t max,
 		    int64_t *ret_value)
 {
@@ -166,9 +181,7 @@ int shunt_field_int(const struct shunt_node *node, const char *key, int64_t min,
 	if (r <= 0)
 		return r;
 	if (json_is_real(child.json))
-		return shunt_field_error(
-			&child, -EINVAL, NULL, "%g is not a whole number between %lld and %lld",
-			json_real_value(child.json), (long long)min, (long long)max);
+		return real_error(&child, json_real_value(child.json), min, max);
 	if (!json_is_integer(child.json))
 		return shunt_field_error(&child, -EINVAL, NULL,
 					 "must be a whole number between %lld and %lld",
