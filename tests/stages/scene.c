@@ -163,8 +163,11 @@ static void service(struct rng *rng, uint32_t kind, uint32_t n)
 static void gates(struct rng *rng)
 {
 	for (int i = 0; i < 2; i++) {
-		struct shunt_gate gate = { .flags = rng_draw(rng, 16) };
+		struct shunt_gate gate = { .flags = rng_draw(rng, 32) };
 
+		for (int m = 0; m < SHUNT_MAX_GATE_MACS; m++)
+			memcpy(gate.mac[m], shim_gate_mac, sizeof(shim_gate_mac));
+		gate.mac[0][5] = (uint8_t)rng_draw(rng, 4);
 		if (rng_draw(rng, 3))
 			shim_update(shim_map("shunt_gates"), &script.gates[i], &gate, BPF_ANY);
 	}
