@@ -19,7 +19,7 @@ E2E_BPF		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%.o,$(wildcard tests
 TEST_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
 .PHONY: deps test fuzz fuzz-bins test-unit test-bpf test-e2e soak demo mutants san test-bins e2e-helpers
-.PRECIOUS: $(BUILD)/tests/bpf/%.skel.h $(BUILD)/tests/stages/%.bpf.o $(BUILD)/tests/stages/%.skel.h $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
+.PRECIOUS: $(BUILD)/tests/bpf/%.skel.h $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
 
 $(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
 	@mkdir -p $(@D)

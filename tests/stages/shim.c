@@ -55,16 +55,28 @@ static void place(void)
 	now.skb.len = now.len;
 }
 
-/* Copies to or from the frame. Return: 0, or -EFAULT outside of it. */
-static long copy(uint32_t offset, void *to, const void *from, uint32_t len)
+static bool is_outside(uint32_t offset, uint32_t len)
 {
-	if (offset > now.len || len > now.len - offset)
+	return offset > now.len || len > now.len - offset;
+}
+
+/* Copies from the frame. Return: 0, or -EFAULT outside of it. */
+static long load(uint32_t offset, void *to, uint32_t len)
+{
+	if (is_outside(offset, len))
 		return -EFAULT;
 	expose(true);
-	if (to)
-		memcpy(to, now.data + offset, len);
-	else if (from)
-		memcpy(now.data + offset, from, len);
+	memcpy(to, now.data + offset, len);
+	expose(false);
+	return 0;
+}
+
+static long store(uint32_t offset, const void *from, uint32_t len)
+{
+	if (is_outside(offset, len))
+		return -EFAULT;
+	expose(true);
+	memcpy(now.data + offset, from, len);
 	expose(false);
 	return 0;
 }
@@ -144,7 +156,7 @@ int shim_run(struct shim_packet *packet, bool egress)
 	packet->len = now.len;
 	if (now.len > sizeof(packet->data))
 		abort();
-	copy(0, packet->data, NULL, now.len);
+	load(0, packet->data, now.len);
 	return verdict;
 }
 
@@ -217,7 +229,7 @@ long bpf_skb_pull_data(struct __sk_buff *ctx, uint32_t len)
 
 long bpf_skb_load_bytes(const void *ctx, uint32_t offset, void *to, uint32_t len)
 {
-	long r = offset > 0xffff ? -EFAULT : copy(offset, to, NULL, len);
+	long r = offset > 0xffff ? -EFAULT : load(offset, to, len);
 
 	(void)ctx;
 	if (r)
@@ -233,7 +245,7 @@ long bpf_skb_store_bytes(struct __sk_buff *ctx, uint32_t offset, const void *fro
 		return -EINVAL;
 	if (offset > INT32_MAX || (uint64_t)offset + len > now.len || make_linear(offset + len))
 		return -EFAULT;
-	return copy(offset, NULL, from, len);
+	return store(offset, from, len);
 }
 
 long bpf_skb_change_tail(struct __sk_buff *ctx, uint32_t len, uint64_t flags)
@@ -268,7 +280,7 @@ static long change_csum(uint32_t offset, uint64_t from, uint64_t to, uint64_t fl
 
 	if (offset > 0xffff || offset & 1 || make_linear(offset + sizeof(*check)))
 		return -EFAULT;
-	copy(offset, check, NULL, sizeof(*check));
+	load(offset, check, sizeof(*check));
 	switch (flags & BPF_F_HDR_FIELD_MASK) {
 	case 0:
 		if (from)
@@ -286,7 +298,7 @@ static long change_csum(uint32_t offset, uint64_t from, uint64_t to, uint64_t fl
 	*check = with_diff(*check, diff);
 	if (flags & BPF_F_MARK_MANGLED_0 && !*check)
 		*check = 0xffff;
-	return copy(offset, NULL, check, sizeof(*check));
+	return store(offset, check, sizeof(*check));
 }
 
 long bpf_l3_csum_replace(struct __sk_buff *ctx, uint32_t offset, uint64_t from, uint64_t to,
@@ -348,13 +360,13 @@ long bpf_xdp_adjust_tail(struct xdp_md *ctx, int delta)
 long bpf_xdp_load_bytes(struct xdp_md *ctx, uint32_t offset, void *to, uint32_t len)
 {
 	(void)ctx;
-	return copy(offset, to, NULL, len);
+	return load(offset, to, len);
 }
 
 long bpf_xdp_store_bytes(struct xdp_md *ctx, uint32_t offset, const void *from, uint32_t len)
 {
 	(void)ctx;
-	return copy(offset, NULL, from, len);
+	return store(offset, from, len);
 }
 
 uint64_t bpf_xdp_get_buff_len(struct xdp_md *ctx)

@@ -6,44 +6,48 @@ STAGES_CPPFLAGS	= $(CPPFLAGS) -Itests/stages -I$(BUILD)/tests
 STAGES_SRC	:= $(wildcard tests/stages/stages_*.c)
 STAGES_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/stages/*.bpf.c))
 STAGES_HELPERS	:= $(addprefix tests/stages/,shim.c shim_maps.c objects.c scene.c steps.c)
+DIFF_SRC	:= tests/stages/diff.c tests/stages/mutate.c
 TIME		?= 60
 N		?= 10000000
 
-$(BUILD)/tests/stages/%.bpf.o: tests/stages/%.bpf.c
+STAGES_BPF	:= $(STAGES_SKEL:.skel.h=.bpf.o)
+stages_objs	= $(patsubst tests/stages/%.c,$(BUILD)/tests/stages/$(1)%.o,$(2))
+
+# All rules name their targets: the pattern of tests.mk fits these files, too.
+$(STAGES_BPF): $(BUILD)/tests/stages/%.bpf.o: tests/stages/%.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -Itests/stages -MMD -MP -c $< -o $@
 
-$(BUILD)/tests/stages/%.skel.h: $(BUILD)/tests/stages/%.bpf.o
+$(STAGES_SKEL): $(BUILD)/tests/stages/%.skel.h: $(BUILD)/tests/stages/%.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $* > $@
 
 # Both hooks have functions of the same names: each object keeps its own to itself.
 define STAGES_RULES
-$(BUILD)/tests/stages/$(1)stages_%.o: tests/stages/stages_%.c
+$(call stages_objs,$(1),$(STAGES_SRC)): $(BUILD)/tests/stages/$(1)%.o: tests/stages/%.c
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
 	$$(Q)$(2) -include tests/stages/shim.h -DSHIM_STAGES -Ibpf $$(STAGES_CPPFLAGS) $$(STAGES_CFLAGS) \
 		-Wno-unused-function -Wno-unknown-pragmas -MMD -MP -MT $$@ -MF $$(@:.o=.d) -c $$< -o $$@.all
 	$$(Q)objcopy --localize-hidden $$@.all $$@
 
-$(BUILD)/tests/stages/$(1)%.o: tests/stages/%.c | $$(STAGES_SKEL)
+$(call stages_objs,$(1),$(STAGES_HELPERS) $(3)): $(BUILD)/tests/stages/$(1)%.o: tests/stages/%.c | $(STAGES_SKEL)
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
 	$$(Q)$(2) $$(STAGES_CPPFLAGS) $$(STAGES_CFLAGS) -MMD -MP -c $$< -o $$@
 endef
 STAGES_CFLAGS	= -std=gnu11 $(WARN) $(CFLAGS) -fsanitize=address,undefined \
 		  -fno-sanitize-recover=all -fno-omit-frame-pointer
-$(eval $(call STAGES_RULES,,$$(CC)))
-$(eval $(call STAGES_RULES,fuzz/,$$(CLANG) -fsanitize=fuzzer-no-link))
+$(eval $(call STAGES_RULES,,$$(CC),$(DIFF_SRC)))
+$(eval $(call STAGES_RULES,fuzz/,$$(CLANG) -fsanitize=fuzzer-no-link,tests/stages/fuzz_stages.c))
 
-stages_objs	= $(patsubst tests/stages/%.c,$(BUILD)/tests/stages/$(1)%.o,$(STAGES_SRC) $(STAGES_HELPERS))
-
-$(BUILD)/tests/stages/diff: $(call stages_objs,) $(BUILD)/tests/stages/diff.o $(BUILD)/tests/stages/mutate.o
+$(BUILD)/tests/stages/diff: $(call stages_objs,,$(STAGES_SRC) $(STAGES_HELPERS) $(DIFF_SRC))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(STAGES_CFLAGS) $(LDFLAGS) $^ -lbpf -lelf -lz -o $@
 
-$(BUILD)/tests/stages/fuzz_stages: $(call stages_objs,fuzz/) $(BUILD)/tests/stages/fuzz/fuzz_stages.o
+$(BUILD)/tests/stages/fuzz_stages: $(call stages_objs,fuzz/,$(STAGES_SRC) $(STAGES_HELPERS) \
+		tests/stages/fuzz_stages.c)
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(STAGES_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ -lbpf -lelf -lz -o $@
 
