@@ -6,6 +6,8 @@ import hashlib
 import itertools
 import json
 import os
+import socket
+import struct
 import threading
 
 import pytest
@@ -110,6 +112,35 @@ def test_fifty_megabytes_arrive_byte_for_byte(world, mode, family):
     data = os.urandom(1 << 20) * 50
     assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
     held.close()
+
+
+def allow_big_tcp(host, device, size=180_000):
+    """IPv4 BIG TCP (kernel 6.3), which iproute2 of Debian 12 cannot set."""
+    gso_max, gro_max, gso4_max, gro4_max = 41, 58, 63, 64  # IFLA_*_SIZE
+    with host.entered(), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as sock:
+        attributes = b"".join(struct.pack("HHI", 8, attribute, size)
+                              for attribute in (gso_max, gro_max, gso4_max, gro4_max))
+        info = struct.pack("BBHiII", 0, 0, 0, socket.if_nametoindex(device), 0, 0)
+        new_link, request_ack = 16, 5
+        sock.send(struct.pack("IHHII", 32 + len(attributes), new_link, request_ack, 1, 0) + info +
+                  attributes)
+        assert struct.unpack("i", sock.recv(4096)[16:20]) == (0,)
+
+
+@pytest.mark.parametrize("mode", ["tcx", "clsact"])
+def test_super_packets_beyond_64_kib_arrive_byte_for_byte(world, mode):
+    """Their IPv4 header has no length at all."""
+    w = world(mode=mode, ports=[ECHO], groups={"blue": 1})
+    for host, device in ((w.client.host, "eth0"), (w.node, "vc0"), (w.node, "vp0"),
+                         (w.cluster.pods[0].host, "eth0")):
+        allow_big_tcp(host, device)
+    w.start({"blue": 1})
+    held = Long(w.client, VIP4, 9000, 1, timeout=30)
+    data = os.urandom(1 << 20) * 50
+    assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
+    held.close()
+    found = counters(w)
+    assert found["packets_in"] > 20 * w.agent.reasons()["FORWARDED"], "they were not that large"
 
 
 @pytest.mark.parametrize("mode", MODES)

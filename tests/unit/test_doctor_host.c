@@ -206,7 +206,6 @@ Test(doctor_host, interfaces_are_read_with_what_they_stand_on)
 	cr_expect(link->has_mac && !memcmp(link->mac, "\x02\0\0\0\x05\x0a", 6));
 	cr_expect_str_eq(link->kind, "veth");
 	cr_expect_eq(link->lower, 0);
-	cr_expect_geq(link->gso_max, 65536);
 	cr_expect_eq(link_named("h5b")->master, dp_lab_ifindex("br5"));
 	cr_expect_str_eq(link_named("br5")->kind, "bridge");
 	cr_expect_str_eq(link_named("mv5")->kind, "macvlan");
@@ -274,19 +273,6 @@ Test(doctor_host, a_cut_message_is_no_interface)
 	cr_expect(link.ifindex == 9 && !link.ifname[0]);
 	message.hdr.nlmsg_len = NLMSG_HDRLEN;
 	cr_expect_not(shunt_link_parse(&message.hdr, &link));
-}
-
-Test(doctor_host, segments_beyond_64_kib_are_named)
-{
-	enter(false);
-	read_links();
-	cr_expect_null(look("BIG TCP"));
-	dp_lab_run("ip link set h5a gso_max_size 131072");
-	read_links();
-	expect("BIG TCP", SHUNT_CHECK_WARN, "h5a: gso_max_size");
-	dp_lab_run("ip link set h5a gso_max_size 65536 gro_max_size 131072");
-	read_links();
-	expect("BIG TCP", SHUNT_CHECK_WARN, "h5a: ");
 }
 
 Test(doctor_host, stripped_vlan_tags_matter_to_xdp_where_there_are_vlans)

@@ -16,7 +16,6 @@
  */
 
 #define MAX_NAMES 4
-#define GSO_LIMIT 65536 /* what fits the length fields of IPv4 and IPv6 */
 
 void doctor_note_gate(struct doctor *doctor, uint32_t ifindex, const char *ifname, bool is_xdp)
 {
@@ -108,28 +107,6 @@ static void check_bridges(struct doctor *doctor)
 			   "%s: a gate is a bridge, and not all of its ports are gates", names);
 }
 
-/* ---- super-packets beyond 64 KiB --------------------------------------------------------------
- */
-
-static bool is_big_tcp(const struct doctor *doctor, const struct doctor_gate *gate)
-{
-	const struct shunt_link *link = link_of(doctor, gate->ifindex);
-
-	return link && (link->gso_max > GSO_LIMIT || link->gro_max > GSO_LIMIT);
-}
-
-static void check_big_tcp(struct doctor *doctor)
-{
-	char names[DOCTOR_NAMES_LEN];
-
-	if (doctor_gate_names(doctor, is_big_tcp, names))
-		doctor_add(doctor, SHUNT_CHECK_WARN, "BIG TCP",
-			   "segments beyond 64 KiB have no length in their IP header and are not "
-			   "translated: ip link set dev DEV gso_max_size 65536 gro_max_size 65536, "
-			   "and gso_ipv4_max_size, gro_ipv4_max_size likewise",
-			   "%s: gso_max_size or gro_max_size is above 65536", names);
-}
-
 /* ---- VLAN tags that the card takes out ---------------------------------------------------------
  */
 
@@ -205,7 +182,6 @@ static void check_promiscuous(struct doctor *doctor)
 void doctor_check_gates(struct doctor *doctor)
 {
 	check_bridges(doctor);
-	check_big_tcp(doctor);
 	check_vlans(doctor);
 	check_promiscuous(doctor);
 }

@@ -11,9 +11,6 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 
-#define GSO_IPV4_MAX_SIZE 63 /* IFLA_GSO_IPV4_MAX_SIZE and IFLA_GRO_IPV4_MAX_SIZE of 6.3 */
-#define GRO_IPV4_MAX_SIZE 64
-
 /* ---- one message --------------------------------------------------------------------------- */
 
 static uint32_t attr_number(const struct rtattr *attr)
@@ -33,12 +30,6 @@ static void attr_text(const struct rtattr *attr, char *buf, size_t size)
 		len = size - 1;
 	memcpy(buf, RTA_DATA(attr), len);
 	buf[len] = '\0';
-}
-
-static void raise_to(uint32_t *value, uint32_t other)
-{
-	if (other > *value)
-		*value = other;
 }
 
 static void read_kind(const struct rtattr *info, struct shunt_link *link)
@@ -73,14 +64,6 @@ static void read_attr(const struct rtattr *attr, struct shunt_link *link, bool *
 		break;
 	case IFLA_PROMISCUITY:
 		link->promiscuity = attr_number(attr);
-		break;
-	case IFLA_GSO_MAX_SIZE:
-	case GSO_IPV4_MAX_SIZE:
-		raise_to(&link->gso_max, attr_number(attr));
-		break;
-	case IFLA_GRO_MAX_SIZE:
-	case GRO_IPV4_MAX_SIZE:
-		raise_to(&link->gro_max, attr_number(attr));
 		break;
 	case IFLA_LINKINFO:
 		read_kind(attr, link);

@@ -20,7 +20,6 @@ struct shunt_link {
 	uint32_t lower;	   /* index of what it stands on, in this namespace; 0: nothing */
 	bool is_elsewhere; /* its other end, or what it stands on, is in another namespace */
 	uint32_t promiscuity;
-	uint32_t gso_max, gro_max; /* bytes, of the family that has more; 0: not told */
 };
 
 /**
