@@ -5,6 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
+static void on_over(void *ctx)
+{
+	(void)ctx;
+}
+
+/* Each line of the result; the agent that answers goes away after the last. */
+static void stream(struct cli_lab *lab, struct shunt_ctl_reply *reply)
+{
+	struct shunt_ctl_stream *stream = shunt_ctl_reply_stream(reply, on_over, lab);
+	json_t *lines = json_loads(lab->result, 0, NULL), *line;
+	size_t i;
+
+	json_array_foreach (lines, i, line)
+		shunt_ctl_stream_send(stream, json_incref(line));
+	json_decref(lines);
+	shunt_ctl_stream_end(stream, NULL);
+}
+
 static void handle(void *ctx, const struct shunt_ctl_peer *peer, const char *command, json_t *args,
 		   struct shunt_ctl_reply *reply)
 {
@@ -16,6 +34,8 @@ static void handle(void *ctx, const struct shunt_ctl_peer *peer, const char *com
 	lab->last_args = json_deep_copy(args);
 	if (!lab->result)
 		shunt_ctl_reply_fail(reply, lab->code, "%s", lab->error);
+	else if (!strcmp(command, "trace"))
+		stream(lab, reply);
 	else if (json_is_true(json_object_get(args, "follow")))
 		shunt_ctl_reply_follow(reply, json_loads(lab->result, 0, NULL));
 	else

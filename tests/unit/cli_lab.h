@@ -6,7 +6,8 @@
 
 /*
  * An agent that answers every command with a canned result and keeps the last request, so
- * that a test of the command line sees both ends.
+ * that a test of the command line sees both ends. `trace` and followers get a line for each
+ * element of it.
  */
 struct cli_lab {
 	struct fake_agent *agent;
