@@ -442,7 +442,7 @@ LAB_EACH(trace, an_icmp_error_is_told_with_the_flow_that_it_is_about, 0)
 
 	(void)k;
 	filter.conditions = SHUNT_TRACE_IF_TUPLE;
-	filter.tuple.port_be[0] = htons(c.client.sport); /* of the quoted packet only */
+	filter.tuple.port_be[0] = htons(LAB_PORT); /* of the quoted packet only */
 	set_filter(lab, &filter);
 	quote.src = c.client.dst; /* as the client has seen it */
 	quote.sport = c.client.dport;
