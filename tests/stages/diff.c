@@ -44,12 +44,13 @@ static void print_frame(const char *what, const struct shim_packet *p, int verdi
 /* What is dropped may be half rewritten, and hold what was in the headroom. */
 static bool is_dropped(const struct shim_packet *p, int verdict)
 {
-	return p->hook == SHIM_XDP ? verdict == XDP_DROP : verdict == TC_ACT_SHOT;
+	return shim_is_xdp(p) ? verdict == XDP_DROP : verdict == TC_ACT_SHOT;
 }
 
 /* Runs @packet on both sides. Return: did they agree? */
 static bool compare(struct shim_packet *packet, bool egress)
 {
+	static const char *const hooks[] = { "tc", "XDP", "plain XDP" };
 	static struct shim_packet in, theirs;
 	int verdict, their_verdict;
 
@@ -58,17 +59,17 @@ static bool compare(struct shim_packet *packet, bool egress)
 		done.refused++;
 		return true;
 	}
-	packet->linear = UINT32_MAX;
+	if (!shim_is_xdp(packet))
+		packet->linear = UINT32_MAX;
 	verdict = shim_run(packet, egress);
 	done.packets++;
 	if (verdict == their_verdict && packet->len == theirs.len &&
 	    (is_dropped(packet, verdict) || !memcmp(packet->data, theirs.data, packet->len)) &&
 	    (!check_maps_always || objects_compare()))
 		return true;
-	printf("packet %llu differs: %s %s, gate %u, %u segments, jiffies %llu\n",
-	       (unsigned long long)done.packets, in.hook == SHIM_XDP ? "XDP" : "tc",
-	       egress ? "egress" : "ingress", in.ifindex, in.segments,
-	       (unsigned long long)script.jiffies);
+	printf("packet %llu differs: %s %s, gate %u, %u linear, %u segments, jiffies %llu\n",
+	       (unsigned long long)done.packets, hooks[in.hook], egress ? "egress" : "ingress",
+	       in.ifindex, in.linear, in.segments, (unsigned long long)script.jiffies);
 	print_frame("in", &in, 0);
 	print_frame("here", packet, verdict);
 	print_frame("kernel", &theirs, their_verdict);
@@ -150,7 +151,8 @@ static bool episode_file(const uint8_t *data, size_t size)
 /* A frame cut at every byte, at every hook. */
 static bool episode_cuts(const struct corpus_frame *frame)
 {
-	static const uint8_t hooks[] = { 0, STEP_EGRESS, STEP_XDP };
+	static const uint8_t hooks[] = { 0, STEP_EGRESS, STEP_XDP, STEP_PLAIN,
+					 STEP_XDP | STEP_SPLIT };
 	struct rng rng = { .state = 1 };
 	static struct history history;
 	struct step step = { .op = STEP_FRAME, .frame = frame->data };

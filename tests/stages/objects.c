@@ -17,6 +17,7 @@
 #include "script.h"
 #include "stages/diff_tc.skel.h"
 #include "stages/diff_xdp.skel.h"
+#include "stages/diff_xdp_plain.skel.h"
 
 #define MAX_CPUS 512
 
@@ -41,6 +42,7 @@ static const char *const not_compared[] = { "shunt_scratch" };
 
 static struct diff_tc *tc;
 static struct diff_xdp *xdp;
+static struct diff_xdp_plain *plain;
 static struct {
 	int fd;
 	uint8_t *mapped; /* arrays */
@@ -107,10 +109,12 @@ void objects_open(void)
 	libbpf_set_print(quiet);
 	tc = diff_tc__open();
 	xdp = diff_xdp__open();
-	if (!tc || !xdp)
+	plain = diff_xdp_plain__open();
+	if (!tc || !xdp || !plain)
 		die("opening the BPF objects: %s", strerror(errno));
 	make_maps(tc->obj);
 	make_maps(xdp->obj);
+	make_maps(plain->obj);
 }
 
 static void make_gates(void)
@@ -132,12 +136,12 @@ static void make_gates(void)
 	gates[1] = if_nametoindex("gate1");
 }
 
-static void share_maps(void)
+static void share_maps(struct bpf_object *with)
 {
 	const struct bpf_map *shared;
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, xdp->obj)
+	bpf_object__for_each_map(map, with)
 	{
 		shared = bpf_object__find_map_by_name(tc->obj, bpf_map__name(map));
 		if (shared && !bpf_map__is_internal(map) &&
@@ -174,8 +178,9 @@ void objects_load(void)
 	make_gates();
 	if (diff_tc__load(tc))
 		die("loading tc: %s (the comparison needs root)", strerror(errno));
-	share_maps();
-	if (diff_xdp__load(xdp))
+	share_maps(xdp->obj);
+	share_maps(plain->obj);
+	if (diff_xdp__load(xdp) || diff_xdp_plain__load(plain))
 		die("loading XDP: %s", strerror(errno));
 	for (size_t i = 0; i < shim_n_maps; i++)
 		find_map(i);
@@ -317,7 +322,10 @@ bool objects_compare(void)
 
 bool objects_run(struct shim_packet *packet, bool egress, int *ret_verdict)
 {
-	struct xdp_md md = { .data_end = packet->len, .ingress_ifindex = packet->ifindex };
+	struct xdp_md md = {
+		.data_end = packet->linear < packet->len ? packet->linear : packet->len,
+		.ingress_ifindex = packet->ifindex,
+	};
 	struct __sk_buff skb = { .ifindex = packet->ifindex, .gso_segs = packet->segments };
 	uint8_t in[SHIM_FRAME_MAX];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = packet->len,
@@ -325,8 +333,9 @@ bool objects_run(struct shim_packet *packet, bool egress, int *ret_verdict)
 	int fd, r;
 
 	memcpy(in, packet->data, packet->len);
-	if (packet->hook == SHIM_XDP) {
-		fd = bpf_program__fd(xdp->progs.shunt_xdp_ingress);
+	if (shim_is_xdp(packet)) {
+		fd = bpf_program__fd(packet->hook == SHIM_XDP ? xdp->progs.shunt_xdp_ingress
+							      : plain->progs.shunt_xdp_ingress);
 		opts.ctx_in = &md;
 		opts.ctx_size_in = sizeof(md);
 	} else {
@@ -335,7 +344,7 @@ bool objects_run(struct shim_packet *packet, bool egress, int *ret_verdict)
 		opts.ctx_in = &skb;
 		opts.ctx_size_in = sizeof(skb);
 	}
-	tc->bss->script = xdp->bss->script = script;
+	tc->bss->script = xdp->bss->script = plain->bss->script = script;
 	r = bpf_prog_test_run_opts(fd, &opts);
 	if (r == -EINVAL)
 		return false;

@@ -131,7 +131,7 @@ static void begin(const struct shim_packet *packet)
 	ASAN_UNPOISON_MEMORY_REGION(now.arena, ARENA_BYTES);
 	memset(now.arena, HEADROOM_FILL, SHIM_HEADROOM + ALIGN);
 	memcpy(now.data, packet->data, packet->len);
-	if (packet->hook == SHIM_TC && packet->linear < packet->len)
+	if (packet->linear < packet->len)
 		now.linear = packet->linear;
 	now.skb = (struct __sk_buff){
 		.ifindex = packet->ifindex,
@@ -151,6 +151,8 @@ int shim_run(struct shim_packet *packet, bool egress)
 	begin(packet);
 	if (packet->hook == SHIM_XDP)
 		verdict = shunt_xdp_ingress(&now.xdp);
+	else if (packet->hook == SHIM_XDP_PLAIN)
+		verdict = shunt_xdp_plain_ingress(&now.xdp);
 	else
 		verdict = egress ? shunt_tc_egress(&now.skb) : shunt_tc_ingress(&now.skb);
 	packet->len = now.len;
@@ -198,7 +200,7 @@ int64_t bpf_csum_diff(const void *from, uint32_t from_size, const void *to, uint
 long bpf_redirect(uint32_t ifindex, uint64_t flags)
 {
 	(void)ifindex;
-	if (now.hook == SHIM_XDP)
+	if (now.hook != SHIM_TC)
 		return flags > XDP_TX ? XDP_ABORTED : XDP_REDIRECT;
 	return flags & ~(uint64_t)BPF_F_INGRESS ? TC_ACT_SHOT : TC_ACT_REDIRECT;
 }
@@ -331,11 +333,11 @@ long bpf_l4_csum_replace(struct __sk_buff *ctx, uint32_t offset, uint64_t from, 
 long bpf_xdp_adjust_head(struct xdp_md *ctx, int delta)
 {
 	(void)ctx;
-	if (delta < now.arena + ALIGN - now.data || delta > (int)now.len - ETH_HLEN)
+	if (delta < now.arena + ALIGN - now.data || delta > (int)now.linear - ETH_HLEN)
 		return -EINVAL;
 	now.data += delta;
 	now.len -= (uint32_t)delta;
-	now.linear = now.len;
+	now.linear -= (uint32_t)delta;
 	place();
 	return 0;
 }
@@ -346,13 +348,14 @@ long bpf_xdp_adjust_tail(struct xdp_md *ctx, int delta)
 	long len = (long)now.len + delta;
 
 	(void)ctx;
-	if (len > room || len < ETH_HLEN)
-		return -EINVAL;
+	if (len > room || len < ETH_HLEN || (delta >= 0 && now.linear < now.len))
+		return -EINVAL; /* a test run's receive queue lets no later buffer grow */
 	now.len = (uint32_t)len;
 	expose(true);
 	if (delta > 0)
 		memset(now.data + now.len - delta, 0, (size_t)delta);
-	now.linear = now.len;
+	if (delta > 0 || now.linear > now.len)
+		now.linear = now.len;
 	place();
 	return 0;
 }

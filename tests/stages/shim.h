@@ -21,7 +21,7 @@
  * One thread; one packet at a time.
  */
 
-enum shim_hook { SHIM_TC, SHIM_XDP };
+enum shim_hook { SHIM_TC, SHIM_XDP, SHIM_XDP_PLAIN }; /* plain: kernels before 5.18 */
 
 #define SHIM_FRAME_MAX 2048
 #define SHIM_HEADROOM  256  /* XDP_PACKET_HEADROOM */
@@ -33,16 +33,22 @@ struct shim_packet {
 	enum shim_hook hook;
 	uint32_t ifindex;
 	uint32_t segments;	      /* tc: gso_segs */
-	uint32_t linear;	      /* tc: bytes that are linear at first; >= len: all */
+	uint32_t linear;	      /* bytes that are linear at first, 14 or more; >= len: all */
 	uint32_t len;		      /* before and after */
 	uint8_t data[SHIM_FRAME_MAX]; /* before and after */
 };
+
+static inline bool shim_is_xdp(const struct shim_packet *packet)
+{
+	return packet->hook != SHIM_TC;
+}
 
 /* The programs: the same names as in bpf/. */
 #define SHIM_VISIBLE __attribute__((visibility("default")))
 SHIM_VISIBLE int shunt_tc_ingress(struct __sk_buff *ctx);
 SHIM_VISIBLE int shunt_tc_egress(struct __sk_buff *ctx);
 SHIM_VISIBLE int shunt_xdp_ingress(struct xdp_md *ctx);
+SHIM_VISIBLE int shunt_xdp_plain_ingress(struct xdp_md *ctx);
 
 /* Maps the arena for packets. Once, before all else. Return: 0 or -errno. */
 int shim_start(void);

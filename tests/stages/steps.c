@@ -193,7 +193,7 @@ bool step_packet(const struct step *step, const struct history *history,
 			return false;
 		p->len = step->len;
 		memcpy(p->data, step->frame, step->len);
-		*ret_egress = step->where & STEP_EGRESS;
+		*ret_egress = (step->where & STEP_PLAIN) == STEP_EGRESS;
 		p->segments = step->where >> 4;
 	} else if (!from_history(step, history, p, ret_egress)) {
 		return false;
@@ -201,9 +201,15 @@ bool step_packet(const struct step *step, const struct history *history,
 	for (int i = 0; i < step->n; i++)
 		if (step->edit[i].at < p->len)
 			p->data[step->edit[i].at] = step->edit[i].value;
-	p->hook = step->where & STEP_XDP && !*ret_egress ? SHIM_XDP : SHIM_TC;
-	p->segments = p->hook == SHIM_XDP ? 0 : p->segments;
-	p->linear = step->where & STEP_SPLIT ? ETH + step->where % 61 : UINT32_MAX;
+	p->hook = SHIM_TC;
+	if (step->op == STEP_FRAME && (step->where & STEP_PLAIN) == STEP_PLAIN)
+		p->hook = SHIM_XDP_PLAIN;
+	else if (step->where & STEP_XDP && !*ret_egress)
+		p->hook = SHIM_XDP;
+	p->segments = p->hook == SHIM_TC ? p->segments : 0;
+	p->linear = UINT32_MAX;
+	if (step->where & STEP_SPLIT && p->hook != SHIM_XDP_PLAIN)
+		p->linear = ETH + step->where % 61;
 	p->ifindex = objects_gate(!!(step->where & STEP_GATE_1));
 	return p->len >= ETH + (p->hook == SHIM_TC);
 }

@@ -20,9 +20,9 @@
  *						the family's unreachable
  *	op 4, jiffies (2)			time goes by
  *	op 5, what, value			scene_edit()
- * where: bit 0: tc egress (op 1); bit 1: XDP; bit 2: gate 1; bit 3: not linear (tc; not
- * compared with the kernel); bits 4..7: op 1: segments; op 2, 3: which packet, the last is 0.
- * (at, value): byte AT of the frame becomes VALUE.
+ * where: bit 0: tc egress (op 1); bit 1: XDP; with both (op 1) the XDP program of old kernels;
+ * bit 2: gate 1; bit 3: not linear (of tc, that is not compared with the kernel); bits 4..7: op 1:
+ *segments; op 2, 3: which packet, the last is 0. (at, value): byte AT of the frame becomes VALUE.
  */
 enum step_op { STEP_FRAME = 1, STEP_ANSWER, STEP_ERROR, STEP_TIME, STEP_EDIT };
 
@@ -31,6 +31,7 @@ enum step_where {
 	STEP_XDP = 1 << 1,
 	STEP_GATE_1 = 1 << 2,
 	STEP_SPLIT = 1 << 3,
+	STEP_PLAIN = STEP_EGRESS | STEP_XDP,
 };
 
 #define STEP_NATURAL 255
