@@ -5,6 +5,7 @@
 #include "action.h"
 #include "conntrack.h"
 #include "lookup.h"
+#include "placed.h"
 #include "rare.h"
 #include "rewrite.h"
 #include "trace.h"
@@ -87,7 +88,8 @@ __attribute__((noinline)) int egress_rare(hook_ctx *ctx)
 	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
-		return SHUNT_R_NO_REPLY;
+		return placed_is_used() && placed_prove() ? rare_led(ctx, SHUNT_R_RESTORED, 0)
+							  : SHUNT_R_NO_REPLY;
 	conntrack_track(settings, flow, ref, &s->pkt, 1);
 	return rare_send(ctx, ref, RARE_ANSWER);
 }
@@ -100,9 +102,13 @@ static __always_inline int egress(hook_ctx *ctx)
 	switch (parse_family(ctx)) {
 	case SHUNT_V4:
 		reason = egress_v4(ctx);
+		if (reason == SHUNT_R_NO_REPLY && placed_is_used())
+			reason = placed_answer_v4(ctx);
 		break;
 	case SHUNT_V6:
 		reason = egress_v6(ctx);
+		if (reason == SHUNT_R_NO_REPLY && placed_is_used())
+			reason = placed_answer_v6(ctx);
 		break;
 	}
 	if (reason == PARSE_ODD)

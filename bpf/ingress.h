@@ -187,6 +187,8 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 	}
 	if (reason == SHUNT_R_FORWARDED && ref)
 		reason = rare_send(ctx, ref, is_new ? RARE_NEW : 0);
+	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
+		reason = rare_led(ctx, reason, s->nf.is_syn);
 	return NEWFLOW_RESULT(reason, variant);
 }
 

@@ -6,6 +6,7 @@
 
 #include "shunt/abi.h"
 #include "shunt/compat.h"
+#include "shunt/tuple.h"
 
 /*
  * Every map, a block each. Sizes here are the smallest that make sense; the loader sets
@@ -309,6 +310,35 @@ struct {
 	__type(key, __u32);
 	__type(value, struct shunt_gate);
 } shunt_gates SEC(".maps");
+
+/*
+ * shunt_placed - the way back for answers of flows without an entry
+ *
+ * Key:    struct shunt_tuple of the answer
+ * Value:  struct shunt_flow, its reply_way being a mark of the whole
+ * Writer: bpf/placed.h: mid-stream packets to owned frontends, new flows that find no room
+ * Reader: bpf/placed.h, for what leaves and is no answer of an entry
+ * Miss:   SHUNT_R_NO_REPLY: passed
+ * Size:   16384, 4 MiB: a flood of 1 M spoofed packets a second leaves each note 16 ms, and
+ *         a backend answers within a millisecond
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct shunt_tuple);
+	__type(value, struct shunt_flow);
+} shunt_placed SEC(".maps");
+
+/*
+ * shunt_placed_clock - may there be anything in shunt_placed?
+ *
+ * Key:    0
+ * Value:  struct shunt_placed_clock
+ * Writer: bpf/placed.h, once a jiffy at most
+ * Reader: bpf/placed.h, so that packets that are not ours need no second lookup
+ * Size:   1
+ */
+SHUNT_ARRAY(shunt_placed_clock, struct shunt_placed_clock, 1);
 
 /*
  * shunt_layout - the BTF of all maps here, as it is in the object file

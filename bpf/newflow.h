@@ -8,6 +8,7 @@
 #include "forward.h"
 #include "gate.h"
 #include "lookup.h"
+#include "placed.h"
 #include "scratch.h"
 #include "trace.h"
 
@@ -21,10 +22,18 @@
 /* What newflow_open() says: the reason, and the variant whose share it belongs to. */
 #define NEWFLOW_RESULT(reason, variant) ((__u64)(variant) << 32 | (reason))
 
+/* Nothing is led anywhere that no connection sends, or whose frontend has no choice any more. */
+static __always_inline int newflow_may_replace(const struct scratch *s, __u32 service_flags)
+{
+	return (s->pkt.tcp.flags & (SHUNT_TCP_SYN | SHUNT_TCP_ACK)) == SHUNT_TCP_ACK &&
+	       !(service_flags & SHUNT_SVC_RELEASED);
+}
+
 /**
  * newflow_admit - may this packet begin a flow?
  *
- * Return: SHUNT_R_FORWARDED to go on, or the reason that ends it.
+ * Return: SHUNT_R_FORWARDED to go on; SHUNT_R_REPLACED to go on without an entry; or the reason
+ * that ends it.
  */
 static __always_inline enum shunt_reason newflow_admit(const struct shunt_settings *settings,
 						       struct scratch *s, __u32 service_flags)
@@ -38,15 +47,21 @@ static __always_inline enum shunt_reason newflow_admit(const struct shunt_settin
 	if (ref)
 		flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
 	/* At a later gate than its own: its own never sees it again. */
-	if (flow && flow->gate_ifindex != s->nf.ifindex)
+	if (flow ? flow->gate_ifindex != s->nf.ifindex
+		 : s->nf.target.is_backend && placed_is_used() &&
+			    placed_is_rewritten(s->nf.ifindex))
 		return SHUNT_R_ALREADY;
 	if (flow)
 		s->nf.flags |= SHUNT_FLOW_GATE_BOUND;
 	if (s->pkt.tuple.proto == IPPROTO_TCP && !s->nf.is_syn) {
 		if (!s->nf.target.service)
 			return SHUNT_R_DIRECT;
-		return service_flags & SHUNT_SVC_OWNED ? SHUNT_R_MIDSTREAM_OWNED
-						       : SHUNT_R_MIDSTREAM_SHARED;
+		if (!(service_flags & SHUNT_SVC_OWNED))
+			return SHUNT_R_MIDSTREAM_SHARED;
+		if (settings->flags & SHUNT_S_HOLD)
+			return SHUNT_R_HELD;
+		return newflow_may_replace(s, service_flags) ? SHUNT_R_REPLACED
+							     : SHUNT_R_MIDSTREAM_OWNED;
 	}
 	if (settings->flags & SHUNT_S_HOLD)
 		return SHUNT_R_HELD;
@@ -246,6 +261,25 @@ static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 	return SHUNT_R_FORWARDED;
 }
 
+/* Notes the decided flow for its answers. Return: @reason, or @otherwise if that cannot be. */
+static __always_inline enum shunt_reason newflow_place(struct scratch *s, enum shunt_reason reason,
+						       enum shunt_reason otherwise)
+{
+	newflow_fill(&s->flow, s);
+	return placed_note(s->nf.hash) ? reason : otherwise;
+}
+
+/*
+ * The table has no room. A datagram is led by the choice each time; a connection only where its
+ * later packets are, too: on an owned frontend.
+ */
+static __always_inline enum shunt_reason newflow_full(struct scratch *s, __u32 service_flags)
+{
+	if (s->pkt.tuple.proto == IPPROTO_TCP && !(service_flags & SHUNT_SVC_OWNED))
+		return SHUNT_R_TABLE_FULL;
+	return newflow_place(s, SHUNT_R_STATELESS, SHUNT_R_TABLE_FULL);
+}
+
 /* A connection to a known backend without a service: the marker is its own translation. */
 static __always_inline enum shunt_reason newflow_direct(struct scratch *s)
 {
@@ -267,7 +301,8 @@ static __always_inline enum shunt_reason newflow_direct(struct scratch *s)
  *
  * However the packet was parsed, and of whichever family it is.
  *
- * Return: SHUNT_R_FORWARDED and the flow in the scratch, or why not.
+ * Return: SHUNT_R_FORWARDED and the flow in the scratch; SHUNT_R_REPLACED or SHUNT_R_STATELESS, and
+ * one without an entry there; or why not.
  */
 __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 {
@@ -275,6 +310,7 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 	const struct shunt_service_slot *service = NULL;
 	struct scratch *s = scratch_get();
 	enum shunt_reason reason;
+	int is_replaced;
 	__u64 seed = 0;
 
 	if (!settings || !s)
@@ -294,10 +330,12 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 	}
 	reason = newflow_admit(settings, s, service ? service->flags : 0);
 	TRACE_SAID(SHUNT_TRACE_ADMIT, reason);
-	if (reason != SHUNT_R_FORWARDED)
+	if (reason != SHUNT_R_FORWARDED && reason != SHUNT_R_REPLACED)
 		return reason;
 
-	newflow_sweep(settings, s);
+	is_replaced = reason == SHUNT_R_REPLACED;
+	if (!is_replaced)
+		newflow_sweep(settings, s);
 	if (!service)
 		return newflow_direct(s);
 	reason = newflow_split(s, service, seed);
@@ -305,7 +343,11 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 		reason = newflow_resolve(s);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
+	if (is_replaced)
+		return newflow_place(s, SHUNT_R_REPLACED, SHUNT_R_MIDSTREAM_OWNED);
 	reason = newflow_track(s);
+	if (reason == SHUNT_R_TABLE_FULL)
+		reason = newflow_full(s, service->flags);
 	TRACE_ENTRY(s->nf.ref, reason);
 	return reason;
 }
@@ -337,6 +379,8 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	flow = s->nf.ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(s->nf.ref)) : NULL;
 	if (reason == SHUNT_R_FORWARDED && flow)
 		reason = forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1);
+	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
+		reason = placed_forward(ctx, s, family, reason, s->nf.is_syn);
 	return NEWFLOW_RESULT(reason, s->nf.variant);
 }
 

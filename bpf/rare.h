@@ -151,6 +151,30 @@ __attribute__((noinline)) int rare_send(hook_ctx *ctx, __u64 ref, __u32 how)
 	return is_answer ? SHUNT_R_RESTORED : SHUNT_R_FORWARDED;
 }
 
+/**
+ * rare_led - count and rewrite the packet in the scratch, one of the flow there (placed.h)
+ * @reason: SHUNT_R_RESTORED for an answer, else one of its client
+ * @is_new: 1: the flow's first packet
+ *
+ * Of fragments the first alone: the others find no flow.
+ *
+ * Return: @reason, or SHUNT_R_REWRITE.
+ */
+__attribute__((noinline)) int rare_led(hook_ctx *ctx, int reason, int is_new)
+{
+	const int is_answer = reason == SHUNT_R_RESTORED;
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return SHUNT_R_BAD_CONFIG;
+	rare_target(&s->flow, SHUNT_FT_REF(0u, s->flow.life), is_answer, &s->to);
+	if (is_answer)
+		action_count_out(ctx, s->pkt.ip_bytes, s->flow.backend);
+	else
+		action_count_in(ctx, s->pkt.ip_bytes, s->flow.backend, is_new);
+	return rare_rewrite(ctx, s) == SHUNT_R_FORWARDED ? reason : SHUNT_R_REWRITE;
+}
+
 /*
  * A later fragment goes where its first one went. It is no sign of life of the flow: that has
  * just had one.

@@ -65,4 +65,12 @@ static __always_inline int rare_send(hook_ctx *ctx, __u64 ref, __u32 how)
 	return SHUNT_R_REWRITE;
 }
 
+static __always_inline int rare_led(hook_ctx *ctx, int reason, int is_new)
+{
+	(void)ctx;
+	(void)reason;
+	(void)is_new;
+	return SHUNT_R_REWRITE;
+}
+
 #endif

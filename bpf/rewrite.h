@@ -59,12 +59,12 @@ static __always_inline __u64 rewrite_addr6(struct in6_addr *addr, __be32 lo_be,
 }
 
 /*
- * As rewrite_ipv4(), with the addresses taken from the flow. @reverse is a constant. Should
- * the record be reused under our eyes, the half-written packet is dropped.
+ * As rewrite_ipv4(), with the addresses taken from the flow, whose life was @life. @reverse is a
+ * constant. Should the record be reused under our eyes, the half-written packet is dropped.
  */
-static __always_inline int rewrite_ipv6(hook_ctx *ctx, __u64 ref, int reverse, int is_udp)
+static __always_inline int rewrite_ipv6(hook_ctx *ctx, const struct shunt_flow *flow, __u32 life,
+					int reverse, int is_udp)
 {
-	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
 	struct ipv6hdr *ip = hook_data(ctx) + sizeof(struct ethhdr);
 	struct udphdr *l4 = (void *)(ip + 1);
 	__u64 diff, port_diff;
@@ -80,7 +80,7 @@ static __always_inline int rewrite_ipv6(hook_ctx *ctx, __u64 ref, int reverse, i
 		diff = rewrite_addr6(&ip->daddr, flow->backend_lo_be, flow->backend_hi_be, diff);
 		port_diff = rewrite_ports(l4, flow->source_port_be, flow->backend_port_be);
 	}
-	if (!shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref)) ||
+	if (!shunt_ft_is_fresh(flow, life) ||
 	    hook_fix_l4_csum(ctx, sizeof(struct ethhdr) + sizeof(*ip), 1, csum_fold32(diff),
 			     port_diff, is_udp))
 		return SHUNT_R_REWRITE;
@@ -90,12 +90,27 @@ static __always_inline int rewrite_ipv6(hook_ctx *ctx, __u64 ref, int reverse, i
 /* Functions of their own frame: the addresses alone would fill a quarter of the stack. */
 __attribute__((noinline)) int rewrite_ipv6_in(hook_ctx *ctx, __u64 ref, int is_udp)
 {
-	return rewrite_ipv6(ctx, ref, 0, is_udp);
+	return rewrite_ipv6(ctx, shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)), SHUNT_FT_LIFE(ref), 0,
+			    is_udp);
 }
 
 __attribute__((noinline)) int rewrite_ipv6_out(hook_ctx *ctx, __u64 ref, int is_udp)
 {
-	return rewrite_ipv6(ctx, ref, 1, is_udp);
+	return rewrite_ipv6(ctx, shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)), SHUNT_FT_LIFE(ref), 1,
+			    is_udp);
+}
+
+/* The same for a flow that is not in the table: placed.h. */
+__attribute__((noinline)) int rewrite_placed_in(hook_ctx *ctx, const struct shunt_flow *flow,
+						int is_udp)
+{
+	return rewrite_ipv6(ctx, flow, flow ? flow->life : 0, 0, is_udp);
+}
+
+__attribute__((noinline)) int rewrite_placed_out(hook_ctx *ctx, const struct shunt_flow *flow,
+						 int is_udp)
+{
+	return rewrite_ipv6(ctx, flow, flow ? flow->life : 0, 1, is_udp);
 }
 
 /**

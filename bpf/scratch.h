@@ -54,6 +54,8 @@ struct scratch {
 	struct place at;
 	struct shunt_tuple to; /* what the packet's addresses and ports become */
 	struct newflow nf;
+	struct shunt_flow flow;	  /* of placed.h: one without an entry */
+	struct shunt_tuple tuple; /* of its answers, or of its client */
 };
 
 struct {

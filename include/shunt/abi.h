@@ -404,6 +404,14 @@ struct shunt_fragment {
 	__u32 first_bytes; /* payload of the first fragment: another one begins behind it */
 };
 
+/* ---- flows without an entry --------------------------------------------------------- */
+
+/* Until when there may be notes in shunt_placed; 0: there never were. */
+struct shunt_placed_clock {
+	__u32 until_jiffies;
+	__u32 reserved;
+};
+
 /* ---- sessions ----------------------------------------------------------------------- */
 
 struct shunt_session_key {

@@ -51,7 +51,10 @@
 	X(OTHER_HOST, PASS, "frame for another host, seen by a gate that hears everything")        \
 	X(FRAGMENT_UNKNOWN, PASS, "IP fragment whose first one is not known, or too long ago")     \
 	X(EXT_HEADERS, PASS, "IPv6 extension headers: more than 6, or a route that goes on")       \
-	X(VLAN_DEPTH, PASS, "more than two VLAN tags")
+	X(VLAN_DEPTH, PASS, "more than two VLAN tags")                                             \
+	X(REPLACED, FORWARD, "mid-stream, no entry, owned frontend: led where the choice says")    \
+	X(STATELESS, FORWARD,                                                                      \
+	  "no room in the flow table: led where the choice says, without an entry")
 
 enum shunt_action {
 	SHUNT_A_PASS,

@@ -16,6 +16,7 @@
 #include "skel/xdp.skel.h"
 #include "skel/xdp_frags.skel.h"
 #include "skel/xdp_frags_trace.skel.h"
+#include "shunt/tuple.h"
 
 const char *lab_what = "";
 bool lab_traced;
@@ -195,6 +196,7 @@ void lab_reset(struct lab *lab, const struct lab_kind *kind)
 	percpu_zero(lab->maps.backend_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.variant_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.reasons_fd, sizeof(uint64_t), SHUNT_R_MAX);
+	hash_empty(map_fd(lab->tc->obj, "shunt_placed"), sizeof(struct shunt_tuple));
 	percpu_zero(map_fd(lab->tc->obj, "shunt_answer_limits"), sizeof(struct shunt_answer_limit),
 		    SHUNT_N_ANSWERS);
 	settings_reset(lab);

@@ -50,6 +50,8 @@ static const struct {
 	{ SHUNT_R_FRAGMENT_UNKNOWN, LAB_PASS },
 	{ SHUNT_R_EXT_HEADERS, LAB_PASS },
 	{ SHUNT_R_VLAN_DEPTH, LAB_PASS },
+	{ SHUNT_R_REPLACED, LAB_PASS },
+	{ SHUNT_R_STATELESS, LAB_PASS },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

@@ -148,8 +148,14 @@ LAB_EACH(lookup, mid_stream_packets_without_an_entry_depend_on_who_owns_the_fron
 		check_untouched(lab, &packet, SHUNT_R_MIDSTREAM_SHARED);
 		lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
 		result = lab_ingress(lab, &packet);
-		CHECK_REASON(result.reason, SHUNT_R_MIDSTREAM_OWNED);
-		CHECK_EQ(result.verdict, flags[i] & TH_RST_ ? LAB_DROP : LAB_BOUNCE);
+		if ((flags[i] & (TH_SYN_ | TH_ACK_)) == TH_ACK_) {
+			CHECK_REASON(result.reason, SHUNT_R_REPLACED);
+			CHECK_EQ(lab_backend_of(lab, &result.packet.dst), 1);
+			CHECK(result.sums_right);
+		} else {
+			CHECK_REASON(result.reason, SHUNT_R_MIDSTREAM_OWNED);
+			CHECK_EQ(result.verdict, flags[i] & TH_RST_ ? LAB_DROP : LAB_BOUNCE);
+		}
 	}
 	CHECK_EQ(lab_flows_in_use(lab), 0);
 }

@@ -90,8 +90,7 @@ LAB_EACH(reject, a_refused_syn_gets_the_reset_of_the_standard, LAB_ONLY_TCP)
 	}
 }
 
-LAB_EACH(reject, a_mid_stream_packet_on_an_owned_frontend_gets_the_reset_of_the_standard,
-	 LAB_ONLY_TCP)
+LAB_EACH(reject, a_mid_stream_packet_that_nobody_takes_gets_the_reset_of_the_standard, LAB_ONLY_TCP)
 {
 	static const struct rst_case cases[] = {
 		{ "ACK", TH_ACK_, 1000, 2000, 0, TH_RST_, 2000, 0 },
@@ -104,7 +103,7 @@ LAB_EACH(reject, a_mid_stream_packet_on_an_owned_frontend_gets_the_reset_of_the_
 	struct lab_packet packet = refused(lab);
 
 	(void)k;
-	lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
+	lab_service_flags(lab, 1, SHUNT_SVC_OWNED | SHUNT_SVC_RELEASED);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		packet = lab_flags(packet, cases[i].flags, cases[i].seq, cases[i].ack);
 		packet.payload = cases[i].payload;
@@ -119,7 +118,7 @@ LAB_EACH(reject, a_reset_is_never_answered, LAB_ONLY_TCP)
 	struct lab_frame sent;
 
 	(void)k;
-	lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
+	lab_service_flags(lab, 1, SHUNT_SVC_OWNED | SHUNT_SVC_RELEASED);
 	for (int with_ack = 0; with_ack < 2; with_ack++) {
 		packet = lab_flags(packet, (uint8_t)(TH_RST_ | (with_ack ? TH_ACK_ : 0)), 5, 6);
 		packet_build(&packet, &sent);

@@ -72,9 +72,9 @@ LAB_EACH(udp, the_longest_idle_flow_makes_room_in_a_full_set, LAB_ONLY_UDP)
 	one_set(lab);
 	for (uint32_t client = 1; client <= SHUNT_FLOW_WAYS; client++)
 		connect_from(lab, client);
-	flow_of(lab, 5)->seen_jiffies -= 7;
-	flow_of(lab, 9)->seen_jiffies -= 9;
-	flow_of(lab, 12)->seen_jiffies -= 8;
+	flow_of(lab, 5)->seen_jiffies -= 7000;
+	flow_of(lab, 9)->seen_jiffies -= 9000;
+	flow_of(lab, 12)->seen_jiffies -= 8000;
 	CHECK_REASON(send_from(lab, 50).reason, SHUNT_R_FORWARDED);
 	for (uint32_t client = 1; client <= SHUNT_FLOW_WAYS; client++)
 		CHECK_EQ(state_of(lab, client), client == 9 ? SHUNT_F_FREE : SHUNT_F_UDP);

@@ -67,6 +67,7 @@ Test(loader, a_first_start_pins_every_map_for_its_owner_only)
 		"shunt_variant_counters",
 		"shunt_reasons",
 		"shunt_answer_limits",
+		"shunt_placed",
 	};
 	struct shunt_dp *dp = dp_lab_open(&lab);
 	char path[256];

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "datapath/internal.h"
+#include "shunt/tuple.h"
 #include "datapath/layout.h"
 #include "dp_lab.h"
 
@@ -215,6 +216,8 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	const struct shunt_fragment_key packet = { 0 };
 	const struct shunt_fragment fragment = { 0 };
 	int fragments_fd = bpf_object__find_map_fd_by_name(dp->tc, "shunt_fragments");
+	struct shunt_tuple answer = { .proto = 6 };
+	struct shunt_flow flow = { .proto = 6 };
 	struct bpf_map *map;
 
 	/* Hash maps are empty at first, and bpftool shows what is there. */
@@ -222,6 +225,8 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	cr_assert_eq(bpf_map_update_elem(dp->maps.frontends_fd, &key, &frontend, 0), 0);
 	cr_assert_eq(shunt_dp_gate_put(dp, 1, &gate), 0);
 	cr_assert_eq(bpf_map_update_elem(fragments_fd, &packet, &fragment, 0), 0);
+	map = bpf_object__find_map_by_name(dp->tc, "shunt_placed");
+	cr_assert_eq(bpf_map_update_elem(bpf_map__fd(map), &answer, &flow, 0), 0);
 	bpf_object__for_each_map(map, dp->tc) if (!strncmp(bpf_map__name(map), "shunt_", 6))
 		expect_readable(map);
 }
