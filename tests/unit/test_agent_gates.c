@@ -11,6 +11,7 @@
 #include "agent/gates.h"
 #include "agent/netlink.h"
 #include "base/cleanup.h"
+#include "dp_lab.h"
 
 /* ---- patterns ------------------------------------------------------------------------------ */
 
@@ -334,4 +335,23 @@ Test(netlink, the_loopback_interface_and_its_address_are_found)
 	cr_assert_eq(agent_addresses(&addrs, &n), 0);
 	for (size_t i = 1; i < n; i++)
 		cr_assert(addrs[i - 1].family <= addrs[i].family);
+}
+
+Test(netlink, an_interface_that_comes_with_link_local_addresses_changes_no_address)
+{
+	CLEANUP(freep) struct shunt_ip *before = NULL;
+	CLEANUP(freep) struct shunt_ip *after = NULL;
+	size_t n_before, n_after;
+	struct dp_lab lab;
+
+	dp_lab_enter(&lab);
+	dp_lab_veth("n0", "n1");
+	dp_lab_run("ip addr add 169.254.1.1/32 dev n0; ip addr add 192.0.2.4/32 dev n0");
+	cr_assert_eq(agent_addresses(&before, &n_before), 0);
+	/* As a pod's does, with the gateway address that all of them share. */
+	dp_lab_veth("n2", "n3");
+	dp_lab_run("ip addr add 169.254.1.1/32 dev n2; ip addr add fe80::77/64 dev n2 nodad");
+	cr_assert_eq(agent_addresses(&after, &n_after), 0);
+	cr_assert_eq(n_after, n_before);
+	cr_assert_eq(memcmp(before, after, n_before * sizeof(*before)), 0);
 }

@@ -108,8 +108,22 @@ static bool read_address(const struct ifaddrs *entry, struct shunt_ip *ret_ip)
 	} else {
 		return false;
 	}
+	/* Each interface has one, also that of a pod that comes: nothing depends on it. */
+	if (ip.family == SHUNT_V6 && shunt_ip_is_link_local(&ip))
+		return false;
 	*ret_ip = ip;
 	return true;
+}
+
+/* Leaves one of equal neighbours. Return: how many there are then. */
+static size_t unique(struct shunt_ip *addrs, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!kept || compare_ips(&addrs[kept - 1], &addrs[i]))
+			addrs[kept++] = addrs[i];
+	return kept;
 }
 
 int agent_addresses(struct shunt_ip **ret_addrs, size_t *ret_n)
@@ -133,6 +147,6 @@ int agent_addresses(struct shunt_ip **ret_addrs, size_t *ret_n)
 	freeifaddrs(list);
 	qsort(addrs, n, sizeof(*addrs), compare_ips);
 	*ret_addrs = addrs;
-	*ret_n = n;
+	*ret_n = unique(addrs, n);
 	return 0;
 }

@@ -40,7 +40,10 @@ struct agent_source {
 /* links.c: all of them, in the kernel's order. The caller frees with free(). */
 int agent_sources(struct agent_source **ret_sources, size_t *ret_n);
 
-/* All addresses of this host, sorted. The caller frees with free(). Return: 0 or -errno. */
+/*
+ * The addresses of this host, sorted, each once, but for IPv6 link-local ones and what IPVS keeps
+ * for Services. The caller frees with free(). Return: 0 or -errno.
+ */
 int agent_addresses(struct shunt_ip **ret_addrs, size_t *ret_n);
 
 #endif
