@@ -80,6 +80,20 @@ def test_a_port_of_both_protocols_is_drained_in_both_or_in_the_named_one(world):
     assert refused.returncode == 2 and "/tcp or /udp" in refused.stderr, refused
 
 
+def test_the_history_of_a_service_outlives_its_split(world):
+    w = two_splits(world)
+    w.cli.run("weight", "demo", "green=20", "--port", "9001", "--reason", "last act")
+    w.agent.apply("demo", k8s.service("demo", [VIP4], w.ports))
+    w.agent.wait_status(lambda s: not s["services"], "the splits to go")
+    for name in ("demo", "default/demo"):
+        told = w.cli.json("history", name)
+        assert told["gone"] and told["namespace"] == "default"
+        assert {c["split"] for c in told["changes"]} == {"80", "9001/udp"}
+    text = w.cli.run("history", "demo").stdout
+    assert "default/demo has no split any more" in text and "last act" in text, text
+    assert w.cli.run("history", "nobody", check=False).returncode == 3
+
+
 def test_what_a_command_does_to_several_splits_is_that_commands_in_history(world):
     w = two_splits(world)
     w.cli.run("switch", "demo", "green", "--reason", "night")

@@ -27,7 +27,7 @@
  *   command.c   the control socket: dispatch, names
  *   change.c    weight, switch, rollback
  *   drain.c     drain
- *   status.c    status, history; doctor.c: doctor; detach.c: the way out
+ *   status.c    status; history.c: history; doctor.c: doctor; detach.c: the way out
  *   trace.c     trace; trace_packet.c: a packet's record in JSON
  *   scrape.c    metrics and probes; full.c: is there room for new flows?
  */
@@ -230,6 +230,9 @@ struct agent_port {
 	json_int_t number;    /* 0: all */
 	const char *protocol; /* "tcp" or "udp"; NULL: either */
 };
+
+/* Has a service of the model this name, "namespace/name" or "name"? */
+bool agent_is_known(const struct agent *agent, const char *name);
 
 /**
  * agent_find_services - the services that @name means: "namespace/name" or "name"

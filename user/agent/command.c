@@ -36,6 +36,14 @@ static bool is_named(const struct shunt_model_service *service, const char *name
 	       !strcmp(service->name, slash + 1);
 }
 
+bool agent_is_known(const struct agent *agent, const char *name)
+{
+	for (size_t i = 0; i < agent->model.n_services; i++)
+		if (is_named(&agent->model.services[i], name))
+			return true;
+	return false;
+}
+
 static bool has_port(const struct shunt_model_service *service, struct agent_port port)
 {
 	uint8_t proto = IPPROTO_TCP;

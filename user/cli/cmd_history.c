@@ -84,6 +84,9 @@ static int run(struct cli *cli)
 		return cli_print_json(cli, result);
 
 	changes = json_object_get(result, "changes");
+	if (json_is_true(json_object_get(result, "gone")))
+		fprintf(cli->out, "%s/%s has no split any more.\n", cli_str(result, "namespace"),
+			cli_str(result, "service"));
 	if (json_array_size(changes))
 		print_changes(cli, changes);
 	else

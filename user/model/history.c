@@ -410,6 +410,35 @@ size_t shunt_history_get(const struct shunt_overrides *overrides,
 	return record ? record->n_history : 0;
 }
 
+static bool is_named(const struct shunt_service_key *key, const char *name)
+{
+	const char *slash = strchr(name, '/');
+	size_t len = strlen(key->namespace_);
+
+	if (!slash)
+		return !strcmp(key->name, name);
+	return (size_t)(slash - name) == len && !strncmp(name, key->namespace_, len) &&
+	       !strcmp(key->name, slash + 1);
+}
+
+void shunt_history_each(const struct shunt_overrides *overrides, const char *name,
+			void (*fn)(void *ctx, const struct shunt_history_of *of), void *ctx)
+{
+	for (size_t i = 0; i < overrides->n_records; i++) {
+		const struct shunt_record *record = &overrides->records[i];
+		struct shunt_history_of of = {
+			.namespace_ = record->key.namespace_,
+			.name = record->key.name,
+			.ports = record->key.ports,
+			.changes = (const struct shunt_change *const *)record->history,
+			.n = record->n_history,
+		};
+
+		if (of.n && is_named(&record->key, name))
+			fn(ctx, &of);
+	}
+}
+
 int shunt_history_previous(const struct shunt_overrides *overrides,
 			   const struct shunt_model_service *service,
 			   struct shunt_weight ret_weights[SHUNT_MAX_VARIANTS], size_t *ret_n)

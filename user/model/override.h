@@ -173,6 +173,17 @@ size_t shunt_history_get(const struct shunt_overrides *overrides,
 			 const struct shunt_model_service *service,
 			 const struct shunt_change *const **ret_changes);
 
+/* What is remembered of one service, in the model or gone; all borrowed. */
+struct shunt_history_of {
+	const char *namespace_, *name, *ports;	   /* "80/TCP,53/UDP" */
+	const struct shunt_change *const *changes; /* newest first */
+	size_t n;
+};
+
+/* Calls @fn for each service named @name, "namespace/name" or "name", that has a history. */
+void shunt_history_each(const struct shunt_overrides *overrides, const char *name,
+			void (*fn)(void *ctx, const struct shunt_history_of *of), void *ctx);
+
 /**
  * shunt_history_previous - the weights to which `rollback` returns: before the last change
  * @ret_weights: one for each variant that @service has now; one that had none then gets 0
