@@ -10,31 +10,24 @@
 
 /* ---- the digest ------------------------------------------------------------------------ */
 
-/* FNV-1a over the fields one by one: structures have padding. */
-static uint64_t mix(uint64_t digest, const void *data, size_t size)
-{
-	const unsigned char *bytes = data;
-
-	for (size_t i = 0; i < size; i++)
-		digest = (digest ^ bytes[i]) * 0x100000001b3ull;
-	return digest;
-}
-
+/* Field by field: structures have padding. */
 static uint64_t mix_number(uint64_t digest, uint64_t number)
 {
-	return mix(digest, &number, sizeof(number));
+	return shunt_mix64(digest ^ number) * 0x9e3779b97f4a7c15ull;
 }
 
-/* With its NUL, so that "a","bc" differs from "ab","c". */
 static uint64_t mix_string(uint64_t digest, const char *string)
 {
-	return mix(digest, string, strlen(string) + 1);
+	return mix_number(digest, shunt_name_seed(string));
 }
 
 static uint64_t mix_ip(uint64_t digest, const struct shunt_ip *ip)
 {
+	const __be32 *word = ip->addr.word_be;
+
 	digest = mix_number(digest, ip->family);
-	return mix(digest, &ip->addr, sizeof(ip->addr));
+	digest = mix_number(digest, shunt_pair(word[0], word[1]));
+	return mix_number(digest, shunt_pair(word[2], word[3]));
 }
 
 static uint64_t mix_variant(uint64_t digest, const struct shunt_model_variant *variant)

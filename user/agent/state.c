@@ -118,7 +118,7 @@ bool agent_state_save(struct agent *agent)
 	r = shunt_last_good_to_json(agent->good, &weights);
 	if (!r) {
 		json = json_pack("{s:o, s:O}", "weights", weights, "baselines", agent->baselines);
-		text = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+		text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 		json_decref(json);
 		r = text ? 0 : -ENOMEM;
 	}
