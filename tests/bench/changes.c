@@ -84,7 +84,7 @@ int main(void)
 	struct bench_lab lab;
 	double start, read_ms, p99;
 
-	bench_lab_open(&lab, 1 << 16, 4096);
+	bench_lab_open(&lab, &(struct shunt_dp_sizes){ .flows = 1 << 16 });
 	start = bench_wall_ns();
 	bench_lab_model(yaml, &model);
 	read_ms = (bench_wall_ns() - start) / 1e6;

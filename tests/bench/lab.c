@@ -51,13 +51,9 @@ void bench_lab_as_agent(bool on)
 		bench_die("cannot change the capabilities");
 }
 
-void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services)
+void bench_lab_open(struct bench_lab *lab, const struct shunt_dp_sizes *sizes)
 {
-	struct shunt_dp_opts opts = { .sizes = { .flows = flows,
-						 .services = services,
-						 .variants = 4 * services,
-						 .backends = 16 * services,
-						 .frontends = 32 * services } };
+	struct shunt_dp_opts opts = { .sizes = *sizes };
 	struct shunt_err err = {};
 	char path[96];
 

@@ -21,7 +21,8 @@ struct bench_lab {
 
 void bench_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-void bench_lab_open(struct bench_lab *lab, uint32_t flows, uint32_t services);
+/* @sizes: of the maps; 0: the agent's default */
+void bench_lab_open(struct bench_lab *lab, const struct shunt_dp_sizes *sizes);
 void bench_lab_close(struct bench_lab *lab);
 
 /*

@@ -234,7 +234,7 @@ int main(int argc, char **argv)
 	CPU_SET(1, &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu); /* with one CPU it stays where it is */
 
-	rig_open(&rig, manifests);
+	rig_open(&rig, manifests, &(struct shunt_dp_sizes){ 0 });
 	prepare(&rig);
 	for (unsigned r = 0; r <= rounds; r++) { /* round 0 warms up */
 		fprintf(stderr, "\rround %u of %u ", r, rounds);

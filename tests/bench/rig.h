@@ -32,12 +32,15 @@ struct rig_walk {
 	const struct frame *frame;
 	enum rig_program program;
 	bool empty;	/* the empty program instead */
-	uint32_t flows; /* a power of two, up to 65 536 */
+	uint32_t flows; /* a power of two, of answers up to 65 536 */
 	uint32_t first; /* the walk begins at its n-th flow */
 	uint32_t n;
+	/* IPv4, above 1: the flows go to as many services, from this address on, in turn. */
+	uint32_t services, service_first;
 };
 
-void rig_open(struct rig *rig, const char *manifests);
+/* @sizes: of the maps; 0: the agent's default */
+void rig_open(struct rig *rig, const char *manifests, const struct shunt_dp_sizes *sizes);
 void rig_close(struct rig *rig);
 
 /* The flow that comes @n-th in a walk over @flows. */
@@ -50,6 +53,10 @@ uint32_t rig_flow(enum rig_order order, uint32_t flows, uint32_t n);
  * Return: nanoseconds of CPU, for all of them.
  */
 double rig_run(struct rig *rig, const struct rig_walk *walk, uint64_t *wrong);
+
+/* One packet, unwrapped; @ret is what comes out if it is passed. Return: is it? */
+bool rig_try(struct rig *rig, enum rig_program program, const char *what, const struct frame *in,
+	     struct frame *ret);
 
 /* One packet that must be passed, unwrapped; @ret is what comes out. @what: for the message. */
 void rig_pass(struct rig *rig, enum rig_program program, const char *what, const struct frame *in,

@@ -13,6 +13,7 @@
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "shunt/abi.h"
@@ -49,6 +50,7 @@ TABLE(shunt_reply_sets, struct shunt_reply_set);
 __u64 headers[WORDS_V6];
 __u64 verdicts[8];
 __u32 count, flow_mask, client_be, multiplier;
+__u32 services, service_first; /* above 1: the flow's destination, from this address on */
 __u32 backend_be[4];
 __u8 backend_of[65536]; /* flow -> backend_be */
 
@@ -116,10 +118,14 @@ static __always_inline long stamp(void *data, void *end, int words, int addr_off
 static __always_inline int run(struct xdp_md *ctx, int words, int saddr_off, int sport_off)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	long flow;
 	int verdict;
 
-	if (stamp(data, end, words, saddr_off, sport_off) < 0)
+	flow = stamp(data, end, words, saddr_off, sport_off);
+	if (flow < 0)
 		return XDP_ABORTED;
+	if (services > 1 && data + 34 <= end)
+		*(__u32 *)(data + 30) = bpf_htonl(service_first + (__u32)flow % services);
 	verdict = call_target(ctx);
 	verdicts[verdict & 7]++;
 	return verdict;
