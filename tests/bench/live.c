@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * live GATE_CLIENT BARE_CLIENT NODE POD VIP POD_ADDRESS SCHEDSTAT [ROUNDS]: packets through XDP.
+ *
+ * The first four are paths of network namespaces, wired as tests/bench/live.py does it: the
+ * clients' eth0 lead to vc0, which Shunt guards at XDP, and vc1, which is free; the pod's eth0
+ * to vp0. Live frames (BPF_F_TEST_XDP_LIVE_FRAMES) are sent out of a client's device as fast as
+ * it goes, and counted in the pod at XDP. SCHEDSTAT is that of CPU 1's ksoftirqd. Prints one JSON
+ * object: packets a second of CPU by way, a list of rounds.
+ */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "bench/live.skel.h"
+#include "lab.h"
+
+#define ROUNDS	  5
+#define SECONDS	  1.0
+#define AT_A_TIME (1 << 19) /* each call sets up a page pool and waits for its end */
+#define FLOWS	  1	    /* a power of two */
+#define FRAME	  56
+#define DATAGRAMS 9001
+
+#ifndef BPF_F_TEST_XDP_LIVE_FRAMES
+#define BPF_F_TEST_XDP_LIVE_FRAMES (1U << 1)
+#endif
+
+enum space { GATE_CLIENT, BARE_CLIENT, NODE, POD, N_SPACES };
+
+struct bench {
+	struct live *skel;
+	const char *space[N_SPACES];
+	const char *vip, *pod;
+	struct bpf_program *gate_redirect; /* the one that suits the gate's program */
+	int cpus;
+	const char *softirq; /* schedstat of CPU 1's ksoftirqd */
+};
+
+/* The ways that are compared. @program: on vc1; NULL: the gate itself, on vc0. */
+struct way {
+	const char *name;
+	const char *program;
+	bool to_pod; /* addressed to the pod, for who does not translate */
+};
+
+static const struct way ways[] = {
+	{ "bare pass", "bare_pass", true },
+	{ "gate, passes up", NULL, false },
+	{ "bare redirect", "bare_redirect", true },
+	{ "gate, then redirect", "gate_redirect", false },
+};
+
+static void enter(const struct bench *bench, enum space space)
+{
+	CLEANUP(fd_closep) int fd = open(bench->space[space], O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		bench_die("%s: %s", bench->space[space], strerror(errno));
+}
+
+static uint32_t index_of(const char *name)
+{
+	uint32_t index = if_nametoindex(name);
+
+	if (!index)
+		bench_die("there is no %s", name);
+	return index;
+}
+
+static void attach(const char *device, const struct bpf_program *program)
+{
+	int fd = program ? bpf_program__fd(program) : -1;
+
+	if (bpf_xdp_attach(index_of(device), fd, XDP_FLAGS_DRV_MODE, NULL) < 0)
+		bench_die("cannot attach to %s: %s", device, strerror(errno));
+}
+
+/* Puts the program of Shunt's gate into the array that takes it. */
+static void find_gate(struct bench *bench)
+{
+	struct bpf_map *const targets[] = { bench->skel->maps.gate_frags, bench->skel->maps.gate };
+	CLEANUP(fd_closep) int fd = -EBADF;
+	uint32_t zero = 0, id;
+
+	enter(bench, NODE);
+	if (bpf_xdp_query_id(index_of("vc0"), XDP_FLAGS_DRV_MODE, &id) < 0 || !id)
+		bench_die("vc0 is no XDP gate");
+	fd = bpf_prog_get_fd_by_id(id);
+	for (int i = 0; i < 2; i++) {
+		if (bpf_map_update_elem(bpf_map__fd(targets[i]), &zero, &fd, BPF_ANY))
+			continue;
+		bench->gate_redirect = i ? bench->skel->progs.gate_redirect
+					 : bench->skel->progs.gate_redirect_frags;
+		return;
+	}
+	bench_die("the gate's program cannot be called: %s", strerror(errno));
+}
+
+static void place_ends(struct bench *bench)
+{
+	uint32_t zero = 0, device;
+
+	enter(bench, POD);
+	attach("eth0", bench->skel->progs.arrive);
+	enter(bench, NODE);
+	device = index_of("vp0");
+	if (bpf_map_update_elem(bpf_map__fd(bench->skel->maps.device), &zero, &device, BPF_ANY) ||
+	    bpf_map_update_elem(bpf_map__fd(bench->skel->maps.device_frags), &zero, &device,
+				BPF_ANY))
+		bench_die("devmap: %s", strerror(errno));
+}
+
+static uint16_t ip_check(const uint8_t *ip)
+{
+	uint32_t sum = 0;
+
+	for (int i = 0; i < 20; i += 2)
+		sum += i == 10 ? 0 : ip[i] << 8 | ip[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* A datagram of client @index to @dst. Its checksum is wrong: nobody on the way looks. */
+static void build(struct bench *bench, int index, const char *dst)
+{
+	uint8_t frame[FRAME] = { 2, 0, 1, 0, index, 2, 2, 0, 1, 0, index, 1, 8, 0, 0x45, 0, 0 };
+	uint8_t *ip = frame + 14, *udp = ip + 20;
+	char src[16];
+	uint16_t check;
+
+	snprintf(src, sizeof(src), "10.1.%d.2", index);
+	ip[3] = FRAME - 14;
+	ip[8] = 64;
+	ip[9] = IPPROTO_UDP;
+	inet_pton(AF_INET, src, ip + 12);
+	inet_pton(AF_INET, dst, ip + 16);
+	check = ip_check(ip);
+	ip[10] = check >> 8;
+	ip[11] = check;
+	udp[2] = DATAGRAMS >> 8;
+	udp[3] = DATAGRAMS & 255;
+	udp[5] = FRAME - 34;
+	udp[6] = udp[7] = 1;
+	memcpy(bench->skel->bss->headers, frame, FRAME);
+}
+
+static uint64_t arrived(const struct bench *bench)
+{
+	CLEANUP(freep) uint64_t *cells = calloc(bench->cpus, sizeof(*cells));
+	uint32_t zero = 0;
+	uint64_t sum = 0;
+
+	if (!cells || bpf_map_lookup_elem(bpf_map__fd(bench->skel->maps.arrived), &zero, cells))
+		bench_die("cannot count");
+	for (int cpu = 0; cpu < bench->cpus; cpu++)
+		sum += cells[cpu];
+	return sum;
+}
+
+static void send_some(const struct bench *bench)
+{
+	uint8_t frame[FRAME] = { 0 };
+	struct xdp_md ctx = { .data_end = FRAME, .ingress_ifindex = 1 }; /* lo */
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = FRAME,
+		    .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .repeat = AT_A_TIME,
+		    .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = 64);
+
+	if (bpf_prog_test_run_opts(bpf_program__fd(bench->skel->progs.generate), &opts))
+		bench_die("live frames: %s", strerror(errno));
+}
+
+/*
+ * CPU time of this thread, which the packets of a veth are handled in, and of the ksoftirqd
+ * that takes over when it has had enough. Wall time would tell of the machine's other load.
+ */
+static double spent_ns(const struct bench *bench)
+{
+	CLEANUP(file_closep) FILE *f = fopen(bench->softirq, "re");
+	unsigned long long softirq_ns = 0;
+
+	if (f && fscanf(f, "%llu", &softirq_ns) != 1)
+		bench_die("%s: not as expected", bench->softirq);
+	return bench_cpu_ns() + softirq_ns;
+}
+
+/* Return: packets that arrive in a second of CPU. */
+static double measure(struct bench *bench, const struct way *way)
+{
+	enum space from = way->program ? BARE_CLIENT : GATE_CLIENT;
+	const struct bpf_program *program =
+		!way->program ? NULL
+		: !strcmp(way->program, "gate_redirect")
+			? bench->gate_redirect
+			: bpf_object__find_program_by_name(bench->skel->obj, way->program);
+	uint64_t before;
+	double start, spent;
+
+	enter(bench, NODE);
+	if (program)
+		attach("vc1", program);
+	enter(bench, from);
+	bench->skel->bss->out_ifindex = index_of("eth0");
+	bench->skel->bss->flow_mask = FLOWS - 1;
+	build(bench, from, way->to_pod ? bench->pod : bench->vip);
+	send_some(bench); /* makes the flows */
+	before = arrived(bench);
+	spent = spent_ns(bench);
+	start = bench_cpu_ns();
+	do
+		send_some(bench);
+	while (bench_cpu_ns() - start < SECONDS * 1e9);
+	usleep(10000);
+	before = arrived(bench) - before;
+	if (!before)
+		bench_die("%s: nothing arrived", way->name);
+	return before / (spent_ns(bench) - spent) * 1e9;
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc > 8 ? atoi(argv[8]) : ROUNDS;
+	json_t *result = json_object();
+	struct bench bench = { .cpus = libbpf_num_possible_cpus() };
+	cpu_set_t cpu;
+
+	if (argc < 8)
+		bench_die("usage: live GATE_CLIENT BARE_CLIENT NODE POD VIP POD_ADDRESS SCHEDSTAT"
+			  " [ROUNDS]");
+	for (int i = 0; i < N_SPACES; i++)
+		bench.space[i] = argv[1 + i];
+	bench.vip = argv[5];
+	bench.pod = argv[6];
+	bench.softirq = argv[7];
+	CPU_ZERO(&cpu);
+	CPU_SET(1, &cpu);
+	sched_setaffinity(0, sizeof(cpu), &cpu); /* with one CPU it stays where it is */
+
+	libbpf_set_print(NULL);
+	bench.skel = live__open_and_load();
+	if (!bench.skel)
+		bench_die("cannot load the bench's own programs");
+	find_gate(&bench);
+	place_ends(&bench);
+
+	for (size_t w = 0; w < ARRAY_LEN(ways); w++)
+		json_object_set_new(result, ways[w].name, json_array());
+	for (int round = 0; round <= rounds; round++) /* round 0 warms up */
+		for (size_t w = 0; w < ARRAY_LEN(ways); w++) {
+			double rate = measure(&bench, &ways[w]);
+
+			if (round)
+				json_array_append_new(json_object_get(result, ways[w].name),
+						      json_real(rate));
+		}
+	json_dumpf(result, stdout, 0);
+	putchar('\n');
+	json_decref(result);
+	live__destroy(bench.skel);
+	return 0;
+}
