@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """NodePorts: on every address of the node, as its addresses come and go."""
 
+import ipaddress
+
 import pytest
 
 from lab import wait_for
+from lab.capture import Capture
 from lab.cluster import VIP4
 from lab.load import Long, http, tuples, udp
 from lab.world import DATAGRAM, ECHO, HTTP
@@ -66,6 +69,27 @@ def test_an_address_that_comes_is_served_within_a_second_and_one_that_goes_is_no
     assert not http(w.client, VIP4, total=50).errors
     assert w.agent.status()["generation"] == generation + 2
     held.close()
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_node_port_is_served_at_an_external_uplink(world, hook, family):
+    """Where clients from afar come in: to a local pod, with the client's own address."""
+    w = start(world, mode="xdp" if hook == "xdp" else "tcx",
+              gates=[f"vc*:{hook}:uplink:external", "vp*:tc"])
+    sources = list(tuples(w.client, 3, 200, family=family))
+    for address in node_addresses(w, family):
+        tally = http(w.client, address, 30080, total=200, sources=sources)
+        assert not tally.errors and set(tally.groups) == set(WEIGHTS), (address, tally)
+    with Capture(w.cluster.pods[0].host) as seen:
+        assert not http(w.client, node_addresses(w, family)[0], 30080, total=50,
+                        sources=tuples(w.client, 4, 50, family=family)).errors
+    layer = "IP" if family == 4 else "IPv6"
+    came_from = {packet[layer].src for packet, _ in seen.packets(port=8080)
+                 if packet["TCP"].dport == 8080}
+    pool = {str(ipaddress.ip_address(w.client.address(n, family)))
+            for n in range(5000)}
+    assert came_from and came_from <= pool
 
 
 def test_only_the_addresses_that_were_given_have_node_ports(world):
