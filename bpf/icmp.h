@@ -359,6 +359,7 @@ static __always_inline enum shunt_reason icmp_admit(hook_ctx *ctx, const struct 
 	if (!reverse && flow->gate_ifindex != hook_ifindex(ctx)) {
 		enum shunt_reason reason = gate_admit_other(ctx, flags, flow->gate_ifindex);
 
+		TRACE_SAID(SHUNT_TRACE_GATE, reason);
 		if (reason != SHUNT_R_FORWARDED)
 			return reason;
 	}

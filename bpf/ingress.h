@@ -78,6 +78,7 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 	}
 	if (flow->gate_ifindex != hook_ifindex(ctx)) {
 		reason = gate_admit_other(ctx, flow->flags, flow->gate_ifindex);
+		TRACE_SAID(SHUNT_TRACE_GATE, reason);
 		if (reason != SHUNT_R_FORWARDED)
 			return reason;
 	}
@@ -178,6 +179,7 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 	}
 	if (reason == INGRESS_NEW) {
 		reason = gate_admit_new(ctx, &s->pkt.tuple, target.service);
+		TRACE_SAID(SHUNT_TRACE_GATE, reason);
 		if (reason != SHUNT_R_FORWARDED)
 			return reason;
 		reason = newflow_decide(target_pack(&target), hook_ifindex(ctx));

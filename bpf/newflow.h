@@ -373,6 +373,7 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
 	reason = gate_admit_new(ctx, &s->pkt.tuple, target >> 32);
+	TRACE_SAID(SHUNT_TRACE_GATE, reason);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	reason = newflow_decide(target, hook_ifindex(ctx));

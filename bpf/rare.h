@@ -195,6 +195,7 @@ static __always_inline int rare_later(hook_ctx *ctx, int is_answer)
 	if (!is_answer && flow->gate_ifindex != hook_ifindex(ctx)) {
 		int reason = gate_admit_other(ctx, flow->flags, flow->gate_ifindex);
 
+		TRACE_SAID(SHUNT_TRACE_GATE, reason);
 		if (reason != SHUNT_R_FORWARDED)
 			return reason;
 	}
@@ -217,6 +218,7 @@ static __always_inline int rare_read(hook_ctx *ctx, int is_answer)
 		return SHUNT_R_BAD_CONFIG;
 	if (reason != SHUNT_R_NOT_IP)
 		TRACE_PARSE(&s->pkt, reason);
+	TRACE_PART(s->at.part);
 	if (reason == SHUNT_R_L4_PROTO)
 		return rare_icmp(ctx, &s->at, s->pkt.tuple.family, is_answer);
 	if (reason != SHUNT_R_FORWARDED)

@@ -109,6 +109,15 @@ static __always_inline void trace_parse(const struct packet *pkt, __u32 reason)
 	e->stages |= 1 << SHUNT_TRACE_PARSE;
 }
 
+/* @part: enum place_part */
+static __always_inline void trace_part(__u32 part)
+{
+	struct shunt_trace_event *e = trace_event();
+
+	if (e)
+		e->part = part;
+}
+
 /* A stage has come to @reason. Inline: @stage is a constant. */
 static __always_inline void trace_said(enum shunt_trace_stage stage, __u32 reason)
 {
@@ -143,8 +152,10 @@ __attribute__((noinline)) int trace_flow(__u64 ref)
 	if (!e)
 		return 0;
 	e->stages |= 1 << SHUNT_TRACE_CONNTRACK;
-	if (!flow)
+	if (!flow) {
+		e->is_new = e->direction == SHUNT_TRACE_INGRESS && !e->quoted.proto;
 		return 0;
+	}
 	e->flow = SHUNT_FT_INDEX(ref) + 1;
 	e->state = SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref));
 	e->flow_flags = flow->flags;
@@ -166,6 +177,7 @@ static __always_inline void trace_stale(void)
 	if (!e)
 		return;
 	e->is_stale = 1;
+	e->is_new = 1;
 	e->backend = 0;
 	e->variant = 0;
 }
@@ -346,7 +358,7 @@ __attribute__((noinline)) int trace_matches(void)
 	conditions = filter->conditions;
 	if ((conditions & SHUNT_TRACE_IF_REASON && e->reason != filter->reason) ||
 	    (conditions & SHUNT_TRACE_IF_GATE && e->ifindex != filter->ifindex) ||
-	    (conditions & SHUNT_TRACE_IF_NEW && !(e->stages & 1 << SHUNT_TRACE_ADMIT)) ||
+	    (conditions & SHUNT_TRACE_IF_NEW && !e->is_new) ||
 	    (conditions & SHUNT_TRACE_IF_SERVICE && !trace_is_of_service(filter, e->service)))
 		return 0;
 	return !(conditions & SHUNT_TRACE_IF_TUPLE) || trace_fits(&e->in) || trace_fits(&e->out) ||
@@ -400,6 +412,7 @@ __attribute__((noinline)) int trace_finish(int verdict)
 
 #define TRACE_BEGIN(ctx, direction)		    trace_begin(ctx, direction)
 #define TRACE_PARSE(pkt, reason)		    trace_parse(pkt, reason)
+#define TRACE_PART(part)			    trace_part(part)
 #define TRACE_LOOKUP(target, reason)		    trace_lookup(target_pack(target), reason)
 #define TRACE_SAID(stage, reason)		    trace_said(stage, reason)
 #define TRACE_FLOW(ref)				    trace_flow(ref)
@@ -417,6 +430,7 @@ __attribute__((noinline)) int trace_finish(int verdict)
 
 #define TRACE_BEGIN(...)    ((void)0)
 #define TRACE_PARSE(...)    ((void)0)
+#define TRACE_PART(...)	    ((void)0)
 #define TRACE_LOOKUP(...)   ((void)0)
 #define TRACE_SAID(...)	    ((void)0)
 #define TRACE_FLOW(...)	    ((void)0)

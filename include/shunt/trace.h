@@ -15,6 +15,7 @@ enum shunt_trace_stage {
 	SHUNT_TRACE_LOOKUP,
 	SHUNT_TRACE_ICMP,
 	SHUNT_TRACE_CONNTRACK,
+	SHUNT_TRACE_GATE,
 	SHUNT_TRACE_ADMIT,
 	SHUNT_TRACE_AFFINITY,
 	SHUNT_TRACE_VARIANT,
@@ -34,10 +35,10 @@ struct shunt_trace_event {
 	__u32 took_ns; /* until the verdict, tracing included */
 	__u32 cpu;
 	__u32 ifindex;
-	__u8 hook;	/* enum shunt_trace_hook */
-	__u8 direction; /* enum shunt_trace_direction */
-	__u8 reason;	/* enum shunt_reason, of the whole */
-	__u8 reserved0;
+	__u8 hook;	     /* enum shunt_trace_hook */
+	__u8 direction;	     /* enum shunt_trace_direction */
+	__u8 reason;	     /* enum shunt_reason, of the whole */
+	__u8 is_new;	     /* 1: came in and met no entry, or one of no use */
 	__s32 verdict;	     /* what the program returned, in the words of its hook */
 	__be16 eth_proto_be; /* 0: no Ethernet header */
 	__u16 stages;	     /* bit: enum shunt_trace_stage; the fields of the others are 0 */
@@ -73,7 +74,8 @@ struct shunt_trace_event {
 	__u32 backend; /* index */
 
 	__u8 said[SHUNT_TRACE_N_STAGES]; /* enum shunt_reason, of each stage */
-	__u8 reserved1[6];
+	__u8 part;			 /* 1: a packet's first fragment, 2: a later one */
+	__u8 reserved1[4];
 };
 _Static_assert(sizeof(struct shunt_trace_event) == 248, "no padding");
 

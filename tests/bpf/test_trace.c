@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the tracing programs tell of a packet, stage by stage, and of which packets they tell. */
 #include "conversation.h"
+#include "odd.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,7 +20,8 @@ TestSuite(trace, .init = trace_programs, .timeout = 120);
 #define STAGE(name) (1u << SHUNT_TRACE_##name)
 /* What every packet of a known family passes, and what a new flow passes besides. */
 #define HEAD   (STAGE(PARSE) | STAGE(LOOKUP) | STAGE(CONNTRACK))
-#define CHOICE (STAGE(ADMIT) | STAGE(VARIANT) | STAGE(BACKEND))
+#define ASKED  (STAGE(GATE) | STAGE(ADMIT))
+#define CHOICE (ASKED | STAGE(VARIANT) | STAGE(BACKEND))
 #define OPENED (HEAD | CHOICE | STAGE(ENTRY) | STAGE(REWRITE))
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -230,7 +232,7 @@ LAB_EACH(trace, a_session_is_named_as_what_decided, 0)
 	lab_connect(lab, &packet);
 	packet = lab_from_client(lab, 1, 4002, 1);
 	e = trace_in(lab, &packet, &result);
-	CHECK_EQ(e.stages, HEAD | STAGE(ADMIT) | STAGE(AFFINITY) | STAGE(ENTRY) | STAGE(REWRITE));
+	CHECK_EQ(e.stages, HEAD | ASKED | STAGE(AFFINITY) | STAGE(ENTRY) | STAGE(REWRITE));
 	CHECK_EQ(e.is_kept, 1);
 	CHECK_EQ(e.backend, first.backend);
 	CHECK_EQ(e.variant, first.variant);
@@ -295,11 +297,11 @@ static void portless(struct lab *lab, struct lab_packet *packet)
 static const struct ending endings[] = {
 	{ "no frontend", foreign, SHUNT_R_NO_SERVICE, STAGE(PARSE) | STAGE(LOOKUP),
 	  SHUNT_TRACE_LOOKUP },
-	{ "no weight", weightless, SHUNT_R_NO_WEIGHT, HEAD | STAGE(ADMIT) | STAGE(VARIANT),
+	{ "no weight", weightless, SHUNT_R_NO_WEIGHT, HEAD | ASKED | STAGE(VARIANT),
 	  SHUNT_TRACE_VARIANT },
 	{ "no backend", empty, SHUNT_R_NO_BACKEND, HEAD | CHOICE, SHUNT_TRACE_BACKEND },
-	{ "released", released, SHUNT_R_RELEASED, HEAD | STAGE(ADMIT), SHUNT_TRACE_ADMIT },
-	{ "held", held, SHUNT_R_HELD, HEAD | STAGE(ADMIT), SHUNT_TRACE_ADMIT },
+	{ "released", released, SHUNT_R_RELEASED, HEAD | ASKED, SHUNT_TRACE_ADMIT },
+	{ "held", held, SHUNT_R_HELD, HEAD | ASKED, SHUNT_TRACE_ADMIT },
 	{ "no port", portless, SHUNT_R_NO_PORT, HEAD | CHOICE | STAGE(ENTRY), SHUNT_TRACE_ENTRY },
 };
 
@@ -387,7 +389,7 @@ LAB_EACH(trace, a_direct_connection_is_told_with_its_marker, 0)
 	e = trace_in(lab, &packet, &result);
 	check_record(lab, &e, &packet, &result, SHUNT_TRACE_INGRESS);
 	CHECK_REASON(e.reason, SHUNT_R_DIRECT);
-	CHECK_EQ(e.stages, HEAD | STAGE(ADMIT) | STAGE(ENTRY));
+	CHECK_EQ(e.stages, HEAD | ASKED | STAGE(ENTRY));
 	CHECK_EQ(e.is_backend, 1);
 	CHECK_EQ(e.service, 0);
 	CHECK(e.flow_flags & SHUNT_FLOW_DIRECT);
@@ -408,6 +410,60 @@ LAB_EACH(trace, frames_without_an_ip_packet_are_told_by_their_type, LAB_ONLY_V4 
 	CHECK_EQ(ntohs(e.eth_proto_be), 0x0806);
 	CHECK_EQ(e.stages, 0);
 	CHECK_EQ(e.in.proto, 0);
+}
+
+static void gate_role(const struct lab *lab, uint32_t ifindex, uint32_t flags)
+{
+	struct shunt_gate role = { .flags = flags };
+
+	cr_assert_eq(bpf_map_update_elem(lab->maps.gates_fd, &ifindex, &role, BPF_ANY), 0);
+}
+
+LAB_EACH(trace, a_gate_that_lets_a_packet_not_in_is_told_with_its_reason, 0)
+{
+	struct shunt_trace_filter filter = everything();
+	struct conversation c = begin(lab);
+	struct shunt_trace_event e;
+	struct lab_result result;
+
+	(void)k;
+	gate_role(lab, lab->gates[0], 0);
+	gate_role(lab, lab->gates[1], SHUNT_GATE_EXTERNAL);
+	set_filter(lab, &filter);
+	lab->gate = lab->gates[1];
+	e = trace_in(lab, &c.client, &result);
+	check_record(lab, &e, &c.client, &result, SHUNT_TRACE_INGRESS);
+	CHECK_REASON(e.reason, SHUNT_R_SPOOFED);
+	CHECK_REASON(e.said[SHUNT_TRACE_GATE], SHUNT_R_SPOOFED);
+	CHECK_EQ(e.stages, HEAD | STAGE(GATE));
+	CHECK_EQ(e.gate_ifindex, lab->gates[0]);
+	CHECK_EQ(e.is_new, 0);
+}
+
+LAB_EACH(trace, fragments_are_told_as_what_they_are_and_with_the_flow_of_the_first, LAB_ONLY_UDP)
+{
+	struct shunt_trace_filter filter = everything();
+	struct conversation c = established(lab);
+	struct lab_packet packet = c.client;
+	struct shunt_trace_event e;
+	struct lab_frame frame;
+
+	(void)k;
+	packet.payload = 1200;
+	set_filter(lab, &filter);
+	for (int n = 0; n < 2; n++) {
+		struct odd_fragment f = { 0xbeef, n ? 800 : 0, n ? 1208 : 800, n };
+
+		odd_build_fragment(&packet, &odd_plain, &f, &frame);
+		read_all(lab);
+		CHECK_REASON(lab_ingress_frame(lab, &frame).reason, SHUNT_R_FORWARDED);
+		e = told(lab);
+		CHECK_EQ(e.part, n + 1);
+		CHECK_EQ(e.in.sport_be, n ? 0 : htons(packet.sport));
+		CHECK_EQ(e.backend, 1);
+		CHECK_EQ(e.stages, (n ? HEAD & ~STAGE(LOOKUP) : HEAD) | STAGE(REWRITE));
+		CHECK_EQ(e.out.dport_be, htons(LAB_BACKEND_PORT));
+	}
 }
 
 /* A fragmentation-needed or packet-too-big about @quote, from the host that it went to. */

@@ -80,8 +80,8 @@ def test_one_request_is_told_packet_by_packet_with_names(world, mode):
         assert first["reason"] == "FORWARDED" and first["packet"]["flags"] == "SYN", first
         assert first["gate"] == "vc0" and first["hook"] == ("xdp" if mode == "xdp" else "tc")
         assert first["service"] == "default/demo:80" and first["new"] is True
-        assert stages(first) == ["parse", "lookup", "conntrack", "admit", "variant", "backend",
-                                 "entry", "rewrite"]
+        assert stages(first) == ["parse", "lookup", "conntrack", "gate", "admit", "variant",
+                                 "backend", "entry", "rewrite"]
         chosen = next(s for s in first["stages"] if s["stage"] == "variant")
         assert chosen["variant"] == first["variant"] in ("blue", "green")
         assert (chosen["weight"], chosen["weights"]) == ({"blue": 3, "green": 1}[first["variant"]], 4)
@@ -116,8 +116,8 @@ def test_a_person_reads_one_line_a_packet_or_one_a_stage(world):
     assert not http(w.client, VIP4, total=1).errors
     lines, said = trace.wait()
     words = [line.split()[0] for line in lines[1:]]
-    assert words == ["parse", "lookup", "conntrack", "admit", "variant", "backend", "entry",
-                     "rewrite", "verdict"], lines
+    assert words == ["parse", "lookup", "conntrack", "gate", "admit", "variant", "backend",
+                     "entry", "rewrite", "verdict"], lines
     assert "as many packets as were wanted" in said
 
 

@@ -205,6 +205,8 @@ static json_t *stages_json(const struct packet *p)
 				    tuple_json(&e->quoted)));
 	if (has(p, SHUNT_TRACE_CONNTRACK))
 		add_stage(stages, p, SHUNT_TRACE_CONNTRACK, "conntrack", conntrack_json(p));
+	if (has(p, SHUNT_TRACE_GATE))
+		add_stage(stages, p, SHUNT_TRACE_GATE, "gate", NULL);
 	if (has(p, SHUNT_TRACE_ADMIT))
 		add_stage(stages, p, SHUNT_TRACE_ADMIT, "admit", NULL);
 	if (has(p, SHUNT_TRACE_AFFINITY))
@@ -240,6 +242,9 @@ static json_t *packet_json(const struct packet *p)
 			   address_json(&e->in.src, e->in.family, e->in.sport_be), "dst",
 			   address_json(&e->in.dst, e->in.family, e->in.dport_be), "bytes",
 			   (json_int_t)e->ip_bytes, "segments", (json_int_t)e->segments);
+	if (e->part)
+		json_object_set_new(packet, "fragment",
+				    json_string(e->part == 1 ? "first" : "later"));
 	if (e->in.proto == IPPROTO_TCP && e->in.sport_be) {
 		json_object_set_new(packet, "flags", flags_json(e->tcp.flags));
 		json_object_set_new(packet, "seq", json_integer(e->tcp.seq));
@@ -287,7 +292,7 @@ json_t *agent_trace_packet(const struct agent *agent, const struct shunt_trace_e
 		"direction", event->direction == SHUNT_TRACE_EGRESS ? "egress" : "ingress",
 		"packet", packet_json(&p), "service", service_json(&p, event->service), "variant",
 		variant_json(&p, event->variant), "backend", backend_json(&p, event->backend),
-		"new", has(&p, SHUNT_TRACE_ADMIT), "stages", stages_json(&p), "reason",
+		"new", event->is_new, "stages", stages_json(&p), "reason",
 		shunt_reason_name(event->reason), "action", agent_reason_action(event->reason),
 		"text", shunt_reason_text(event->reason), "verdict", verdict_name(event));
 }

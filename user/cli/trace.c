@@ -85,6 +85,8 @@ static void print_headers(const struct cli *cli, const json_t *packet)
 	}
 	print_text(cli, PRINT_PLAIN, "%s%s%s %s > %s", cli_str(headers, "protocol"),
 		   *flags ? " " : "", flags, cli_str(headers, "src"), cli_str(headers, "dst"));
+	if (*cli_str(headers, "fragment"))
+		print_text(cli, PRINT_PLAIN, ", %s fragment", cli_str(headers, "fragment"));
 }
 
 /* ---- a line a packet ----------------------------------------------------------------------------
@@ -190,6 +192,13 @@ static void print_conntrack(const struct cli *cli, const json_t *stage, const js
 		print_text(cli, PRINT_PLAIN, ": now %s", after);
 }
 
+static void print_gate(const struct cli *cli, const json_t *stage, const json_t *packet)
+{
+	(void)stage;
+	(void)packet;
+	print_text(cli, PRINT_PLAIN, "lets it in");
+}
+
 static void print_admit(const struct cli *cli, const json_t *stage, const json_t *packet)
 {
 	(void)stage;
@@ -242,11 +251,12 @@ static const struct {
 	const char *name;
 	void (*print)(const struct cli *cli, const json_t *stage, const json_t *packet);
 } stages[] = {
-	{ "parse", print_parse },     { "lookup", print_lookup },
-	{ "icmp", print_icmp },	      { "conntrack", print_conntrack },
-	{ "admit", print_admit },     { "affinity", print_affinity },
-	{ "variant", print_variant }, { "backend", print_backend },
-	{ "entry", print_entry },     { "rewrite", print_rewrite },
+	{ "parse", print_parse },	{ "lookup", print_lookup },
+	{ "icmp", print_icmp },		{ "conntrack", print_conntrack },
+	{ "gate", print_gate },		{ "admit", print_admit },
+	{ "affinity", print_affinity }, { "variant", print_variant },
+	{ "backend", print_backend },	{ "entry", print_entry },
+	{ "rewrite", print_rewrite },
 };
 
 static void print_stage(const struct cli *cli, const json_t *stage, const json_t *packet)
