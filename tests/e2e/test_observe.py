@@ -90,12 +90,12 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
         dump = json.loads(run_command(["bpftool", "-j", "map", "dump", "pinned",
                                        f"{folder}/{name}"]).stdout)
         assert isinstance(dump, list), (name, dump)
-        if name == "shunt_sessions":
-            continue  # empty here: its types are checked by the loader's tests
+        assert f"{name}" in page, f"docs/maps.md says nothing of {name}"
+        if name in ("shunt_sessions", "shunt_fragments", "shunt_placed"):
+            continue  # empty here: their types are checked by the loader's tests
         formatted = dump[0]["formatted"]
         value = formatted.get("value", formatted.get("values"))
         assert not isinstance(value, str) or not value.startswith("0x"), (name, value)
-        assert f"{name}" in page, f"docs/maps.md says nothing of {name}"
     weights = [v["weight"] for split in json.loads(run_command(
         ["bpftool", "-j", "map", "dump", "pinned", f"{folder}/shunt_splits"]).stdout)
         for v in split["formatted"]["value"]["variant"]]
