@@ -438,15 +438,4 @@ __attribute__((noinline)) int icmp_out_v6(hook_ctx *ctx)
 	return icmp_translate(ctx, SHUNT_V6, 1);
 }
 
-/* An ICMP message whose headers stand at @at. */
-static __always_inline int rare_icmp(hook_ctx *ctx, const struct place *at, __u32 family,
-				     int reverse)
-{
-	if (at->l3_off != sizeof(struct ethhdr) || at->part != PLACE_WHOLE)
-		return SHUNT_R_L4_PROTO;
-	if (family == SHUNT_V6)
-		return reverse ? icmp_out_v6(ctx) : icmp_in_v6(ctx);
-	return reverse ? icmp_out_v4(ctx) : icmp_in_v4(ctx);
-}
-
 #endif

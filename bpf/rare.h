@@ -5,9 +5,8 @@
 #include "action.h"
 #include "fragment.h"
 #include "gate.h"
-#include "icmp.h"
-#include "parse_any.h"
-#include "rewrite.h"
+#include "rare_icmp.h"
+#include "rare_rewrite.h"
 #include "trace.h"
 
 /*
@@ -24,90 +23,6 @@ enum rare_how {
 	RARE_ANSWER = 1 << 0, /* of the backend; else of the client */
 	RARE_NEW = 1 << 1,    /* the flow's first packet */
 };
-
-/* Addresses and ports of the flow into s->to. Return: 1, or 0: it has got another tenant. */
-static __always_inline int rare_target(const struct shunt_flow *flow, __u64 ref, int is_answer,
-				       struct shunt_tuple *to)
-{
-#pragma GCC unroll 3
-	for (int w = 0; w < 3; w++) {
-		to->src.word_be[w] =
-			SHUNT_PICK(is_answer, flow->source_hi_be[w], flow->frontend_hi_be[w]);
-		to->dst.word_be[w] =
-			SHUNT_PICK(is_answer, flow->backend_hi_be[w], flow->client_hi_be[w]);
-	}
-	to->src.word_be[3] = SHUNT_PICK(is_answer, flow->source_lo_be, flow->frontend_lo_be);
-	to->dst.word_be[3] = SHUNT_PICK(is_answer, flow->backend_lo_be, flow->client_lo_be);
-	to->sport_be = SHUNT_PICK(is_answer, flow->source_port_be, flow->frontend_port_be);
-	to->dport_be = SHUNT_PICK(is_answer, flow->backend_port_be, flow->client_port_be);
-	return shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref));
-}
-
-/* Writes s->to's addresses into an IPv4 header. Return: the diff, or -1. */
-static __always_inline __s64 rare_write_ipv4(hook_ctx *ctx, const struct scratch *s)
-{
-	const __u32 off = s->at.l3_off + __builtin_offsetof(struct iphdr, check);
-	const struct shunt_tuple *from = &s->pkt.tuple, *to = &s->to;
-	struct {
-		__u16 check;
-		__be16 addrs_be[4];
-	} tail; /* of the header */
-	__u64 diff;
-
-	if (hook_load(ctx, off, &tail.check, sizeof(tail.check)))
-		return -1;
-	diff = csum_diff_word(0, from->src.word_be[3], to->src.word_be[3]);
-	diff = csum_diff_word(diff, from->dst.word_be[3], to->dst.word_be[3]);
-	tail.check = csum_update(tail.check, diff);
-	__builtin_memcpy(&tail.addrs_be[0], &to->src.word_be[3], sizeof(__be32));
-	__builtin_memcpy(&tail.addrs_be[2], &to->dst.word_be[3], sizeof(__be32));
-	if (hook_store(ctx, off, &tail, sizeof(tail)))
-		return -1;
-	return csum_fold32(diff);
-}
-
-/* As rare_write_ipv4(). Of a later fragment no checksum makes up for the addresses. */
-static __always_inline __s64 rare_write_ipv6(hook_ctx *ctx, const struct scratch *s)
-{
-	const __u32 off = s->at.l3_off + __builtin_offsetof(struct ipv6hdr, saddr);
-	const __u32 len = 2 * sizeof(struct shunt_addr);
-	__u64 diff = 0;
-
-	_Static_assert(__builtin_offsetof(struct shunt_tuple, dst) == sizeof(struct shunt_addr),
-		       "both addresses, as in the header");
-#pragma GCC unroll 4
-	for (int w = 0; w < 4; w++) {
-		diff = csum_diff_word(diff, s->pkt.tuple.src.word_be[w], s->to.src.word_be[w]);
-		diff = csum_diff_word(diff, s->pkt.tuple.dst.word_be[w], s->to.dst.word_be[w]);
-	}
-	if (s->at.part == PLACE_LATER ? hook_store_summed(ctx, off, &s->to.src, len)
-				      : hook_store(ctx, off, &s->to.src, len))
-		return -1;
-	return csum_fold32(diff);
-}
-
-/* Makes the packet in the scratch one of s->to, whereever its headers stand. */
-static __always_inline int rare_rewrite(hook_ctx *ctx, const struct scratch *s)
-{
-	const int is_v6 = s->pkt.tuple.family == SHUNT_V6;
-	__s64 diff = is_v6 ? rare_write_ipv6(ctx, s) : rare_write_ipv4(ctx, s);
-	__u64 ports;
-
-	if (diff < 0)
-		return SHUNT_R_REWRITE;
-	if (s->at.part == PLACE_LATER)
-		return SHUNT_R_FORWARDED;
-	_Static_assert(__builtin_offsetof(struct shunt_tuple, dport_be) ==
-			       __builtin_offsetof(struct shunt_tuple, sport_be) + sizeof(__be16),
-		       "both ports, as in the header");
-	ports = (__u64)(__u16)~s->pkt.tuple.sport_be + s->to.sport_be +
-		(__u16)~s->pkt.tuple.dport_be + s->to.dport_be;
-	if (hook_store(ctx, s->at.l4_off, &s->to.sport_be, 2 * sizeof(__be16)) ||
-	    hook_fix_l4_csum_any(ctx, s->at.l4_off, is_v6, diff, ports,
-				 s->pkt.tuple.proto == IPPROTO_UDP))
-		return SHUNT_R_REWRITE;
-	return SHUNT_R_FORWARDED;
-}
 
 /**
  * rare_send - count and rewrite the packet in the scratch, one of the flow @ref
@@ -220,7 +135,7 @@ static __always_inline int rare_read(hook_ctx *ctx, int is_answer)
 		TRACE_PARSE(&s->pkt, reason);
 	TRACE_PART(s->at.part);
 	if (reason == SHUNT_R_L4_PROTO)
-		return rare_icmp(ctx, &s->at, s->pkt.tuple.family, is_answer);
+		return rare_icmp(ctx, is_answer);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	return s->at.part == PLACE_LATER ? rare_later(ctx, is_answer) : RARE_DECIDE;

@@ -66,36 +66,35 @@ static __always_inline __u32 rare_part(__u32 data_off, int has_more)
 	return has_more ? PLACE_FIRST : PLACE_WHOLE;
 }
 
-/* What the length fields say. 0: a packet of the kernel's own, of more than 64 KiB. */
+/* What the length fields say. A super-packet of more than 64 KiB says 0: all there is. */
 static __always_inline __u32 rare_ip_bytes(hook_ctx *ctx, const struct place *at, __u32 said)
 {
-	return said ? said : hook_len(ctx) - at->l3_off;
+	return said || hook_segments(ctx) < 2 ? said : hook_len(ctx) - at->l3_off;
 }
 
-static __always_inline int rare_ipv4(hook_ctx *ctx, struct scratch *s)
+static __always_inline int rare_ipv4(hook_ctx *ctx, struct packet *pkt, struct place *at)
 {
-	struct place *at = &s->at;
 	__u32 headers, frag_off;
 	struct iphdr ip;
 
 	if (hook_load(ctx, at->l3_off, &ip, sizeof(ip)))
 		return SHUNT_R_TRUNCATED;
 	headers = ip.ihl * 4;
-	if (headers < sizeof(ip))
+	if (ip.version != 4 || headers < sizeof(ip))
 		return SHUNT_R_IPV4_OPTIONS;
-	s->pkt.ip_bytes = rare_ip_bytes(ctx, at, bpf_ntohs(ip.tot_len));
-	if (s->pkt.ip_bytes < headers)
+	pkt->ip_bytes = rare_ip_bytes(ctx, at, bpf_ntohs(ip.tot_len));
+	if (pkt->ip_bytes < headers)
 		return SHUNT_R_TRUNCATED;
-	s->pkt.tuple.src.word_be[3] = ip.saddr;
-	s->pkt.tuple.dst.word_be[3] = ip.daddr;
-	s->pkt.tuple.proto = ip.protocol;
-	s->pkt.tuple.family = SHUNT_V4;
+	pkt->tuple.src.word_be[3] = ip.saddr;
+	pkt->tuple.dst.word_be[3] = ip.daddr;
+	pkt->tuple.proto = ip.protocol;
+	pkt->tuple.family = SHUNT_V4;
 	frag_off = bpf_ntohs(ip.frag_off);
 	at->data_off = (frag_off & IPV4_FRAGMENT_OFF) * 8;
 	at->part = rare_part(at->data_off, frag_off & IPV4_MORE_FRAGMENTS);
 	at->id_be = ip.id;
 	at->l4_off = at->l3_off + headers;
-	at->l4_bytes = at->first_bytes = s->pkt.ip_bytes - headers;
+	at->l4_bytes = at->first_bytes = pkt->ip_bytes - headers;
 	return SHUNT_R_FORWARDED;
 }
 
@@ -133,9 +132,8 @@ static __always_inline int rare_extension(hook_ctx *ctx, struct place *at, __u8 
 	return SHUNT_R_FORWARDED;
 }
 
-static __always_inline int rare_ipv6(hook_ctx *ctx, struct scratch *s)
+static __always_inline int rare_ipv6(hook_ctx *ctx, struct packet *pkt, struct place *at)
 {
-	struct place *at = &s->at;
 	struct ipv6hdr ip;
 	__u32 end, len;
 	__u8 proto;
@@ -143,12 +141,14 @@ static __always_inline int rare_ipv6(hook_ctx *ctx, struct scratch *s)
 
 	if (hook_load(ctx, at->l3_off, &ip, sizeof(ip)))
 		return SHUNT_R_TRUNCATED;
-	__builtin_memcpy(&s->pkt.tuple.src, &ip.saddr, sizeof(s->pkt.tuple.src));
-	__builtin_memcpy(&s->pkt.tuple.dst, &ip.daddr, sizeof(s->pkt.tuple.dst));
+	if (ip.version != 6)
+		return SHUNT_R_EXT_HEADERS;
+	__builtin_memcpy(&pkt->tuple.src, &ip.saddr, sizeof(pkt->tuple.src));
+	__builtin_memcpy(&pkt->tuple.dst, &ip.daddr, sizeof(pkt->tuple.dst));
 	len = bpf_ntohs(ip.payload_len);
-	s->pkt.ip_bytes = rare_ip_bytes(ctx, at, len ? len + sizeof(ip) : 0);
-	s->pkt.tuple.family = SHUNT_V6;
-	end = at->l3_off + s->pkt.ip_bytes;
+	pkt->ip_bytes = rare_ip_bytes(ctx, at, len ? len + sizeof(ip) : 0);
+	pkt->tuple.family = SHUNT_V6;
+	end = at->l3_off + pkt->ip_bytes;
 	at->l4_off = at->l3_off + sizeof(ip);
 	proto = ip.nexthdr;
 #pragma GCC unroll 7
@@ -163,10 +163,19 @@ static __always_inline int rare_ipv6(hook_ctx *ctx, struct scratch *s)
 	}
 	if (at->l4_off > end)
 		return SHUNT_R_TRUNCATED;
-	s->pkt.tuple.proto = proto;
+	pkt->tuple.proto = proto;
 	at->l4_bytes = end - at->l4_off;
 	at->first_bytes = end - at->first_bytes;
 	return SHUNT_R_FORWARDED;
+}
+
+/*
+ * The IP header at at->l3_off, and those behind it up to the transport's: of a packet, or of one
+ * that an ICMP error quotes.
+ */
+static __always_inline int rare_ip(hook_ctx *ctx, struct packet *pkt, struct place *at, int is_v6)
+{
+	return is_v6 ? rare_ipv6(ctx, pkt, at) : rare_ipv4(ctx, pkt, at);
 }
 
 /* Ports, and TCP's flags and numbers, of what is not a later fragment. */
@@ -215,7 +224,7 @@ __attribute__((noinline)) int rare_parse(hook_ctx *ctx)
 	type = rare_ethernet(ctx, &s->at.l3_off, &reason);
 	if (!type)
 		return reason;
-	reason = type == bpf_htons(ETH_P_IP) ? rare_ipv4(ctx, s) : rare_ipv6(ctx, s);
+	reason = rare_ip(ctx, &s->pkt, &s->at, type == bpf_htons(ETH_P_IPV6));
 	if (reason != SHUNT_R_FORWARDED || s->at.part == PLACE_LATER)
 		return reason;
 	return rare_l4(ctx, s);

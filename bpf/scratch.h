@@ -53,6 +53,8 @@ struct scratch {
 	struct packet pkt;
 	struct place at;
 	struct shunt_tuple to; /* what the packet's addresses and ports become */
+	struct packet quote;   /* what an ICMP error quotes, and where that stands */
+	struct place quote_at;
 	struct newflow nf;
 	struct shunt_flow flow;	  /* of placed.h: one without an entry */
 	struct shunt_tuple tuple; /* of its answers, or of its client */

@@ -177,6 +177,8 @@ def test_a_connection_with_ipv4_options_is_split(world, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_connection_with_ipv6_extension_headers_is_split(world, mode):
     w = world(mode=mode, ports=[ECHO], groups={"blue": 1}).start({"blue": 1})
+    # Linux 6.18 takes super-packets with extension headers for too big, with or without us.
+    w.client.host.run("ethtool", "-K", "eth0", "tso", "off", "gso", "off")
     sock = tcp_socket(w.client.host, 6)
     padding = bytes([0, 0, 1, 4, 0, 0, 0, 0])
     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, padding)
