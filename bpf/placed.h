@@ -145,6 +145,7 @@ static __always_inline enum shunt_reason placed_forward(hook_ctx *ctx, const str
 							int is_new)
 {
 	action_count_in(ctx, s->pkt.ip_bytes, s->flow.backend, is_new);
+	TRACE_PLACED(0);
 	if (placed_rewrite(ctx, s, family, 0) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
 	return reason;
@@ -249,6 +250,7 @@ static __always_inline int placed_answer(hook_ctx *ctx, __u32 family)
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED || !placed_prove())
 		return SHUNT_R_NO_REPLY;
 	action_count_out(ctx, s->pkt.ip_bytes, s->flow.backend);
+	TRACE_PLACED(1);
 	return placed_rewrite(ctx, s, family, 1) == SHUNT_R_FORWARDED ? SHUNT_R_RESTORED
 								      : SHUNT_R_REWRITE;
 }

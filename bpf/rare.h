@@ -87,6 +87,7 @@ __attribute__((noinline)) int rare_led(hook_ctx *ctx, int reason, int is_new)
 		action_count_out(ctx, s->pkt.ip_bytes, s->flow.backend);
 	else
 		action_count_in(ctx, s->pkt.ip_bytes, s->flow.backend, is_new);
+	TRACE_PLACED(is_answer);
 	return rare_rewrite(ctx, s) == SHUNT_R_FORWARDED ? reason : SHUNT_R_REWRITE;
 }
 

@@ -6,6 +6,7 @@
 #include "hook.h"
 #include "lookup.h"
 #include "parse.h"
+#include "scratch.h"
 #include "shunt/trace.h"
 
 /*
@@ -250,14 +251,9 @@ __attribute__((noinline)) int trace_entry(__u64 ref, __u32 reason)
 	return 0;
 }
 
-/* The packet is about to be rewritten. @ref, @reverse: as for rewrite_packet() */
-__attribute__((noinline)) int trace_rewrite(__u64 ref, __u32 reverse)
+static __always_inline void trace_becomes(struct shunt_trace_event *e,
+					  const struct shunt_flow *flow, __u32 reverse)
 {
-	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
-	struct shunt_trace_event *e = trace_event();
-
-	if (!e || !flow)
-		return 0;
 	e->out.proto = flow->proto;
 	e->out.family = flow->family;
 	e->out.src.word_be[3] = SHUNT_PICK(reverse, flow->source_lo_be, flow->frontend_lo_be);
@@ -272,6 +268,32 @@ __attribute__((noinline)) int trace_rewrite(__u64 ref, __u32 reverse)
 			SHUNT_PICK(reverse, flow->backend_hi_be[w], flow->client_hi_be[w]);
 	}
 	e->stages |= 1 << SHUNT_TRACE_REWRITE;
+}
+
+/* The packet is about to be rewritten. @ref, @reverse: as for rewrite_packet() */
+__attribute__((noinline)) int trace_rewrite(__u64 ref, __u32 reverse)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
+	struct shunt_trace_event *e = trace_event();
+
+	if (e && flow)
+		trace_becomes(e, flow, reverse);
+	return 0;
+}
+
+/* The same, by the flow in the scratch, which has no entry (placed.h). */
+__attribute__((noinline)) int trace_placed(__u32 reverse)
+{
+	struct shunt_trace_event *e = trace_event();
+	const struct scratch *s = scratch_get();
+
+	if (!e || !s)
+		return 0;
+	e->backend = s->flow.backend;
+	e->variant = s->flow.variant;
+	e->service = s->flow.service;
+	e->gate_ifindex = s->flow.gate_ifindex;
+	trace_becomes(e, &s->flow, reverse);
 	return 0;
 }
 
@@ -422,6 +444,7 @@ __attribute__((noinline)) int trace_finish(int verdict)
 #define TRACE_BACKEND(backend, reason)		    trace_backend(backend, reason)
 #define TRACE_ENTRY(ref, reason)		    trace_entry(ref, reason)
 #define TRACE_REWRITE(ref, reverse)		    trace_rewrite(ref, reverse)
+#define TRACE_PLACED(reverse)			    trace_placed(reverse)
 #define TRACE_QUOTED(tuple)			    trace_quoted(tuple)
 #define TRACE_REASON(reason)			    trace_reason(reason)
 #define TRACE_FINISH(verdict)			    trace_finish(verdict)
@@ -440,6 +463,7 @@ __attribute__((noinline)) int trace_finish(int verdict)
 #define TRACE_BACKEND(...)  ((void)0)
 #define TRACE_ENTRY(...)    ((void)0)
 #define TRACE_REWRITE(...)  ((void)0)
+#define TRACE_PLACED(...)   ((void)0)
 #define TRACE_QUOTED(...)   ((void)0)
 #define TRACE_REASON(...)   ((void)0)
 #define TRACE_FINISH(...)   ((void)0)

@@ -412,6 +412,35 @@ LAB_EACH(trace, frames_without_an_ip_packet_are_told_by_their_type, LAB_ONLY_V4 
 	CHECK_EQ(e.in.proto, 0);
 }
 
+LAB_EACH(trace, a_flow_without_an_entry_is_told_both_ways, LAB_ONLY_TCP)
+{
+	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_event e;
+	struct lab_packet packet;
+	struct lab_result result;
+
+	(void)k;
+	lab_scene(lab, 1, 1);
+	lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
+	set_filter(lab, &filter);
+	packet = lab_flags(lab_from_client(lab, 1, 4000, 1), TH_ACK_, 1001, 5001);
+	e = trace_in(lab, &packet, &result);
+	check_record(lab, &e, &packet, &result, SHUNT_TRACE_INGRESS);
+	CHECK_REASON(e.reason, SHUNT_R_REPLACED);
+	CHECK_REASON(e.said[SHUNT_TRACE_ADMIT], SHUNT_R_REPLACED);
+	CHECK_EQ(e.stages, HEAD | CHOICE | STAGE(REWRITE));
+	CHECK_EQ(e.is_new, 1);
+
+	packet = lab_flags(lab_answer(&result.packet), TH_RST_, 5001, 1001);
+	e = trace_out(lab, &packet, &result);
+	check_record(lab, &e, &packet, &result, SHUNT_TRACE_EGRESS);
+	CHECK_REASON(e.reason, SHUNT_R_RESTORED);
+	CHECK_EQ(e.stages, STAGE(PARSE) | STAGE(CONNTRACK) | STAGE(REWRITE));
+	CHECK_EQ(e.service, 1);
+	CHECK_EQ(e.backend, 1);
+	CHECK_EQ(e.flow, 0);
+}
+
 static void gate_role(const struct lab *lab, uint32_t ifindex, uint32_t flags)
 {
 	struct shunt_gate role = { .flags = flags };
