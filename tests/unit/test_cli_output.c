@@ -277,6 +277,25 @@ Test(cli_output, what_was_not_saved_or_not_confirmed_is_said)
 	cli_lab_stop(&lab);
 }
 
+Test(cli_output, a_change_of_many_variants_stays_one_line)
+{
+	struct cli_lab lab;
+
+	cli_lab_start(&lab,
+		      "{\"service\":\"api\",\"namespace\":\"shop\",\"gone\":true,\"changes\":["
+		      "{\"when\":\"2026-11-23T07:32:47.123Z\",\"who_uid\":0,\"command\":\"weight\","
+		      "\"reason\":\"\",\"from\":{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,"
+		      "\"g\":1,\"h\":1},\"to\":{\"a\":2,\"b\":2,\"c\":2,\"d\":2,\"e\":2,\"f\":2,"
+		      "\"g\":2,\"h\":2}}]}");
+	assert_output(&lab, "history shop/api", 0,
+		      "shop/api has no split any more.\n"
+		      "WHEN (UTC)           WHO   BY      CHANGE\n"
+		      "2026-11-23 07:32:47  root  weight  a 1 -> 2, b 1 -> 2, c 1 -> 2, d 1 -> 2, "
+		      "e 1 -> 2, f 1 -> 2 and 2 more\n",
+		      "");
+	cli_lab_stop(&lab);
+}
+
 Test(cli_output, history_shows_who_when_what_and_why)
 {
 	struct cli_lab lab;

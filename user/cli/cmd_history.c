@@ -6,18 +6,20 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 
+#define MAX_CHANGES 6 /* of one line; JSON has all */
+
 /* "blue 100 -> 95, green 0 -> 5": only what differs. */
 static void change_cell(struct print_grid *grid, const json_t *from, json_t *to)
 {
 	char text[512] = "";
 	const char *name;
 	json_t *after;
-	size_t at = 0;
+	size_t at = 0, n = 0;
 
 	json_object_foreach (to, name, after) {
 		const json_t *before = json_object_get(from, name);
 
-		if (json_equal(before, after) || at >= sizeof(text) - 1)
+		if (json_equal(before, after) || n++ >= MAX_CHANGES || at >= sizeof(text) - 1)
 			continue;
 		if (before)
 			at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s %lld -> %lld",
@@ -29,6 +31,8 @@ static void change_cell(struct print_grid *grid, const json_t *from, json_t *to)
 					       at ? ", " : "", name,
 					       (long long)json_integer_value(after));
 	}
+	if (n > MAX_CHANGES && at < sizeof(text) - 1)
+		snprintf(text + at, sizeof(text) - at, " and %zu more", n - MAX_CHANGES);
 	print_cell(grid, PRINT_PLAIN, "%s", *text ? text : "no weight changed");
 }
 
