@@ -65,6 +65,31 @@ static uint32_t make_one(struct rig *rig, struct frame *ret_out)
 	return SHUNT_FT_INDEX(ref);
 }
 
+/*
+ * Tells the wrapper where each flow's answers come from, once and for all: the choice is a pure
+ * function of the tuple.
+ */
+static void note_backends(struct rig *rig)
+{
+	uint32_t *known = rig->wrap->bss->backend_be, n = 0;
+
+	rig_empty_table(rig);
+	for (uint32_t i = 0; i < ALL; i++) {
+		struct frame syn, sent;
+		uint32_t addr, b = 0;
+
+		frame_stamp(&frames[NEWFLOW_SYN], i, TH_SYN, &syn);
+		rig_pass(rig, RIG_INGRESS, "new flow: SYN", &syn, &sent);
+		memcpy(&addr, sent.data + 30, sizeof(addr));
+		while (b < n && known[b] != addr)
+			b++;
+		if (b == n && n++ == ARRAY_LEN(rig->wrap->bss->backend_be))
+			bench_die("new flow: more backends than expected");
+		known[b] = addr;
+		rig->wrap->bss->backend_of[i] = b;
+	}
+}
+
 void newflow_prepare(struct rig *rig, const char *dst, uint16_t dport)
 {
 	struct frame sent, out;
@@ -81,6 +106,7 @@ void newflow_prepare(struct rig *rig, const char *dst, uint16_t dport)
 	frame_acknowledge(&frames[NEWFLOW_ACK], BACKEND_ISN + 1);
 	rig_pass(rig, RIG_INGRESS, "new flow: ACK", &frames[NEWFLOW_ACK], &out);
 	check_passed(&frames[NEWFLOW_ACK], &out, "ACK");
+	note_backends(rig);
 	rig_empty_table(rig);
 }
 
@@ -145,9 +171,9 @@ static void measure_one(struct rig *rig, struct newflow_case *c, bool record)
 /* ---- 65 536 flows -----------------------------------------------------------------------------
  */
 
-/* Runs @n packets of a walk. Adds to the sums. */
+/* Runs @n packets of a walk. Adds to the sums, if any. */
 static void run_some(struct rig *rig, enum newflow_packet p, uint32_t first, uint32_t n,
-		     struct figure *f, double sums[2])
+		     struct figure *f, double *sums)
 {
 	struct rig_walk walk = {
 		.frame = &frames[p],
@@ -156,50 +182,31 @@ static void run_some(struct rig *rig, enum newflow_packet p, uint32_t first, uin
 		.first = first,
 		.n = n,
 	};
+	double ns = rig_run(rig, &walk, &f->wrong);
 
-	sums[0] += rig_run(rig, &walk, &f->wrong);
+	if (!sums)
+		return;
+	sums[0] += ns;
 	walk.empty = true;
 	sums[1] += rig_run(rig, &walk, &f->wrong);
 }
 
-/* Establishes the flows of a chunk, as their answers and ACKs would. Return: how many lack. */
-static uint32_t establish(struct rig *rig, uint32_t first, uint32_t n)
+/* Notes where each flow stands. Return: how many lack. */
+static uint32_t find_all(struct rig *rig)
 {
 	uint32_t missing = 0;
 
-	for (uint32_t i = first; i < first + n; i++) {
-		uint32_t flow = rig_flow(RIG_TIMED, ALL, i);
+	for (uint32_t i = 0; i < ALL; i++) {
+		uint32_t flow = rig_flow(RIG_BETWEEN, ALL, i);
 		struct frame syn;
 		uint64_t ref;
 
 		frame_stamp(&frames[NEWFLOW_SYN], flow, TH_SYN, &syn);
 		ref = rig_find(rig, &syn);
 		flow_index[flow] = ref ? SHUNT_FT_INDEX(ref) + 1 : 0;
-		if (!ref || !shunt_ft_promote(rig->lab.maps, ref, SHUNT_F_ESTABLISHED))
-			missing++;
+		missing += !ref;
 	}
 	return missing;
-}
-
-/* Tells the wrapper where each flow's answers come from. */
-static void note_backends(struct rig *rig)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < ALL; i++) {
-		uint32_t *known = rig->wrap->bss->backend_be, b = 0;
-		__be32 addr;
-
-		if (!flow_index[i])
-			continue;
-		addr = flow_at(rig, flow_index[i] - 1)->backend_lo_be;
-		while (b < n && known[b] != addr)
-			b++;
-		if (b == n && n++ == ARRAY_LEN(rig->wrap->bss->backend_be))
-			bench_die("new flow: more backends than expected");
-		known[b] = addr;
-		rig->wrap->bss->backend_of[i] = b;
-	}
 }
 
 /* Takes all flows back to where their SYNs left them. */
@@ -233,26 +240,28 @@ static void remove_all(struct rig *rig)
 }
 
 /*
- * One pass over all flows: their SYNs, with the handshakes of each chunk completed by user space
- * before the next; then all answers; then all ACKs; then all are removed.
+ * One pass over all flows: their SYNs, a chunk at a time, with the rest of the handshakes before
+ * the next; then, with all flows taken back to half-open, all answers; then all ACKs; then all
+ * are removed.
  */
 static void pass_all(struct rig *rig, struct newflow_case *c, double sums[NEWFLOW_PACKETS][2])
 {
-	uint32_t missing = 0;
+	struct figure *f = c->figure;
+	uint32_t missing;
 
 	if (c->cold)
 		rig_empty_table(rig);
 	for (uint32_t first = 0; first < ALL; first += CHUNK) {
-		run_some(rig, NEWFLOW_SYN, first, CHUNK, &c->figure[NEWFLOW_SYN],
-			 sums[NEWFLOW_SYN]);
-		missing += establish(rig, first, CHUNK);
+		run_some(rig, NEWFLOW_SYN, first, CHUNK, &f[NEWFLOW_SYN], sums[NEWFLOW_SYN]);
+		for (int p = NEWFLOW_ANSWER; p < NEWFLOW_PACKETS; p++)
+			run_some(rig, p, first, CHUNK, &f[p], NULL);
 	}
+	missing = find_all(rig);
 	if (missing > ALL / 1000)
 		bench_die("new flow: %u of %u SYNs left no entry", missing, ALL);
-	note_backends(rig);
 	make_half_open(rig);
 	for (int p = NEWFLOW_ANSWER; p < NEWFLOW_PACKETS; p++)
-		run_some(rig, p, 0, ALL, &c->figure[p], sums[p]);
+		run_some(rig, p, 0, ALL, &f[p], sums[p]);
 	remove_all(rig);
 }
 
