@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * What tests/bench/live.c puts on the devices: a generator of datagrams, the programs that a
+ * What tests/bench/live.c puts on the devices: a generator of segments, the programs that a
  * gate is compared with, and the end of the way, which counts.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#define WORDS 7 /* 56 bytes: Ethernet, IPv4, UDP and 14 of payload */
+#define WORDS 7 /* 56 bytes: Ethernet, IPv4, TCP and 2 of payload */
 
 __u64 headers[WORDS];
-__u32 count, flow_mask, out_ifindex;
+__u32 count, flow_mask, first_port, out_ifindex;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -37,6 +37,7 @@ struct {
 
 DEVICE(device);
 DEVICE(device_frags);
+TARGET(empty);
 TARGET(gate);
 TARGET(gate_frags);
 
@@ -53,7 +54,7 @@ int generate(struct xdp_md *ctx)
 #pragma GCC unroll 7
 	for (int i = 0; i < WORDS; i++)
 		frame[i] = headers[i];
-	port = 1024 + (count++ & flow_mask);
+	port = first_port + (count++ & flow_mask);
 	*(__u16 *)(data + 34) = port >> 8 | port << 8;
 	return bpf_redirect(out_ifindex, 0);
 }
@@ -84,8 +85,11 @@ int bare_redirect(struct xdp_md *ctx)
 	return bpf_redirect_map(&device, 0, 0);
 }
 
-/* The gate's program, and what it passes is redirected: from a subprogram control comes back. */
-#define GATE_REDIRECT(target_, device_, call_, name_, section_)                                    \
+/*
+ * The program in an array, and what it passes is redirected: from a subprogram control comes
+ * back.
+ */
+#define CALL_REDIRECT(target_, device_, call_, name_, section_)                                    \
 	static __noinline int call_(struct xdp_md *ctx)                                            \
 	{                                                                                          \
 		int miss = XDP_ABORTED; /* opaque, or clang folds the verdict */                   \
@@ -102,7 +106,8 @@ int bare_redirect(struct xdp_md *ctx)
 		return verdict == XDP_PASS ? bpf_redirect_map(&device_, 0, 0) : verdict;           \
 	}
 
-GATE_REDIRECT(gate, device, call_gate, gate_redirect, "xdp")
-GATE_REDIRECT(gate_frags, device_frags, call_gate_frags, gate_redirect_frags, "xdp.frags")
+CALL_REDIRECT(empty, device, call_empty, empty_redirect, "xdp")
+CALL_REDIRECT(gate, device, call_gate, gate_redirect, "xdp")
+CALL_REDIRECT(gate_frags, device_frags, call_gate_frags, gate_redirect_frags, "xdp.frags")
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * live GATE_CLIENT BARE_CLIENT NODE POD VIP POD_ADDRESS SCHEDSTAT [ROUNDS]: packets through XDP.
+ * live GATE_CLIENT BARE_CLIENT NODE POD VIP POD_ADDRESS SCHEDSTAT FLOWS PORT ROUNDS: packets
+ * through XDP.
  *
  * The first four are paths of network namespaces, wired as tests/bench/live.py does it: the
  * clients' eth0 lead to vc0, which Shunt guards at XDP, and vc1, which is free; the pod's eth0
  * to vp0. Live frames (BPF_F_TEST_XDP_LIVE_FRAMES) are sent out of a client's device as fast as
- * it goes, and counted in the pod at XDP. SCHEDSTAT is that of CPU 1's ksoftirqd. Prints one JSON
- * object: packets a second of CPU by way, a list of rounds.
+ * it goes, and counted in the pod at XDP. They belong to FLOWS connections (a power of two) from
+ * PORT on, which the caller has opened through the gate. SCHEDSTAT is that of CPU 1's ksoftirqd.
+ * Prints one JSON object: packets a second of CPU by way, a list of rounds.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -16,6 +18,7 @@
 #include <jansson.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,12 +29,9 @@
 #include "bench/live.skel.h"
 #include "lab.h"
 
-#define ROUNDS	  5
 #define SECONDS	  1.0
 #define AT_A_TIME (1 << 19) /* each call sets up a page pool and waits for its end */
-#define FLOWS	  1	    /* a power of two */
 #define FRAME	  56
-#define DATAGRAMS 9001
 
 #ifndef BPF_F_TEST_XDP_LIVE_FRAMES
 #define BPF_F_TEST_XDP_LIVE_FRAMES (1U << 1)
@@ -44,6 +44,7 @@ struct bench {
 	const char *space[N_SPACES];
 	const char *vip, *pod;
 	struct bpf_program *gate_redirect; /* the one that suits the gate's program */
+	uint32_t flows, first_port;
 	int cpus;
 	const char *softirq; /* schedstat of CPU 1's ksoftirqd */
 };
@@ -59,6 +60,7 @@ static const struct way ways[] = {
 	{ "bare pass", "bare_pass", true },
 	{ "gate, passes up", NULL, false },
 	{ "bare redirect", "bare_redirect", true },
+	{ "empty, then redirect", "empty_redirect", true },
 	{ "gate, then redirect", "gate_redirect", false },
 };
 
@@ -87,13 +89,16 @@ static void attach(const char *device, const struct bpf_program *program)
 		bench_die("cannot attach to %s: %s", device, strerror(errno));
 }
 
-/* Puts the program of Shunt's gate into the array that takes it. */
+/* Puts the program of Shunt's gate into the array that takes it, and an empty one into its own. */
 static void find_gate(struct bench *bench)
 {
 	struct bpf_map *const targets[] = { bench->skel->maps.gate_frags, bench->skel->maps.gate };
 	CLEANUP(fd_closep) int fd = -EBADF;
+	int empty_fd = bpf_program__fd(bench->skel->progs.bare_pass);
 	uint32_t zero = 0, id;
 
+	if (bpf_map_update_elem(bpf_map__fd(bench->skel->maps.empty), &zero, &empty_fd, BPF_ANY))
+		bench_die("prog array: %s", strerror(errno));
 	enter(bench, NODE);
 	if (bpf_xdp_query_id(index_of("vc0"), XDP_FLAGS_DRV_MODE, &id) < 0 || !id)
 		bench_die("vc0 is no XDP gate");
@@ -133,27 +138,27 @@ static uint16_t ip_check(const uint8_t *ip)
 	return ~sum;
 }
 
-/* A datagram of client @index to @dst. Its checksum is wrong: nobody on the way looks. */
-static void build(struct bench *bench, int index, const char *dst)
+/* A segment of client @index to @dst. Its checksum is wrong: nobody on the way looks. */
+static void build(struct bench *bench, int index, const char *dst, uint16_t dport)
 {
 	uint8_t frame[FRAME] = { 2, 0, 1, 0, index, 2, 2, 0, 1, 0, index, 1, 8, 0, 0x45, 0, 0 };
-	uint8_t *ip = frame + 14, *udp = ip + 20;
+	uint8_t *ip = frame + 14, *tcp = ip + 20;
 	char src[16];
 	uint16_t check;
 
 	snprintf(src, sizeof(src), "10.1.%d.2", index);
 	ip[3] = FRAME - 14;
 	ip[8] = 64;
-	ip[9] = IPPROTO_UDP;
+	ip[9] = IPPROTO_TCP;
 	inet_pton(AF_INET, src, ip + 12);
 	inet_pton(AF_INET, dst, ip + 16);
 	check = ip_check(ip);
 	ip[10] = check >> 8;
 	ip[11] = check;
-	udp[2] = DATAGRAMS >> 8;
-	udp[3] = DATAGRAMS & 255;
-	udp[5] = FRAME - 34;
-	udp[6] = udp[7] = 1;
+	tcp[2] = dport >> 8;
+	tcp[3] = dport & 255;
+	tcp[12] = 0x50;
+	tcp[13] = TH_ACK;
 	memcpy(bench->skel->bss->headers, frame, FRAME);
 }
 
@@ -213,9 +218,10 @@ static double measure(struct bench *bench, const struct way *way)
 		attach("vc1", program);
 	enter(bench, from);
 	bench->skel->bss->out_ifindex = index_of("eth0");
-	bench->skel->bss->flow_mask = FLOWS - 1;
-	build(bench, from, way->to_pod ? bench->pod : bench->vip);
-	send_some(bench); /* makes the flows */
+	bench->skel->bss->flow_mask = bench->flows - 1;
+	bench->skel->bss->first_port = bench->first_port;
+	build(bench, from, way->to_pod ? bench->pod : bench->vip, way->to_pod ? 8080 : 80);
+	send_some(bench); /* warms up */
 	before = arrived(bench);
 	spent = spent_ns(bench);
 	start = bench_cpu_ns();
@@ -231,19 +237,20 @@ static double measure(struct bench *bench, const struct way *way)
 
 int main(int argc, char **argv)
 {
-	int rounds = argc > 8 ? atoi(argv[8]) : ROUNDS;
+	int rounds = argc > 10 ? atoi(argv[10]) : 0;
 	json_t *result = json_object();
 	struct bench bench = { .cpus = libbpf_num_possible_cpus() };
 	cpu_set_t cpu;
 
-	if (argc < 8)
-		bench_die("usage: live GATE_CLIENT BARE_CLIENT NODE POD VIP POD_ADDRESS SCHEDSTAT"
-			  " [ROUNDS]");
+	if (rounds < 1)
+		bench_die("run by tests/bench/live.py");
 	for (int i = 0; i < N_SPACES; i++)
 		bench.space[i] = argv[1 + i];
 	bench.vip = argv[5];
 	bench.pod = argv[6];
 	bench.softirq = argv[7];
+	bench.flows = atoi(argv[8]);
+	bench.first_port = atoi(argv[9]);
 	CPU_ZERO(&cpu);
 	CPU_SET(1, &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu); /* with one CPU it stays where it is */

@@ -17,42 +17,69 @@ sys.dont_write_bytecode = True
 
 from lab import Agent, Cluster, Lab, LabError, k8s  # noqa: E402 (the path is set above)
 from lab.cluster import VIP4  # noqa: E402
-from lab.world import DATAGRAM  # noqa: E402
+from lab.load import KeepAlive  # noqa: E402
 from path_meter import read, softirq_threads  # noqa: E402
 
 # What each way is set against.
-AGAINST = {"gate, passes up": "bare pass", "gate, then redirect": "bare redirect"}
+AGAINST = {"gate, passes up": "bare pass", "empty, then redirect": "bare redirect",
+           "gate, then redirect": "bare redirect"}
+FLOWS = (1, 1024)
+FIRST_PORT = 20000
 
 
-def measure(lab, build, rounds):
+def wire(lab, build):
+    """Returns the cluster and the connections, which must be held."""
     cluster = Cluster(lab, {"blue": 1}, clients=2)
     cluster.node.nft("delete table inet guard")
     cluster.prepare_xdp(*cluster.clients)  # redirect into a veth needs a program behind it
-    pod = cluster.pods[0]
-    agent = Agent(cluster, build, ["vc0:xdp"])
-    agent.apply("demo", k8s.service("demo", [VIP4], [DATAGRAM]),
-                k8s.route("UDPRoute", "demo", "demo", {"blue": 1}, 9001),
-                k8s.service("blue", ports=[DATAGRAM]),
-                k8s.slices("blue", [{"v4": pod.v4}], [DATAGRAM]))
+    agent = Agent(cluster, build, ["vc0:xdp", "vc1:tc"])
+    agent.apply("demo", k8s.service("demo", [VIP4]),
+                k8s.route("TCPRoute", "demo", "demo", {"blue": 1}),
+                k8s.service("blue"), k8s.slices("blue", [{"v4": cluster.pods[0].v4}]))
     agent.start()
-    spaces = [host.path for host in (cluster.clients[0].host, cluster.clients[1].host,
-                                     cluster.node, pod.host)]
+    # Real connections through the gates: their segments are what is sent again and again.
+    held = [KeepAlive(client, VIP4, 80, max(FLOWS),
+                      sources=[(client.v4, FIRST_PORT + n) for n in range(max(FLOWS))])
+            for client in cluster.clients]
+    # vc1 is free from now on; its connections stay its own.
+    agent.stop()
+    agent.gates = ["vc0:xdp"]
+    agent.start()
+    return cluster, held
+
+
+def measure(cluster, build, rounds, flows):
+    """Returns {way: [packets a second of CPU, ...]}."""
     (softirq,) = [pid for pid in softirq_threads()
                   if read(f"/proc/{pid}/comm") == f"ksoftirqd/{min(1, os.cpu_count() - 1)}\n"]
-    out = cluster.node.run(os.path.join(build, "tests", "bench", "live"), *spaces, VIP4, pod.v4,
-                           f"/proc/{softirq}/schedstat", rounds).stdout
+    guarded, free = cluster.clients
+    pod = cluster.pods[0]
+    out = cluster.node.run(os.path.join(build, "tests", "bench", "live"), guarded.host.path,
+                           free.host.path, cluster.node.path, pod.host.path, VIP4, pod.v4,
+                           f"/proc/{softirq}/schedstat", flows, FIRST_PORT, rounds).stdout
     return json.loads(out)
 
 
-def summary(rates):
+def summary(rates, flows):
     cases = []
     for name, rounds in rates.items():
-        case = {"way": name, "rounds": len(rounds), "packets_per_cpu_s": statistics.median(rounds)}
+        case = {"way": name, "flows": flows, "rounds": len(rounds),
+                "packets_per_cpu_s": statistics.median(rounds)}
         if name in AGAINST:
             ratios = [a / b for a, b in zip(rounds, rates[AGAINST[name]])]
             case.update(against=AGAINST[name], ratio=statistics.median(ratios),
                         ratio_min=min(ratios), ratio_max=max(ratios))
         cases.append(case)
+    return cases
+
+
+def run(lab, build, rounds):
+    cluster, held = wire(lab, build)
+    cases = []
+    for flows in FLOWS:
+        cases += summary(measure(cluster, build, rounds, flows), flows)
+    for connections in held:
+        connections.close()
     return {"cases": cases}
 
 
@@ -68,13 +95,14 @@ def main():
     os.environ["SHUNT_BUILD"] = build
     lab = Lab("bench-live")
     try:
-        data = summary(measure(lab, build, args.rounds))
+        data = run(lab, build, args.rounds)
     except LabError as e:
         sys.exit(f"make bench-live: {e}")
     finally:
         lab.close()
     for case in data["cases"]:
-        print(f"{case['way']:<20} {case['packets_per_cpu_s'] / 1e6:6.3f} M packets/s of CPU", end="")
+        print(f"{case['flows']:>4} flows: {case['way']:<20} {case['packets_per_cpu_s'] / 1e6:6.3f} M packets/s of CPU",
+              end="")
         print(f"   {case['ratio']:.2f} ({case['ratio_min']:.2f} - {case['ratio_max']:.2f}) of"
               f" {case['against']}" if "ratio" in case else "")
     if args.json:

@@ -144,10 +144,6 @@ def shunt_xdp(cluster, build):
         cluster.client.host.run("ethtool", "-K", "eth0", "tx", "on")
 
 
-def shunt_redirect(cluster, build):
-    return shunt(cluster, build, ["vc*:tc", "vp*:tc"], ["--forward", "redirect"])
-
-
 SETUPS = {
     "plain routing": plain_routing,
     "nftables DNAT": nftables,

@@ -18,7 +18,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 sys.dont_write_bytecode = True
 
 from lab import Cluster, Lab, LabError  # noqa: E402 (the path is set above)
-from path_meter import MEASURES, Meter, measure, read, write  # noqa: E402
+from path_meter import MEASURES, SERVER_CPU, Meter, measure, on_cpu, read, write  # noqa: E402
 from path_setups import BASE, SETUPS  # noqa: E402
 
 CONNTRACK_MAX = "/proc/sys/net/netfilter/nf_conntrack_max"
@@ -35,9 +35,9 @@ def wire(lab, build):
     cluster.pods[0].host.sysctl(net__ipv4__tcp_max_tw_buckets=0)
     cluster.pods[0].nginx.stop()
     pod = cluster.pods[0].host
-    pod.popen(os.path.join(build, "tests", "bench", "httpd"), "8080", "8081")
+    pod.popen(*on_cpu(SERVER_CPU, os.path.join(build, "tests", "bench", "httpd")), "8080", "8081")
     with open(lab.path("iperf3.log"), "w") as log:
-        pod.popen("iperf3", "-s", "-p", "5201", stdout=log, stderr=log)
+        pod.popen(*on_cpu(SERVER_CPU, "iperf3"), "-s", "-p", "5201", stdout=log, stderr=log)
     return cluster
 
 
@@ -51,7 +51,8 @@ def run_rounds(cluster, meter, build, args):
     """Returns {set-up: {measure: [a round's figures, ...]}}."""
     results = {name: {m: [] for m in args.measures} for name in args.setups}
     for number in range(args.rounds):
-        for name in args.setups:
+        first = number % len(args.setups)  # nobody comes always first
+        for name in args.setups[first:] + args.setups[:first]:
             say(f"round {number + 1} of {args.rounds}: {name}")
             with SETUPS[name](cluster, build) as (address, port):
                 for m in args.measures:
