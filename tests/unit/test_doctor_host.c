@@ -237,6 +237,8 @@ Test(doctor_host, frames_to_a_host_carry_the_macs_of_all_that_stands_on_a_device
 		{ .ifindex = 6, .ifname = "vx0", .kind = "vxlan", MAC('x'), .lower = 1 },
 		{ .ifindex = 7, .ifname = "tun0", .kind = "tun" },
 		{ .ifindex = 8, .ifname = "eth1", MAC('e'), .master = 99 },
+		{ .ifindex = 9, .ifname = "pod1", .kind = "veth", MAC('p'), .master = 10 },
+		{ .ifindex = 10, .ifname = "ovs-system", .kind = "openvswitch", MAC('o') },
 	};
 	struct shunt_link many[] = {
 		{ .ifindex = 1, .ifname = "eth0", MAC('e') },
@@ -250,6 +252,7 @@ Test(doctor_host, frames_to_a_host_carry_the_macs_of_all_that_stands_on_a_device
 	expect_macs(links, ARRAY_LEN(links), 2, "bv");
 	expect_macs(links, ARRAY_LEN(links), 6, "");
 	expect_macs(links, ARRAY_LEN(links), 7, "e");
+	expect_macs(links, ARRAY_LEN(links), 8, "");
 	expect_macs(many, ARRAY_LEN(many), 0, "e123");
 	many[4].mac[5] = '4';
 	expect_macs(many, ARRAY_LEN(many), 0, "");

@@ -183,15 +183,31 @@ static bool add_mac(struct shunt_macs *macs, const struct shunt_link *link)
 	return true;
 }
 
+static bool is_one_of(const struct shunt_link *link, const char *const *kinds)
+{
+	for (; *kinds; kinds++)
+		if (!strcmp(link->kind, *kinds))
+			return true;
+	return false;
+}
+
 /* Has @link a MAC on the wire of what it stands on? Tunnels stand there by addresses. */
 static bool is_on_the_wire(const struct shunt_link *link)
 {
-	static const char *const kinds[] = { "vlan", "macvlan", "macvtap" };
+	static const char *const kinds[] = { "vlan", "macvlan", "macvtap", NULL };
 
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (!strcmp(link->kind, kinds[i]))
-			return true;
-	return false;
+	return is_one_of(link, kinds);
+}
+
+/*
+ * Does what comes to this host by a port of @master carry its MAC or the port's? With Open vSwitch
+ * it may carry any that a rule names, such as a gateway's that no device has.
+ */
+static bool is_plain_master(const struct shunt_link *master)
+{
+	static const char *const kinds[] = { "bridge", "bond", "team", "vrf", NULL };
+
+	return is_one_of(master, kinds);
 }
 
 static bool add_all_on(struct shunt_macs *macs, const struct shunt_link *links, size_t n,
@@ -211,6 +227,8 @@ struct shunt_macs shunt_links_macs(const struct shunt_link *links, size_t n,
 	struct shunt_macs macs = { 0 };
 
 	for (int depth = 0; link && depth < MAX_MASTERS; depth++) {
+		if (depth && !is_plain_master(link))
+			return unknown;
 		if (!add_mac(&macs, link) || !add_all_on(&macs, links, n, link->ifindex))
 			return unknown;
 		link = link->master ? shunt_links_find(links, n, link->master) : NULL;

@@ -33,7 +33,7 @@ int shunt_links_read(struct shunt_link **ret_links, size_t *ret_n);
 /* MACs that frames to this host may carry where they come in. */
 struct shunt_macs {
 	uint8_t items[SHUNT_MAX_GATE_MACS][6];
-	size_t n; /* 0: not known, or more than that */
+	size_t n; /* 0: not known, as behind Open vSwitch, or more than that */
 };
 
 /*
