@@ -4,6 +4,7 @@
 
 #include "maps.h"
 #include "reject.h"
+#include "route.h"
 #include "trace.h"
 
 /* The only place that turns a reason into a verdict, and that counts. */
@@ -99,6 +100,13 @@ static __always_inline int action_finish(hook_ctx *ctx, enum shunt_reason reason
 	action_count(reason);
 	/* Translated or not, what is not dropped goes on through the stack. */
 	return action == SHUNT_A_DROP ? HOOK_DROP : HOOK_PASS;
+}
+
+/* As action_finish(), for a rewritten packet that leaves as the scratch says (route.h). */
+static __always_inline int action_send(hook_ctx *ctx, enum shunt_reason reason)
+{
+	action_count(reason);
+	return route_send(ctx);
 }
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "action.h"
 #include "rewrite.h"
+#include "route.h"
 #include "trace.h"
 
 /**
@@ -13,15 +14,21 @@
  *
  * Return: SHUNT_R_FORWARDED; SHUNT_R_DIRECT: of a connection without a service, rewritten only
  * if its source port had to be translated; SHUNT_R_HELD: the record was reused under our
- * eyes, the sender's next packet decides; SHUNT_R_REWRITE.
+ * eyes, the sender's next packet decides; SHUNT_R_REWRITE; or what route.h says.
  */
-static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx, const struct packet *pkt,
-							const struct shunt_flow *flow, __u64 ref,
-							int is_new)
+static __always_inline int forward_packet(hook_ctx *ctx, const struct packet *pkt,
+					  const struct shunt_flow *flow, __u64 ref, int is_new)
 {
 	struct nat nat = {};
 	int is_direct;
 
+	/* Before there is much to keep over a call. */
+	if (flow->flags & ROUTE_FLAGS) {
+		int reason = route_find(ctx, ref, 0, pkt->ip_bytes);
+
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+	}
 	if (!nat_copy(flow, ref, 0, &nat))
 		return SHUNT_R_HELD;
 	is_direct = nat.flags & SHUNT_FLOW_DIRECT;
@@ -32,7 +39,9 @@ static __always_inline enum shunt_reason forward_packet(hook_ctx *ctx, const str
 	TRACE_REWRITE(ref, 0);
 	if (rewrite_packet(ctx, pkt, &nat, ref, 0) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
-	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_FORWARDED;
+	if (is_direct)
+		return SHUNT_R_DIRECT;
+	return nat.flags & ROUTE_FLAGS ? route_result(nat.flags, 0) : SHUNT_R_FORWARDED;
 }
 
 #endif

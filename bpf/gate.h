@@ -3,15 +3,13 @@
 #define SHUNT_BPF_GATE_H
 
 #include "conntrack.h"
+#include "fib.h"
 #include "parse_any.h"
 
 /*
  * What the role of the gate that a packet came in by means for it. All of this is out of the
  * way of packets of known flows that come by the gate that their flow came by.
  */
-
-#define AF_INET_  2
-#define AF_INET6_ 10
 
 static __always_inline const struct shunt_gate *gate_find(__u32 ifindex)
 {
@@ -57,26 +55,6 @@ static __always_inline __u32 gate_flags(__u32 ifindex)
 	return gate ? gate->flags : 0;
 }
 
-/* The route that an answer to @tuple would take. Return: as bpf_fib_lookup(). */
-static __always_inline long gate_route_back(hook_ctx *ctx, const struct shunt_tuple *tuple,
-					    struct bpf_fib_lookup *fib)
-{
-	fib->ifindex = hook_ifindex(ctx);
-	fib->l4_protocol = tuple->proto;
-	fib->sport = tuple->dport_be;
-	fib->dport = tuple->sport_be;
-	if (tuple->family == SHUNT_V4) {
-		fib->family = AF_INET_;
-		fib->ipv4_src = tuple->dst.word_be[3];
-		fib->ipv4_dst = tuple->src.word_be[3];
-	} else {
-		fib->family = AF_INET6_;
-		__builtin_memcpy(fib->ipv6_src, &tuple->dst, sizeof(fib->ipv6_src));
-		__builtin_memcpy(fib->ipv6_dst, &tuple->src, sizeof(fib->ipv6_dst));
-	}
-	return bpf_fib_lookup(ctx, fib, sizeof(*fib), 0);
-}
-
 /* fe80::/10: on its link by nature, and every link has that route. */
 static __always_inline int gate_is_link_local(const struct shunt_tuple *tuple)
 {
@@ -93,14 +71,12 @@ static __always_inline int gate_is_link_local(const struct shunt_tuple *tuple)
  */
 __attribute__((noinline)) int gate_is_spoofed(hook_ctx *ctx, const struct shunt_tuple *tuple)
 {
-	struct bpf_fib_lookup fib = {};
+	struct scratch *s = scratch_get();
 	const struct shunt_gate *out;
-	long found;
 
-	if (!tuple || gate_is_link_local(tuple))
+	if (!tuple || !s || gate_is_link_local(tuple))
 		return 0;
-	found = gate_route_back(ctx, tuple, &fib);
-	switch (found) {
+	switch (fib_ask(ctx, &s->fib, tuple->family, tuple->dst.word_be, tuple->src.word_be, 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		break;
@@ -112,28 +88,29 @@ __attribute__((noinline)) int gate_is_spoofed(hook_ctx *ctx, const struct shunt_
 	default:
 		return 0;
 	}
-	out = gate_find(fib.ifindex);
+	out = gate_find(s->fib.ifindex);
 	return out && !(out->flags & SHUNT_GATE_EXTERNAL);
 }
 
 /**
- * gate_admit_new - may a packet without an entry come in here?
+ * gate_admit_new - may the packet in the scratch, without an entry, come in here?
  * @service: what it is addressed to; 0: a backend directly, and that may be another's frame
  *
  * Return: SHUNT_R_FORWARDED, SHUNT_R_OTHER_HOST or SHUNT_R_SPOOFED.
  */
-static __always_inline enum shunt_reason
-gate_admit_new(hook_ctx *ctx, const struct shunt_tuple *tuple, __u32 service)
+__attribute__((noinline)) int gate_admit_new(hook_ctx *ctx, __u32 service)
 {
 	const struct shunt_gate *gate = gate_find(hook_ifindex(ctx));
+	struct scratch *s = scratch_get();
 
-	if (!gate)
+	if (!gate || !s)
 		return SHUNT_R_FORWARDED;
+	s->nf.gate_flags = gate->flags;
 	if (service && !gate_is_for_us(ctx, gate))
 		return SHUNT_R_OTHER_HOST;
 	if (!(gate->flags & SHUNT_GATE_EXTERNAL))
 		return SHUNT_R_FORWARDED;
-	return gate_is_spoofed(ctx, tuple) ? SHUNT_R_SPOOFED : SHUNT_R_FORWARDED;
+	return gate_is_spoofed(ctx, &s->pkt.tuple) ? SHUNT_R_SPOOFED : SHUNT_R_FORWARDED;
 }
 
 /* As gate_is_spoofed(), of a packet that is parsed anew: the fast path keeps its registers. */

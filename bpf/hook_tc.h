@@ -133,6 +133,26 @@ static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len, 
 /* Writes @len bytes at the start of the frame. @len is a constant. */
 #define hook_write(ctx, buf, len) bpf_skb_store_bytes(ctx, 0, buf, len, BPF_F_INVALIDATE_HASH)
 
+/* Bytes of the longest IP packet on the wire that this one of @ip_bytes stands for. */
+static __always_inline __u32 hook_wire_bytes(hook_ctx *ctx, __u32 ip_bytes, __u32 headers)
+{
+	return ctx->gso_size ? ctx->gso_size + headers : ip_bytes;
+}
+
+/* The kernel finds the neighbour, and waits for it if need be. */
+#define HOOK_FINDS_NEIGHBOURS 1
+
+/* Sends the frame out by the next hop that bpf_fib_lookup() found. Return: the verdict. */
+static __always_inline int hook_leave(hook_ctx *ctx, const struct bpf_fib_lookup *to)
+{
+	struct bpf_redir_neigh next = { .nh_family = to->family };
+
+	(void)ctx;
+	/* The IPv4 address is the first word of the union, on both sides. */
+	__builtin_memcpy(next.ipv6_nh, to->ipv6_dst, sizeof(next.ipv6_nh));
+	return bpf_redirect_neigh(to->ifindex, &next, sizeof(next), 0);
+}
+
 /* Sends the frame back out of the interface that it came in on. */
 static __always_inline int hook_bounce(hook_ctx *ctx)
 {

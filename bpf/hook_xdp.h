@@ -3,6 +3,7 @@
 #define SHUNT_BPF_HOOK_XDP_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
@@ -128,6 +129,29 @@ static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len, 
 		}                                                                                  \
 		ret_;                                                                              \
 	})
+
+/* Bytes of the longest IP packet on the wire that this one of @ip_bytes stands for. */
+static __always_inline __u32 hook_wire_bytes(hook_ctx *ctx, __u32 ip_bytes, __u32 headers)
+{
+	(void)ctx;
+	(void)headers;
+	return ip_bytes;
+}
+
+/* A frame leaves as it is: the neighbour must be known. */
+#define HOOK_FINDS_NEIGHBOURS 0
+
+/* Sends the frame out by the next hop that bpf_fib_lookup() found. Return: the verdict. */
+static __always_inline int hook_leave(hook_ctx *ctx, const struct bpf_fib_lookup *to)
+{
+	struct ethhdr *eth = hook_data(ctx);
+
+	if ((void *)(eth + 1) > hook_end(ctx))
+		return XDP_DROP;
+	__builtin_memcpy(eth->h_dest, to->dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, to->smac, ETH_ALEN);
+	return to->ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(to->ifindex, 0);
+}
 
 static __always_inline int hook_bounce(hook_ctx *ctx)
 {

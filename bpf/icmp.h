@@ -7,6 +7,7 @@
 #include "lookup.h"
 #include "reject.h"
 #include "rewrite.h"
+#include "route.h"
 #include "scratch.h"
 #include "trace.h"
 
@@ -375,18 +376,22 @@ static __always_inline enum shunt_reason icmp_admit(hook_ctx *ctx, const struct 
  * @reverse: a constant. 0: from the client's side, about what a backend sent; 1: from the
  *	     backend's side, about what a client sent
  *
+ * @is_ingress: a constant. Of flows that go past the stack (route.h), errors come in at ingress
+ *from either side, and leave as their packets do.
+ *
  * The quoted tuple must be that of a live flow, to the letter, or the error is left alone.
  *
  * Return: SHUNT_R_ICMP_FORWARDED or SHUNT_R_ICMP_RESTORED: translated; SHUNT_R_ICMP_REDIRECT;
  * SHUNT_R_L4_PROTO: no error; SHUNT_R_ICMP_UNKNOWN, SHUNT_R_ICMP_QUOTE and others: untouched.
  */
-static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int reverse)
+static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int reverse, int is_ingress)
 {
 	enum icmp_kind kind = ICMP_OTHER;
 	struct shunt_tuple tuple = {};
 	const struct shunt_flow *flow;
 	enum shunt_reason reason;
 	struct nat nat = {};
+	__u32 routed;
 	__u64 ref;
 
 	if (!icmp_is(ctx, family))
@@ -403,7 +408,12 @@ static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int rever
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
 		return SHUNT_R_ICMP_UNKNOWN;
+	routed = is_ingress ? flow->flags & ROUTE_FLAGS : 0;
+	if (is_ingress && reverse && !routed)
+		return SHUNT_R_ICMP_UNKNOWN;
 	reason = icmp_admit(ctx, flow, ref, reverse, kind);
+	if (reason == SHUNT_R_FORWARDED && routed)
+		reason = route_find(ctx, ref, reverse, 0);
 	if (!nat_copy(flow, ref, reverse, &nat))
 		return SHUNT_R_ICMP_UNKNOWN;
 	if (reason != SHUNT_R_FORWARDED)
@@ -415,27 +425,49 @@ static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int rever
 		reason = reverse ? icmp_rewrite_v6_out(ctx, ref) : icmp_rewrite_v6_in(ctx, ref);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	return reverse ? SHUNT_R_ICMP_RESTORED : SHUNT_R_ICMP_FORWARDED;
+	return (reverse ? SHUNT_R_ICMP_RESTORED : SHUNT_R_ICMP_FORWARDED) |
+	       (routed ? ROUTE_SENT : 0);
 }
 
 __attribute__((noinline)) int icmp_in_v4(hook_ctx *ctx)
 {
-	return icmp_translate(ctx, SHUNT_V4, 0);
+	return icmp_translate(ctx, SHUNT_V4, 0, 1);
 }
 
 __attribute__((noinline)) int icmp_in_v6(hook_ctx *ctx)
 {
-	return icmp_translate(ctx, SHUNT_V6, 0);
+	return icmp_translate(ctx, SHUNT_V6, 0, 1);
 }
 
 __attribute__((noinline)) int icmp_out_v4(hook_ctx *ctx)
 {
-	return icmp_translate(ctx, SHUNT_V4, 1);
+	return icmp_translate(ctx, SHUNT_V4, 1, 0);
 }
 
 __attribute__((noinline)) int icmp_out_v6(hook_ctx *ctx)
 {
-	return icmp_translate(ctx, SHUNT_V6, 1);
+	return icmp_translate(ctx, SHUNT_V6, 1, 0);
+}
+
+/* Of flows that go past the stack: from the backend's side, where it comes in. */
+__attribute__((noinline)) int icmp_back_v4(hook_ctx *ctx)
+{
+	return icmp_translate(ctx, SHUNT_V4, 1, 1);
+}
+
+__attribute__((noinline)) int icmp_back_v6(hook_ctx *ctx)
+{
+	return icmp_translate(ctx, SHUNT_V6, 1, 1);
+}
+
+/* An ICMP message at ingress: mostly from the client's side. */
+static __always_inline int icmp_ingress(hook_ctx *ctx, __u32 family)
+{
+	int reason = family == SHUNT_V6 ? icmp_in_v6(ctx) : icmp_in_v4(ctx);
+
+	if (reason != SHUNT_R_ICMP_UNKNOWN)
+		return reason;
+	return family == SHUNT_V6 ? icmp_back_v6(ctx) : icmp_back_v4(ctx);
 }
 
 #endif

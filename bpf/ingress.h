@@ -3,6 +3,7 @@
 #define SHUNT_BPF_INGRESS_H
 
 #include "action.h"
+#include "answer.h"
 #include "forward.h"
 #include "gate.h"
 #include "newflow.h"
@@ -25,6 +26,9 @@
 
 /* What the fast path says to the slow one: nothing is decided, a new flow may begin. */
 #define INGRESS_NEW 0xff
+
+/* No service's, but maybe an answer that is to be restored here. */
+#define INGRESS_ANSWER 0xfd
 
 /*
  * A SYN to a flow that a RST has ended, or seemed to: does it begin a new one? For a second,
@@ -118,8 +122,11 @@ static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 		return reason;
 	reason = lookup_target(settings, &pkt.tuple, &target);
 	TRACE_LOOKUP(&target, reason);
-	if (reason != SHUNT_R_FORWARDED)
+	if (reason != SHUNT_R_FORWARDED) {
+		if (reason == SHUNT_R_NO_SERVICE && answer_may_be(settings, pkt.tuple.dport_be))
+			return INGRESS_ANSWER;
 		return reason;
+	}
 
 	hash = shunt_table_hash(settings->table_key, &pkt.tuple.src, &pkt.tuple.dst,
 				pkt.tuple.sport_be, pkt.tuple.dport_be, pkt.tuple.proto, family);
@@ -146,25 +153,53 @@ __attribute__((noinline)) __u64 ingress_fast_v6(hook_ctx *ctx)
 	return ingress_fast(ctx, SHUNT_V6);
 }
 
+/* As answer_open(), of the packet in the scratch, however it was parsed. */
+static __always_inline int ingress_rare_answer(hook_ctx *ctx)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	struct scratch *s = scratch_get();
+	struct shunt_flow *flow;
+	__u64 ref;
+
+	if (!settings || !s)
+		return SHUNT_R_BAD_CONFIG;
+	ref = shunt_ft_find_reply(FT, &s->pkt.tuple, SHUNT_FT_ANSWER);
+	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
+	if (!flow || !answer_is_welcome(ctx, flow))
+		return SHUNT_R_NO_SERVICE;
+	TRACE_FLOW(ref);
+	conntrack_track(settings, flow, ref, &s->pkt, 1);
+	return rare_send(ctx, ref, RARE_ANSWER | RARE_BACK);
+}
+
+/* A packet that is not of the plain form, read. Return: as rare_read(). */
+__attribute__((noinline)) int ingress_rare_read(hook_ctx *ctx)
+{
+	return rare_read(ctx, 0);
+}
+
 /**
- * ingress_rare - a packet that is not of the plain form, from the frame to its end
+ * ingress_rare - decide a packet that is not of the plain form, which the scratch holds
  *
  * Return: as ingress_fast(), nothing left to decide.
  */
 __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 {
 	const struct shunt_settings *settings = lookup_settings();
-	int reason = rare_read(ctx, 0), is_new = 0;
 	struct scratch *s = scratch_get();
+	int reason, is_new = 0;
 	struct target target = {};
 	struct shunt_flow *flow;
 	__u32 variant = 0;
 	__u64 ref;
 
-	if (reason != RARE_DECIDE)
-		return reason;
 	if (!settings || !s)
 		return SHUNT_R_BAD_CONFIG;
+	if (answer_may_be(settings, s->pkt.tuple.dport_be)) {
+		reason = ingress_rare_answer(ctx);
+		if (reason != SHUNT_R_NO_SERVICE)
+			return reason;
+	}
 	reason = lookup_target(settings, &s->pkt.tuple, &target);
 	TRACE_LOOKUP(&target, reason);
 	if (reason != SHUNT_R_FORWARDED)
@@ -178,11 +213,7 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 		reason = ingress_known(ctx, settings, flow, ref, &s->pkt);
 	}
 	if (reason == INGRESS_NEW) {
-		reason = gate_admit_new(ctx, &s->pkt.tuple, target.service);
-		TRACE_SAID(SHUNT_TRACE_GATE, reason);
-		if (reason != SHUNT_R_FORWARDED)
-			return reason;
-		reason = newflow_decide(target_pack(&target), hook_ifindex(ctx));
+		reason = newflow_decide(ctx, target_pack(&target));
 		variant = s->nf.variant;
 		ref = s->nf.ref;
 		is_new = 1;
@@ -192,6 +223,21 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
 		reason = rare_led(ctx, reason, s->nf.is_syn);
 	return NEWFLOW_RESULT(reason, variant);
+}
+
+/* What ingress_fast() leaves to others. */
+static __always_inline __u64 ingress_slow(hook_ctx *ctx, __u32 family, __u64 result)
+{
+	switch (result & 0xff) {
+	case INGRESS_ANSWER:
+		return family == SHUNT_V6 ? answer_v6(ctx) : answer_v4(ctx);
+	case PARSE_ODD:
+		result = ingress_rare_read(ctx);
+		return result == RARE_DECIDE ? ingress_rare(ctx) : result;
+	default:
+		return family == SHUNT_V6 ? newflow_open_v6(ctx, result)
+					  : newflow_open_v4(ctx, result);
+	}
 }
 
 static __always_inline int ingress(hook_ctx *ctx)
@@ -205,15 +251,10 @@ static __always_inline int ingress(hook_ctx *ctx)
 		result = ingress_fast_v4(ctx);
 	else if (family == SHUNT_V6)
 		result = ingress_fast_v6(ctx);
-	if ((result & 0xff) >= PARSE_ODD) {
-		if ((result & 0xff) == PARSE_ODD)
-			result = ingress_rare(ctx);
-		else if (family == SHUNT_V6)
-			result = newflow_open_v6(ctx, result);
-		else
-			result = newflow_open_v4(ctx, result);
-	}
-	verdict = action_finish(ctx, result & 0xff, result >> 32);
+	if ((result & 0xff) >= INGRESS_ANSWER)
+		result = ingress_slow(ctx, family, result);
+	verdict = result & ROUTE_SENT ? action_send(ctx, result & 0xff)
+				      : action_finish(ctx, result & 0xff, result >> 32);
 	TRACE_FINISH(verdict);
 	return verdict;
 }

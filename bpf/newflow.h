@@ -3,12 +3,14 @@
 #define SHUNT_BPF_NEWFLOW_H
 
 #include "affinity.h"
+#include "answer.h"
 #include "backend.h"
 #include "conntrack.h"
 #include "forward.h"
 #include "gate.h"
 #include "lookup.h"
 #include "placed.h"
+#include "route.h"
 #include "scratch.h"
 #include "trace.h"
 
@@ -147,13 +149,13 @@ static __always_inline void newflow_fill(struct shunt_flow *flow, const struct s
 	flow->client_lo_be = s->pkt.tuple.src.word_be[3];
 	flow->frontend_lo_be = s->pkt.tuple.dst.word_be[3];
 	flow->backend_lo_be = s->nf.backend.word_be[3];
-	flow->source_lo_be = s->pkt.tuple.src.word_be[3];
+	flow->source_lo_be = s->nf.source.word_be[3];
 #pragma GCC unroll 3
 	for (int w = 0; w < 3; w++) {
 		flow->client_hi_be[w] = s->pkt.tuple.src.word_be[w];
 		flow->frontend_hi_be[w] = s->pkt.tuple.dst.word_be[w];
 		flow->backend_hi_be[w] = s->nf.backend.word_be[w];
-		flow->source_hi_be[w] = s->pkt.tuple.src.word_be[w];
+		flow->source_hi_be[w] = s->nf.source.word_be[w];
 	}
 	flow->client_port_be = s->pkt.tuple.sport_be;
 	flow->frontend_port_be = s->pkt.tuple.dport_be;
@@ -189,7 +191,9 @@ static __always_inline __be16 newflow_port(const struct shunt_settings *settings
  * @index: of the filled flow, whose source port is the client's
  * @hash:  of the client's tuple: where the search for a port begins
  *
- * Taken: another frontend's or a direct flow of this client port to this backend is alive.
+ * Taken: another frontend's or a direct flow of this client port to this backend is alive. A flow
+ * whose source address is translated always gets one of the reserved ports, by which its
+ * answers are known at ingress.
  *
  * Return: 1, or 0 when all tries failed.
  */
@@ -200,7 +204,7 @@ __attribute__((noinline)) int newflow_add_reply(__u32 index, __u64 hash)
 
 	if (!settings || !flow)
 		return 0;
-	if (shunt_ft_add_reply(FT, index))
+	if (!(flow->flags & SHUNT_FLOW_SOURCE_NAT) && shunt_ft_add_reply(FT, index))
 		return 1;
 	flow->flags |= SHUNT_FLOW_SOURCE_NAT;
 #pragma GCC unroll 8
@@ -265,6 +269,9 @@ static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 static __always_inline enum shunt_reason newflow_place(struct scratch *s, enum shunt_reason reason,
 						       enum shunt_reason otherwise)
 {
+	/* Its answers are known by the entry alone. */
+	if (s->nf.flags & ROUTE_FLAGS)
+		return otherwise;
 	newflow_fill(&s->flow, s);
 	return placed_note(s->nf.hash) ? reason : otherwise;
 }
@@ -296,15 +303,14 @@ static __always_inline enum shunt_reason newflow_direct(struct scratch *s)
 
 /**
  * newflow_decide - decide the packet in the scratch, which has no entry; make one
- * @target:  as target_pack() made it
- * @ifindex: of the gate
+ * @target: as target_pack() made it
  *
  * However the packet was parsed, and of whichever family it is.
  *
  * Return: SHUNT_R_FORWARDED and the flow in the scratch; SHUNT_R_REPLACED or SHUNT_R_STATELESS, and
  * one without an entry there; or why not.
  */
-__attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
+__attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	const struct shunt_service_slot *service = NULL;
@@ -317,12 +323,17 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 		return SHUNT_R_BAD_CONFIG;
 	__builtin_memset(&s->nf, 0, sizeof(s->nf));
 	target_unpack(target, &s->nf.target);
-	s->nf.ifindex = ifindex;
+	s->nf.ifindex = hook_ifindex(ctx);
+	s->nf.source = s->pkt.tuple.src;
 	s->nf.now = bpf_jiffies64();
 	s->nf.is_syn = parse_is_syn(&s->pkt);
 	s->nf.hash = shunt_table_hash(settings->table_key, &s->pkt.tuple.src, &s->pkt.tuple.dst,
 				      s->pkt.tuple.sport_be, s->pkt.tuple.dport_be,
 				      s->pkt.tuple.proto, s->pkt.tuple.family);
+	reason = gate_admit_new(ctx, s->nf.target.service);
+	TRACE_SAID(SHUNT_TRACE_GATE, reason);
+	if (reason != SHUNT_R_FORWARDED)
+		return reason;
 	if (s->nf.target.service) {
 		service = lookup_service(&s->nf.target, &seed);
 		if (!service)
@@ -341,6 +352,8 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
 	reason = newflow_split(s, service, seed);
 	if (reason == SHUNT_R_FORWARDED)
 		reason = newflow_resolve(s);
+	if (reason == SHUNT_R_FORWARDED)
+		reason = route_plan(ctx);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	if (is_replaced)
@@ -363,20 +376,23 @@ __attribute__((noinline)) int newflow_decide(__u64 target, __u32 ifindex)
  */
 static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 target)
 {
+	const struct shunt_settings *settings = lookup_settings();
 	struct scratch *s = scratch_get();
 	const struct shunt_flow *flow;
-	enum shunt_reason reason;
+	int reason;
 
 	if (!s)
 		return SHUNT_R_BAD_CONFIG;
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
-	reason = gate_admit_new(ctx, &s->pkt.tuple, target >> 32);
-	TRACE_SAID(SHUNT_TRACE_GATE, reason);
-	if (reason != SHUNT_R_FORWARDED)
-		return reason;
-	reason = newflow_decide(target, hook_ifindex(ctx));
+	/* A service, or a pod's port, may stand where a translated flow has its source. */
+	if (settings && answer_may_be(settings, s->pkt.tuple.dport_be)) {
+		reason = family == SHUNT_V6 ? answer_v6(ctx) : answer_v4(ctx);
+		if (reason != SHUNT_R_NO_SERVICE)
+			return reason;
+	}
+	reason = newflow_decide(ctx, target);
 	flow = s->nf.ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(s->nf.ref)) : NULL;
 	if (reason == SHUNT_R_FORWARDED && flow)
 		reason = forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1);

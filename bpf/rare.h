@@ -7,6 +7,7 @@
 #include "gate.h"
 #include "rare_icmp.h"
 #include "rare_rewrite.h"
+#include "route.h"
 #include "trace.h"
 
 /*
@@ -22,6 +23,7 @@
 enum rare_how {
 	RARE_ANSWER = 1 << 0, /* of the backend; else of the client */
 	RARE_NEW = 1 << 1,    /* the flow's first packet */
+	RARE_BACK = 1 << 2,   /* an answer at ingress, of a flow that goes past the stack */
 };
 
 /**
@@ -30,7 +32,7 @@ enum rare_how {
  *
  * Return: SHUNT_R_FORWARDED or SHUNT_R_RESTORED; SHUNT_R_DIRECT; SHUNT_R_REWRITE; or the record
  * has got another tenant meanwhile: SHUNT_R_HELD, for an answer SHUNT_R_NO_REPLY, for a later
- * fragment SHUNT_R_FRAGMENT_UNKNOWN.
+ * fragment SHUNT_R_FRAGMENT_UNKNOWN. Or what route.h says.
  */
 __attribute__((noinline)) int rare_send(hook_ctx *ctx, __u64 ref, __u32 how)
 {
@@ -48,6 +50,15 @@ __attribute__((noinline)) int rare_send(hook_ctx *ctx, __u64 ref, __u32 how)
 			return SHUNT_R_FRAGMENT_UNKNOWN;
 		return is_answer ? SHUNT_R_NO_REPLY : SHUNT_R_HELD;
 	}
+	/* Where answers of other flows are, at egress, they go on as they are. */
+	if (is_answer && !(how & RARE_BACK))
+		flags &= ~ROUTE_FLAGS;
+	if (flags & ROUTE_FLAGS) {
+		int reason = rare_route(ctx, ref, s, flags, is_answer);
+
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+	}
 	if (s->at.part == PLACE_FIRST)
 		fragment_note(ref, is_answer);
 	if (flags & SHUNT_FLOW_DIRECT) {
@@ -63,6 +74,8 @@ __attribute__((noinline)) int rare_send(hook_ctx *ctx, __u64 ref, __u32 how)
 		return SHUNT_R_REWRITE;
 	if (flags & SHUNT_FLOW_DIRECT)
 		return SHUNT_R_DIRECT;
+	if (flags & ROUTE_FLAGS)
+		return route_result(flags, is_answer);
 	return is_answer ? SHUNT_R_RESTORED : SHUNT_R_FORWARDED;
 }
 
@@ -97,9 +110,12 @@ __attribute__((noinline)) int rare_led(hook_ctx *ctx, int reason, int is_new)
  */
 static __always_inline int rare_later(hook_ctx *ctx, int is_answer)
 {
-	__u64 ref = fragment_find(is_answer);
+	__u64 ref = fragment_find(is_answer), back = 0;
 	const struct shunt_flow *flow;
 
+	/* At ingress: of an answer that goes past the stack? */
+	if (!ref && !is_answer)
+		ref = back = fragment_find(1);
 	if (!ref)
 		return SHUNT_R_FRAGMENT_UNKNOWN;
 	if (ref == FRAGMENT_OVERLAPS)
@@ -108,6 +124,9 @@ static __always_inline int rare_later(hook_ctx *ctx, int is_answer)
 	flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
 	if (!flow)
 		return SHUNT_R_FRAGMENT_UNKNOWN;
+	if (back)
+		return flow->flags & ROUTE_FLAGS ? rare_send(ctx, ref, RARE_ANSWER | RARE_BACK)
+						 : SHUNT_R_FRAGMENT_UNKNOWN;
 	if (!is_answer && flow->gate_ifindex != hook_ifindex(ctx)) {
 		int reason = gate_admit_other(ctx, flow->flags, flow->gate_ifindex);
 

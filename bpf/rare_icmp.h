@@ -169,8 +169,8 @@ __attribute__((noinline)) int rare_icmp_write(hook_ctx *ctx)
 
 /**
  * rare_icmp - an ICMP message in the scratch
- * @is_answer: a constant. 0: at ingress, about what a backend sent; 1: at egress, about what a
- *	       client sent
+ * @is_answer: a constant. 0: at ingress, about what a backend sent, or, of a flow that goes past
+ *	       the stack (route.h), about what a client sent; 1: at egress, about the latter
  *
  * The quoted tuple must be that of a live flow, to the letter, or the error is left alone.
  *
@@ -183,6 +183,7 @@ static __always_inline int rare_icmp(hook_ctx *ctx, int is_answer)
 	const struct shunt_flow *flow;
 	enum icmp_kind kind = reason >> 8;
 	struct shunt_tuple *tuple;
+	int to_client, routed;
 	__u64 ref;
 
 	if (!s)
@@ -197,20 +198,29 @@ static __always_inline int rare_icmp(hook_ctx *ctx, int is_answer)
 	tuple->sport_be = s->quote.tuple.dport_be;
 	tuple->dport_be = s->quote.tuple.sport_be;
 	TRACE_QUOTED(tuple);
-	ref = is_answer ? shunt_ft_find_reply(FT, tuple, SHUNT_FT_ANSWER) : conntrack_find(tuple);
+	ref = is_answer ? 0 : conntrack_find(tuple);
+	to_client = !ref;
+	if (to_client)
+		ref = shunt_ft_find_reply(FT, tuple, SHUNT_FT_ANSWER);
 	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
 		return SHUNT_R_ICMP_UNKNOWN;
-	reason = icmp_admit(ctx, flow, ref, is_answer, kind);
-	if (!rare_target(flow, ref, is_answer, &s->to))
+	routed = is_answer ? 0 : flow->flags & ROUTE_FLAGS;
+	if (to_client && !is_answer && !routed)
+		return SHUNT_R_ICMP_UNKNOWN;
+	reason = icmp_admit(ctx, flow, ref, to_client, kind);
+	if (reason == SHUNT_R_FORWARDED && routed)
+		reason = rare_route(ctx, ref, s, routed, to_client);
+	if (!rare_target(flow, ref, to_client, &s->to))
 		return SHUNT_R_ICMP_UNKNOWN;
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	TRACE_REWRITE(ref, is_answer);
+	TRACE_REWRITE(ref, to_client);
 	if (rare_icmp_write(ctx) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
-	return is_answer ? SHUNT_R_ICMP_RESTORED : SHUNT_R_ICMP_FORWARDED;
+	return (to_client ? SHUNT_R_ICMP_RESTORED : SHUNT_R_ICMP_FORWARDED) |
+	       (routed ? ROUTE_SENT : 0);
 }
 
 #endif

@@ -19,7 +19,7 @@ static __always_inline int rare_read_ipv4(hook_ctx *ctx)
 		return SHUNT_R_IPV4_OPTIONS;
 	if (ip->frag_off & bpf_htons(IPV4_FRAG_MASK))
 		return SHUNT_R_FRAGMENT;
-	return ip->protocol == IPPROTO_ICMP ? icmp_in_v4(ctx) : SHUNT_R_TRUNCATED;
+	return ip->protocol == IPPROTO_ICMP ? icmp_ingress(ctx, SHUNT_V4) : SHUNT_R_TRUNCATED;
 }
 
 static __always_inline int rare_read_ipv6(hook_ctx *ctx)
@@ -31,7 +31,7 @@ static __always_inline int rare_read_ipv6(hook_ctx *ctx)
 	if (ip->nexthdr == IPPROTO_FRAGMENT)
 		return SHUNT_R_FRAGMENT;
 	if (ip->nexthdr == IPPROTO_ICMPV6)
-		return icmp_in_v6(ctx);
+		return icmp_ingress(ctx, SHUNT_V6);
 	return parse_is_extension(ip->nexthdr) ? SHUNT_R_EXT_HEADERS : SHUNT_R_TRUNCATED;
 }
 
@@ -56,6 +56,8 @@ static __always_inline int rare_read(hook_ctx *ctx, int is_answer)
 
 #define RARE_DECIDE 0xff
 #define RARE_NEW    0
+#define RARE_ANSWER 0
+#define RARE_BACK   0
 
 static __always_inline int rare_send(hook_ctx *ctx, __u64 ref, __u32 how)
 {

@@ -5,6 +5,7 @@
 #include "conntrack.h"
 #include "csum.h"
 #include "hook.h"
+#include "route.h"
 #include "scratch.h"
 
 /* Writing addresses and ports where struct place says that the headers stand. */
@@ -103,6 +104,16 @@ static __always_inline int rare_rewrite(hook_ctx *ctx, const struct scratch *s)
 				 s->pkt.tuple.proto == IPPROTO_UDP))
 		return SHUNT_R_REWRITE;
 	return SHUNT_R_FORWARDED;
+}
+
+/* May the packet in the scratch leave by redirect? Not between VLANs. */
+static __always_inline int rare_route(hook_ctx *ctx, __u64 ref, const struct scratch *s,
+				      __u32 flags, int is_answer)
+{
+	if (flags & SHUNT_FLOW_REDIRECT &&
+	    (s->at.l3_off != sizeof(struct ethhdr) || hook_tags(ctx)))
+		return SHUNT_R_NO_ROUTE;
+	return route_find(ctx, ref, is_answer, s->pkt.ip_bytes);
 }
 
 #endif

@@ -26,7 +26,9 @@ struct newflow {
 	__u32 split;
 	__u32 variant;
 	__u32 backend_index;
-	__u32 flags; /* enum shunt_flow_flags */
+	__u32 flags;		  /* enum shunt_flow_flags */
+	__u32 gate_flags;	  /* enum shunt_gate_flags, of the gate */
+	struct shunt_addr source; /* the client, or what it is translated to */
 	struct shunt_addr backend;
 	__be16 backend_port_be;
 	__u16 reserved[3];
@@ -56,8 +58,11 @@ struct scratch {
 	struct packet quote;   /* what an ICMP error quotes, and where that stands */
 	struct place quote_at;
 	struct newflow nf;
-	struct shunt_flow flow;	  /* of placed.h: one without an entry */
-	struct shunt_tuple tuple; /* of its answers, or of its client */
+	struct shunt_flow flow;	   /* of placed.h: one without an entry */
+	struct shunt_tuple tuple;  /* of its answers, or of its client */
+	struct bpf_fib_lookup fib; /* route.h: the way on */
+	__u32 route_how;	   /* enum route_how */
+	__u32 reserved;
 };
 
 struct {

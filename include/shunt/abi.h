@@ -312,6 +312,8 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_GATE_BOUND = 1 << 1, /* its tuple is also the rewritten one of another
 					 * flow: only packets of its own gate are its own */
 	SHUNT_FLOW_SOURCE_NAT = 1 << 2, /* source differs from the client */
+	SHUNT_FLOW_HAIRPIN = 1 << 3,	/* its backend is its client: bounced both ways */
+	SHUNT_FLOW_REDIRECT = 1 << 4,	/* from gate to gate both ways, past the stack */
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */

@@ -54,7 +54,11 @@
 	X(VLAN_DEPTH, PASS, "more than two VLAN tags")                                             \
 	X(REPLACED, FORWARD, "mid-stream, no entry, owned frontend: led where the choice says")    \
 	X(STATELESS, FORWARD,                                                                      \
-	  "no room in the flow table: led where the choice says, without an entry")
+	  "no room in the flow table: led where the choice says, without an entry")                \
+	X(HAIRPIN, FORWARD, "of a pod that reached itself through its own service")                \
+	X(NO_ROUTE, DROP, "no route, neighbour or source address to go on by redirect")            \
+	X(HOP_LIMIT, DROP, "hop limit used up where packets go on by redirect")                    \
+	X(TOO_BIG, DROP, "longer than the way on by redirect takes")
 
 enum shunt_action {
 	SHUNT_A_PASS,

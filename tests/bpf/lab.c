@@ -300,9 +300,10 @@ enum lab_verdict lab_verdict(enum lab_hook hook, uint32_t code)
 		int code;
 		enum lab_verdict verdict;
 	} meanings[] = {
-		{ LAB_XDP, XDP_PASS, LAB_PASS },   { LAB_XDP, XDP_DROP, LAB_DROP },
-		{ LAB_XDP, XDP_TX, LAB_BOUNCE },   { LAB_TC, TC_ACT_UNSPEC, LAB_PASS },
-		{ LAB_TC, TC_ACT_SHOT, LAB_DROP }, { LAB_TC, TC_ACT_REDIRECT, LAB_BOUNCE },
+		{ LAB_XDP, XDP_PASS, LAB_PASS },	 { LAB_XDP, XDP_DROP, LAB_DROP },
+		{ LAB_XDP, XDP_TX, LAB_BOUNCE },	 { LAB_TC, TC_ACT_UNSPEC, LAB_PASS },
+		{ LAB_XDP, XDP_REDIRECT, LAB_SENT },	 { LAB_TC, TC_ACT_SHOT, LAB_DROP },
+		{ LAB_TC, TC_ACT_REDIRECT, LAB_BOUNCE },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(meanings); i++)

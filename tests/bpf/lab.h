@@ -27,7 +27,8 @@ struct lab_kind {
 	enum lab_hook hook;
 };
 
-enum lab_verdict { LAB_PASS, LAB_DROP, LAB_BOUNCE, LAB_OTHER };
+/* LAB_BOUNCE: XDP_TX, or any redirect of tc; LAB_SENT: XDP_REDIRECT. */
+enum lab_verdict { LAB_PASS, LAB_DROP, LAB_BOUNCE, LAB_SENT, LAB_OTHER };
 
 struct lab {
 	struct shunt_dp_maps maps;

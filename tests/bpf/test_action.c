@@ -52,6 +52,10 @@ static const struct {
 	{ SHUNT_R_VLAN_DEPTH, LAB_PASS },
 	{ SHUNT_R_REPLACED, LAB_PASS },
 	{ SHUNT_R_STATELESS, LAB_PASS },
+	{ SHUNT_R_HAIRPIN, LAB_PASS },
+	{ SHUNT_R_NO_ROUTE, LAB_DROP },
+	{ SHUNT_R_HOP_LIMIT, LAB_DROP },
+	{ SHUNT_R_TOO_BIG, LAB_DROP },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

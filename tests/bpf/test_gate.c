@@ -107,7 +107,7 @@ LAB_EACH(gate, a_gate_that_is_not_external_asks_nobody_where_he_is_from, 0)
 {
 	(void)k;
 	scene(lab);
-	gate(lab, lab->gates[0], SHUNT_GATE_UPLINK);
+	gate(lab, lab->gates[0], 0);
 	CHECK_REASON(first_from(lab, POD), SHUNT_R_FORWARDED);
 }
 

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Flows that go past the stack: a pod that reaches itself, and uplink to uplink. */
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <net/if.h>
+
+#include "lab.h"
+
+#define PORT_FIRST 61000
+#define PORT_COUNT 4536
+
+/* ---- hairpin --------------------------------------------------------------------------------- */
+
+/* Service 1 with backend 1 alone, which is the client itself. */
+static struct lab_packet from_itself(struct lab *lab, uint16_t port)
+{
+	struct lab_packet packet;
+
+	lab_scene(lab, 1, 1);
+	packet = lab_from_client(lab, 1, port, 1);
+	packet.src = lab_backend_addr(lab->kind->family, 1);
+	return packet;
+}
+
+static void check_turned(const struct lab_packet *sent, const struct lab_result *got)
+{
+	struct lab_frame frame;
+
+	packet_build(sent, &frame);
+	CHECK(!memcmp(got->frame.data, frame.data + 6, 6));
+	CHECK(!memcmp(got->frame.data + 6, frame.data, 6));
+}
+
+/* As lab_check_packet(), but for the link addresses. */
+static void check_above_link(const struct lab_result *got, const struct lab_packet *want)
+{
+	struct lab_result plain = *got;
+	struct lab_frame frame;
+
+	packet_build(want, &frame);
+	memcpy(plain.frame.data, frame.data, 12);
+	lab_check_packet(&plain, want);
+}
+
+static bool is_reserved(uint16_t port)
+{
+	return port >= PORT_FIRST && port - PORT_FIRST < PORT_COUNT;
+}
+
+LAB_EACH(route, a_pod_that_reaches_itself_gets_its_packet_back_from_the_frontend, 0)
+{
+	struct lab_packet sent, want;
+	struct lab_result got;
+
+	(void)k;
+	sent = from_itself(lab, 4000);
+	got = lab_ingress(lab, &sent);
+	CHECK_REASON(got.reason, SHUNT_R_HAIRPIN);
+	CHECK_EQ(got.verdict, LAB_BOUNCE);
+	CHECK(is_reserved(got.packet.sport));
+	want = sent;
+	want.src = sent.dst;
+	want.sport = got.packet.sport;
+	want.dst = sent.src;
+	want.dport = LAB_BACKEND_PORT;
+	check_above_link(&got, &want);
+	check_turned(&sent, &got);
+	CHECK_EQ(lab_backend_counters(lab, 1).packets_in, 1);
+	CHECK_EQ(lab_backend_counters(lab, 1).connections, 1);
+}
+
+LAB_EACH(route, its_answer_to_the_frontend_comes_back_as_that_of_the_service, 0)
+{
+	struct lab_packet sent, answer, want;
+	struct lab_result got;
+
+	sent = from_itself(lab, 4000);
+	got = lab_ingress(lab, &sent);
+	answer = lab_answer(&got.packet);
+	got = lab_ingress(lab, &answer);
+	CHECK_REASON(got.reason, SHUNT_R_HAIRPIN);
+	CHECK_EQ(got.verdict, LAB_BOUNCE);
+	want = answer;
+	want.src = sent.dst;
+	want.sport = sent.dport;
+	want.dst = sent.src;
+	want.dport = sent.sport;
+	check_above_link(&got, &want);
+	check_turned(&answer, &got);
+	CHECK_EQ(lab_backend_counters(lab, 1).packets_out, 1);
+	CHECK_EQ(lab_state(lab, &sent) == (k->proto == IPPROTO_TCP ? SHUNT_F_SYN : SHUNT_F_UDP_NEW),
+		 false);
+}
+
+LAB_EACH(route, connections_of_a_pod_to_itself_are_told_apart, 0)
+{
+	struct lab_packet one, two, answer;
+	struct lab_result first, second;
+
+	(void)k;
+	one = from_itself(lab, 4000);
+	two = one;
+	two.sport = 4001;
+	first = lab_ingress(lab, &one);
+	second = lab_ingress(lab, &two);
+	CHECK(first.packet.sport != second.packet.sport);
+	answer = lab_answer(&second.packet);
+	CHECK_EQ(lab_ingress(lab, &answer).packet.dport, 4001);
+	answer = lab_answer(&first.packet);
+	CHECK_EQ(lab_ingress(lab, &answer).packet.dport, 4000);
+}
+
+LAB_EACH(route, an_answer_of_a_pod_to_itself_is_taken_at_its_own_gate_only, 0)
+{
+	struct lab_packet sent, answer;
+	struct lab_frame frame;
+	struct lab_result got;
+
+	(void)k;
+	sent = from_itself(lab, 4000);
+	got = lab_ingress(lab, &sent);
+	answer = lab_answer(&got.packet);
+	packet_build(&answer, &frame);
+	lab->gate = lab->gates[1];
+	got = lab_ingress_frame(lab, &frame);
+	lab_check_untouched(&got, &frame, SHUNT_R_NO_SERVICE);
+}
+
+LAB_EACH(route, an_answer_is_known_also_where_a_service_stands_at_its_port, 0)
+{
+	struct lab_packet sent, answer;
+	struct lab_result got;
+
+	(void)k;
+	sent = from_itself(lab, 4000);
+	got = lab_ingress(lab, &sent);
+	lab_service(lab, 2, 1);
+	lab_frontend(lab, sent.dst, got.packet.sport, 2, 2, 0);
+	answer = lab_answer(&got.packet);
+	CHECK_REASON(lab_ingress(lab, &answer).reason, SHUNT_R_HAIRPIN);
+}
+
+LAB_EACH(route, a_backend_beside_its_client_is_reached_as_ever, 0)
+{
+	struct lab_packet packet;
+	struct lab_result got;
+
+	(void)k;
+	lab_scene(lab, 1, 1);
+	packet = lab_from_client(lab, 1, 4000, 1);
+	packet.src = lab_backend_addr(lab->kind->family, 2);
+	got = lab_ingress(lab, &packet);
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK_EQ(got.packet.sport, 4000);
+}
+
+/* ---- uplink to uplink -------------------------------------------------------------------------
+ */
+
+#define NODE 200 /* a client's number, whose address is the node's */
+
+static void gate(struct lab *lab, uint32_t ifindex, uint32_t flags, bool has_source)
+{
+	struct shunt_gate record = { .flags = flags };
+
+	for (int family = 0; has_source && family < SHUNT_N_FAMILIES; family++)
+		record.source[family] = lab_client_addr(family, NODE);
+	cr_assert_eq(bpf_map_update_elem(lab->maps.gates_fd, &ifindex, &record, BPF_ANY), 0);
+}
+
+static void run_ip(const char *format, const struct shunt_addr *addr, int family)
+{
+	char text[INET6_ADDRSTRLEN], command[256];
+
+	inet_ntop(family == SHUNT_V4 ? AF_INET : AF_INET6,
+		  family == SHUNT_V4 ? (const void *)&addr->word_be[3] : addr, text, sizeof(text));
+	snprintf(command, sizeof(command), format, text, family == SHUNT_V4 ? "32" : "128");
+	cr_assert_eq(system(command), 0, "%s", command);
+}
+
+/* Clients behind gate0, backend 1 behind gate1, backend 2 behind pod0, no way to backend 3. */
+static void uplinks(struct lab *lab)
+{
+	if (!if_nametoindex("pod0")) {
+		cr_assert_eq(system("echo 1 >/proc/sys/net/ipv4/ip_forward; "
+				    "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding; "
+				    "ip link add pod0 type veth peer name pod1; "
+				    "for i in lo gate0 gate1 pod0 pod1; do ip link set $i up; "
+				    "done; sleep .1"),
+			     0);
+		for (int family = 0; family < SHUNT_N_FAMILIES; family++) {
+			struct shunt_addr client = lab_client_addr(family, 1);
+			struct shunt_addr one = lab_backend_addr(family, 1);
+			struct shunt_addr two = lab_backend_addr(family, 2);
+
+			run_ip("ip route add %s/%s dev gate0", &client, family);
+			run_ip("ip neigh add %s lladdr 02:00:00:00:00:c1 dev gate0", &client,
+			       family);
+			run_ip("ip route add %s/%s dev gate1 mtu lock 1400", &one, family);
+			run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one, family);
+			run_ip("ip route add %s/%s dev pod0", &two, family);
+		}
+	}
+	gate(lab, lab->gates[0], SHUNT_GATE_UPLINK, true);
+	gate(lab, lab->gates[1], SHUNT_GATE_UPLINK, true);
+	gate(lab, if_nametoindex("pod0"), 0, false);
+}
+
+static struct lab_packet from_afar(struct lab *lab)
+{
+	uplinks(lab);
+	lab_scene(lab, 1, 1);
+	return lab_from_client(lab, 1, 4000, 1);
+}
+
+static bool is_sent(const struct lab_result *got)
+{
+	return got->verdict == LAB_BOUNCE || got->verdict == LAB_SENT;
+}
+
+LAB_EACH(route, from_uplink_to_uplink_a_flow_gets_the_nodes_address, 0)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0xb1 };
+	struct lab_packet sent = from_afar(lab), want = sent;
+	struct lab_result got = lab_ingress(lab, &sent);
+
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK(is_sent(&got));
+	CHECK(is_reserved(got.packet.sport));
+	want.src = lab_client_addr(k->family, NODE);
+	want.sport = got.packet.sport;
+	want.dst = lab_backend_addr(k->family, 1);
+	want.dport = LAB_BACKEND_PORT;
+	want.ttl--;
+	check_above_link(&got, &want);
+	if (k->hook == LAB_XDP) /* on tc the kernel writes it later */
+		CHECK(!memcmp(got.frame.data, mac, 6));
+}
+
+LAB_EACH(route, the_answer_is_restored_where_it_comes_in, 0)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0xc1 };
+	struct lab_packet sent = from_afar(lab), answer, want;
+	struct lab_result got = lab_ingress(lab, &sent);
+
+	answer = lab_answer(&got.packet);
+	lab->gate = lab->gates[1];
+	got = lab_ingress(lab, &answer);
+	CHECK_REASON(got.reason, SHUNT_R_RESTORED);
+	CHECK(is_sent(&got));
+	want = answer;
+	want.src = sent.dst;
+	want.sport = sent.dport;
+	want.dst = sent.src;
+	want.dport = sent.sport;
+	want.ttl--;
+	check_above_link(&got, &want);
+	if (k->hook == LAB_XDP)
+		CHECK(!memcmp(got.frame.data, mac, 6));
+	CHECK_EQ(lab_backend_counters(lab, 1).packets_out, 1);
+}
+
+LAB_EACH(route, several_frontends_of_one_remote_backend_are_told_apart, 0)
+{
+	struct lab_packet one = from_afar(lab), two, answer;
+	struct lab_result first, second, back;
+
+	(void)k;
+	lab_service(lab, 2, 1);
+	*lab_split(lab, 2) = *lab_split(lab, 1);
+	two = one;
+	two.dst = lab_frontend_addr(k->family, 2);
+	first = lab_ingress(lab, &one);
+	second = lab_ingress(lab, &two);
+	CHECK_REASON(second.reason, SHUNT_R_FORWARDED);
+	CHECK(first.packet.sport != second.packet.sport);
+	lab->gate = lab->gates[1];
+	answer = lab_answer(&second.packet);
+	back = lab_ingress(lab, &answer);
+	CHECK(!memcmp(&back.packet.src, &two.dst, sizeof(two.dst)));
+	answer = lab_answer(&first.packet);
+	back = lab_ingress(lab, &answer);
+	CHECK(!memcmp(&back.packet.src, &one.dst, sizeof(one.dst)));
+}
+
+LAB_EACH(route, two_hundred_flows_to_one_remote_backend_have_two_hundred_ports, 0)
+{
+	bool seen[PORT_COUNT] = { false };
+	struct lab_packet packet = from_afar(lab);
+
+	(void)k;
+	for (int i = 0; i < 200; i++) {
+		struct lab_result got;
+
+		packet.sport = (uint16_t)(5000 + i);
+		got = lab_ingress(lab, &packet);
+		CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+		cr_assert(is_reserved(got.packet.sport));
+		cr_assert_not(seen[got.packet.sport - PORT_FIRST], "%s: port %u twice", lab_what,
+			      got.packet.sport);
+		seen[got.packet.sport - PORT_FIRST] = true;
+	}
+}
+
+LAB_EACH(route, a_local_backend_of_a_client_from_afar_is_reached_by_the_stack, 0)
+{
+	struct lab_packet packet = from_afar(lab);
+	struct lab_result got;
+
+	(void)k;
+	lab_backend(lab, 2, 1);
+	lab_ring(lab, 1, 0, 2, 1, 1);
+	got = lab_ingress(lab, &packet);
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK_EQ(got.packet.sport, 4000);
+}
+
+LAB_EACH(route, a_remote_backend_of_a_pod_is_reached_by_the_stack, 0)
+{
+	struct lab_packet packet = from_afar(lab);
+	struct lab_result got;
+
+	(void)k;
+	lab->gate = if_nametoindex("pod0");
+	got = lab_ingress(lab, &packet);
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK_EQ(got.verdict, LAB_PASS);
+}
+
+LAB_EACH(route, an_uplink_without_an_address_takes_no_such_flow, 0)
+{
+	struct lab_packet packet = from_afar(lab);
+	struct lab_result got;
+
+	(void)k;
+	gate(lab, lab->gates[1], SHUNT_GATE_UPLINK, false);
+	got = lab_ingress(lab, &packet);
+	CHECK_REASON(got.reason, SHUNT_R_NO_ROUTE);
+	CHECK_EQ(got.verdict, LAB_DROP);
+	CHECK_EQ(lab_flows_in_use(lab), 0);
+}
+
+LAB_EACH(route, without_a_neighbour_the_kernel_finds_it_or_the_packet_is_dropped, 0)
+{
+	struct lab_packet packet = from_afar(lab);
+	struct shunt_addr one = lab_backend_addr(k->family, 1);
+	struct lab_result got;
+
+	run_ip("ip neigh del %s dev gate1", &one, k->family);
+	got = lab_ingress(lab, &packet);
+	CHECK_REASON(got.reason, k->hook == LAB_XDP ? SHUNT_R_NO_ROUTE : SHUNT_R_FORWARDED);
+	run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one, k->family);
+	got = lab_ingress(lab, &packet);
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+}
+
+LAB_EACH(route, hop_limit_and_mtu_are_kept, 0)
+{
+	struct lab_packet packet = from_afar(lab), bad = packet;
+	struct lab_frame frame;
+	struct lab_result got;
+
+	(void)k;
+	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
+	bad.ttl = 1;
+	packet_build(&bad, &frame);
+	got = lab_ingress_frame(lab, &frame);
+	CHECK_REASON(got.reason, SHUNT_R_HOP_LIMIT);
+	CHECK_EQ(got.verdict, LAB_DROP);
+	bad.ttl = 2;
+	CHECK_REASON(lab_ingress(lab, &bad).reason, SHUNT_R_FORWARDED);
+	bad = lab_flags(packet, TH_ACK_, 1001, 5001);
+	bad.payload = 1400;
+	CHECK_REASON(lab_ingress(lab, &bad).reason, SHUNT_R_TOO_BIG);
+}
