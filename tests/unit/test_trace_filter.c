@@ -101,6 +101,8 @@ static const struct {
 	const char *text, *error;
 } mistakes[] = {
 	{ "tpc", "filter: at character 1, \"tpc\": want tcp, udp, ip, ip6, host NET" },
+	{ "tcp or udp", "filter: at character 5, \"or\": all words must hold; there is no or" },
+	{ "(tcp)", "filter: at character 1, \"(tcp)\": all words must hold" },
 	{ "tcp  host", "filter: at its end, want an address or network" },
 	{ "tcp  host 10.0.0", "filter: at character 11, \"10.0.0\": want an address or network" },
 	{ "host 10.0.0.0/33", "filter: at character 6, \"10.0.0.0/33\": want an address" },

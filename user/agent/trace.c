@@ -124,9 +124,9 @@ void agent_trace_stop(struct agent *agent, const char *why)
 			    "look at them",
 			    err.text);
 	agent_event(agent, SHUNT_LOG_INFO, "TraceEnded", "",
-		    "%llu packets told, %llu over the rate, %llu lost: %s",
-		    (unsigned long long)t->told, (unsigned long long)sums.limited,
-		    (unsigned long long)sums.lost, why);
+		    "%llu packet%s told, %llu over the rate, %llu lost: %s",
+		    (unsigned long long)t->told, t->told == 1 ? "" : "s",
+		    (unsigned long long)sums.limited, (unsigned long long)sums.lost, why);
 	shunt_ctl_stream_end(t->stream,
 			     json_pack("{s:{s:I, s:I, s:I, s:s}}", "end", "told",
 				       (json_int_t)t->told, "limited", (json_int_t)sums.limited,
@@ -166,7 +166,7 @@ static void on_tick(uv_timer_t *timer)
 	uint64_t now_ns = agent_mono_ns();
 
 	if (t->is_over) {
-		agent_trace_stop(t->agent, "the reader has had enough");
+		agent_trace_stop(t->agent, "it was interrupted");
 		return;
 	}
 	if (now_ns >= t->end_ns) {
@@ -252,18 +252,19 @@ static void begin(const struct agent_request *request, struct agent_trace *t)
 	char length[SHUNT_UNIT_STR_LEN];
 	struct agent *agent = request->agent;
 	uint64_t for_ms = t->end_ns / 1000000;
+	size_t n_gates = count_gates(agent);
 
 	t->to_real_ns = real_minus_mono();
 	t->end_ns += agent_mono_ns();
 	agent->trace = t;
 	start_handles(t);
 	agent_event(agent, SHUNT_LOG_INFO, "TraceStarted", "",
-		    "uid %u traces %s%s, at most %s, on %zu gates", (unsigned)request->peer.uid,
+		    "uid %u traces %s%s, at most %s, on %zu gate%s", (unsigned)request->peer.uid,
 		    t->filter[0] ? "packets that match: " : "all packets", t->filter,
-		    shunt_duration_str(for_ms, length), count_gates(agent));
+		    shunt_duration_str(for_ms, length), n_gates, n_gates == 1 ? "" : "s");
 	shunt_ctl_stream_send(t->stream, json_pack("{s:{s:s, s:I, s:I}}", "begin", "filter",
 						   t->filter, "for_ms", (json_int_t)for_ms, "gates",
-						   (json_int_t)count_gates(agent)));
+						   (json_int_t)n_gates));
 }
 
 static bool may_trace(const struct agent_request *request)

@@ -52,6 +52,9 @@ static void print_begin(const struct cli *cli, const json_t *begin)
 	char length[SHUNT_UNIT_STR_LEN];
 	long long gates = cli_int(begin, "gates");
 
+	if (!gates)
+		fprintf(cli->err, "shunt: no gate is attached, so no packet will be seen: shuntd "
+				  "--gate names them\n");
 	fprintf(cli->err, "shunt: tracing %lld gate%s for %s, or until interrupted\n", gates,
 		gates == 1 ? "" : "s",
 		shunt_duration_str((uint64_t)cli_int(begin, "for_ms"), length));

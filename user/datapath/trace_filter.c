@@ -295,8 +295,20 @@ static const struct {
 	{ "and", take_nothing },
 };
 
+/* What people try who know other filters. */
+static bool is_of_another_language(const char *word)
+{
+	return strchr("(!", word[0]) || !strcmp(word, "or") || !strcmp(word, "not") ||
+	       !strcmp(word, "&&") || !strcmp(word, "||");
+}
+
 static int take_word(struct parser *p)
 {
+	if (is_of_another_language(p->word))
+		return shunt_err_set(p->err, -EINVAL,
+				     "filter: at character %zu, \"%s\": all words must hold; there "
+				     "is no or, no not and no bracket",
+				     p->begin + 1, p->word);
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (!strcmp(words[i].word, p->word))
 			return words[i].take(p);
@@ -354,10 +366,12 @@ static int resolve_service(const struct shunt_trace_query *query, const struct s
 	}
 	if (filter->n_services)
 		return 0;
-	return shunt_err_set(err, -ENOENT,
-			     "filter: no service %s%s%s with that port is split here: `shunt "
-			     "status` lists those that are",
-			     query->namespace_, query->namespace_[0] ? "/" : "", query->service);
+	return shunt_err_set(
+		err, -ENOENT,
+		"filter: no service %s%s%s%s is split here: `shunt status` lists those "
+		"that are",
+		query->namespace_, query->namespace_[0] ? "/" : "", query->service,
+		query->port ? " with that port" : "");
 }
 
 int shunt_trace_query_resolve(const struct shunt_trace_query *query,
