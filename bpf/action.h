@@ -7,6 +7,12 @@
 #include "route.h"
 #include "trace.h"
 
+#ifdef HOOK_ANY_OFFSET
+#include "rare_reject.h"
+#else
+#define rare_reject(ctx) (-1) /* nothing of that kind is rejected */
+#endif
+
 /* The only place that turns a reason into a verdict, and that counts. */
 
 static __always_inline void action_count(enum shunt_reason reason)
@@ -74,8 +80,15 @@ static __always_inline enum shunt_action action_of(enum shunt_reason reason)
  */
 static __always_inline int action_reject(hook_ctx *ctx, enum shunt_reason reason, __u32 variant)
 {
-	int r = parse_family(ctx) == SHUNT_V6 ? reject_v6(ctx) : reject_v4(ctx);
+	__u32 family = parse_family(ctx);
+	int r = REJECT_ODD;
 
+	if (family == SHUNT_V4)
+		r = reject_v4(ctx);
+	else if (family == SHUNT_V6)
+		r = reject_v6(ctx);
+	if (r == REJECT_ODD)
+		r = rare_reject(ctx);
 	if (r == REJECT_NOT_OURS) {
 		action_count(SHUNT_R_OTHER_HOST);
 		return HOOK_PASS;

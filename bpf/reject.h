@@ -24,6 +24,7 @@
 /* What reject_v4() and reject_v6() return for one answer too many; 1 and -1: cannot be made. */
 #define REJECT_LIMITED	2
 #define REJECT_NOT_OURS 3 /* it was for another host: leave it as it is */
+#define REJECT_ODD	4 /* the packet is not of the plain form: see rare_reject.h */
 
 /* linux/icmp.h needs a C library for the target. Both families' errors begin alike. */
 #define ICMP_DEST_UNREACH   3
@@ -123,19 +124,19 @@ static __always_inline __u64 reject_ipv6(struct ipv6hdr *ip, const struct packet
 /* The RST that answers @pkt. @payload: its TCP payload's length, SYN and FIN not counted. */
 static __always_inline void reject_tcp(struct tcphdr *tcp, const struct packet *pkt, __u32 payload)
 {
+	const int is_acked = !!(pkt->tcp.flags & SHUNT_TCP_ACK);
+	__u32 end = pkt->tcp.seq + payload + !!(pkt->tcp.flags & SHUNT_TCP_SYN) +
+		    !!(pkt->tcp.flags & SHUNT_TCP_FIN);
+
 	__builtin_memset(tcp, 0, sizeof(*tcp));
 	tcp->source = pkt->tuple.dport_be;
 	tcp->dest = pkt->tuple.sport_be;
 	tcp->doff = sizeof(*tcp) / 4;
 	tcp->rst = 1;
-	if (pkt->tcp.flags & SHUNT_TCP_ACK) {
-		tcp->seq = bpf_htonl(pkt->tcp.ack);
-	} else {
-		tcp->ack = 1;
-		tcp->ack_seq =
-			bpf_htonl(pkt->tcp.seq + payload + !!(pkt->tcp.flags & SHUNT_TCP_SYN) +
-				  !!(pkt->tcp.flags & SHUNT_TCP_FIN));
-	}
+	tcp->ack = !is_acked;
+	/* Both are written: of a choice between the two clang makes a variable offset. */
+	tcp->seq = is_acked ? bpf_htonl(pkt->tcp.ack) : 0;
+	tcp->ack_seq = is_acked ? 0 : bpf_htonl(end);
 }
 
 /*
@@ -217,7 +218,7 @@ static __always_inline int reject_may_answer(const struct packet *pkt, const str
 					     __u32 family)
 {
 	const __be32 *src = pkt->tuple.src.word_be;
-	__u32 first = bpf_ntohl(src[family == SHUNT_V6 ? 0 : 3]) >> 24;
+	__u32 first = bpf_ntohl(SHUNT_PICK(family == SHUNT_V6, src[3], src[0])) >> 24;
 
 	if (from->h_dest[0] & 1)
 		return 0;
@@ -264,7 +265,7 @@ __attribute__((noinline)) int reject_admit(__u32 kind)
  * answered, nor what did not come from one host to one.
  *
  * Return: 0: the frame is the answer now; REJECT_LIMITED: it would be one too many;
- * REJECT_NOT_OURS; otherwise it could not be made.
+ * REJECT_NOT_OURS; REJECT_ODD; otherwise it could not be made.
  */
 static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 {
@@ -275,7 +276,7 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 	__u32 payload;
 
 	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
-		return -1;
+		return REJECT_ODD;
 	if (!gate_is_for_us(ctx, gate_find(hook_ifindex(ctx))))
 		return REJECT_NOT_OURS;
 	from = hook_data(ctx);
