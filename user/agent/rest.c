@@ -72,6 +72,8 @@ int agent_rest_make(const struct shunt_overrides *overrides, const struct shunt_
 	int r;
 
 	ret_rest->model = *model;
+	if (!shunt_overrides_any_drain(overrides))
+		return 0;
 	ret_rest->model.services =
 		copy(ret_rest, model->services, model->n_services, sizeof(*model->services));
 	if (!ret_rest->model.services)

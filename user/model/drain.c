@@ -174,6 +174,14 @@ size_t shunt_overrides_drains(const struct shunt_overrides *overrides,
 	return record ? record->n_drains : 0;
 }
 
+bool shunt_overrides_any_drain(const struct shunt_overrides *overrides)
+{
+	for (size_t i = 0; i < overrides->n_records; i++)
+		if (overrides->records[i].n_drains)
+			return true;
+	return false;
+}
+
 bool shunt_drain_apply(const struct shunt_drain *drain, struct shunt_model_service *service)
 {
 	bool found = false;

@@ -127,6 +127,9 @@ int shunt_overrides_undrain(struct shunt_overrides *overrides,
 			    const struct shunt_model_service *service, const char *target,
 			    struct shunt_err *err);
 
+/* Is anything of any service drained? */
+bool shunt_overrides_any_drain(const struct shunt_overrides *overrides);
+
 /* The drains in force of a service, borrowed until the next change. Return: number. */
 size_t shunt_overrides_drains(const struct shunt_overrides *overrides,
 			      const struct shunt_model_service *service,
