@@ -267,10 +267,11 @@ static SHUNT_INLINE int shunt_ft_is_reply(const struct shunt_flow *flow,
 					  const struct shunt_addr *src, __be16 sport_be,
 					  const struct shunt_addr *dst, __be16 dport_be)
 {
+	/* The upper words are in the record's second line: one cache miss more. */
 	return flow->backend_lo_be == src->word_be[3] && flow->source_lo_be == dst->word_be[3] &&
 	       flow->backend_port_be == sport_be && flow->source_port_be == dport_be &&
-	       shunt_ft_hi_equal(flow->backend_hi_be, src) &&
-	       shunt_ft_hi_equal(flow->source_hi_be, dst);
+	       (flow->family == SHUNT_V4 || (shunt_ft_hi_equal(flow->backend_hi_be, src) &&
+					     shunt_ft_hi_equal(flow->source_hi_be, dst)));
 }
 
 /* Would the backends of two flows answer with the same tuple? */

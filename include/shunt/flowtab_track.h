@@ -192,7 +192,11 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 	if (state != SHUNT_F_ESTABLISHED && state != SHUNT_F_CLOSED && from_backend &&
 	    flags & SHUNT_TCP_SYN && flags & SHUNT_TCP_ACK &&
 	    (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
-		shunt_ft_begin_anew(flow, seq);
+		/* The first answer leaves the record's second line alone: no FIN has been there. */
+		if (state == SHUNT_F_SYN)
+			SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+		else
+			shunt_ft_begin_anew(flow, seq);
 		return state != SHUNT_F_SYN_ACK && shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
 	}
 	if (flags & SHUNT_TCP_SYN || state == SHUNT_F_SYN)
