@@ -157,6 +157,7 @@ def test_filters_tell_only_what_they_name_and_mistakes_are_pointed_at(world):
             (("tcp", "host", "10.0.0"), 2, 'at character 10, "10.0.0": want an address'),
             (("service", "shop/nothing"), 3, "no service shop/nothing"),
             (("gate", "nowhere0"), 3, "no interface nowhere0"),
+            (("gate", "lo"), 3, "lo is no gate"),
             (("reason", "BORED"), 2, "want a reason such as FORWARDED"),
             (("--rate", "0"), 2, "want a number from 1")):
         done = w.cli.run("trace", *words, check=False)

@@ -392,8 +392,8 @@ static int apply_source(struct agent *agent, const struct agent_targets *changed
 	tell_released(agent, &before);
 	if (!agent->installed)
 		agent_event(agent, SHUNT_LOG_INFO, "Installed", "",
-			    "%zu services are in force, generation %u%s", agent->model.n_services,
-			    agent->generation,
+			    "%zu service%s in force, generation %u%s", agent->model.n_services,
+			    agent->model.n_services == 1 ? " is" : "s are", agent->generation,
 			    shunt_dp_adopted(agent->dp) ? ", taken over from an earlier start"
 							: "");
 	else if (agent->generation != generation || result.services_changed)

@@ -201,6 +201,20 @@ static size_t count_gates(const struct agent *agent)
 	return n;
 }
 
+/* Is the interface that the filter names one of ours? Otherwise nothing would ever be told. */
+static int check_gate(const struct agent *agent, const struct shunt_trace_query *query,
+		      uint32_t ifindex, struct shunt_err *err)
+{
+	if (!(query->conditions & SHUNT_TRACE_IF_GATE))
+		return 0;
+	for (size_t i = 0; i < agent->gates.n; i++)
+		if (agent->gates.items[i].attached && agent->gates.items[i].ifindex == ifindex)
+			return 0;
+	return shunt_err_set(err, -ENOENT,
+			     "filter: %s is no gate: `shunt status -o json` lists those that are",
+			     query->gate);
+}
+
 /* Reads the request into @t and @filter. Answers on failure. */
 static int read_request(const struct agent_request *request, struct agent_trace *t,
 			struct shunt_trace_filter *filter)
@@ -222,6 +236,8 @@ static int read_request(const struct agent_request *request, struct agent_trace 
 	if (!r)
 		r = shunt_trace_query_resolve(&t->query, shunt_dp_maps(request->agent->dp), filter,
 					      &err);
+	if (!r)
+		r = check_gate(request->agent, &t->query, filter->ifindex, &err);
 	if (r < 0) {
 		shunt_ctl_reply_fail(request->reply,
 				     r == -ENOENT ? SHUNT_CTL_NOT_FOUND : SHUNT_CTL_USAGE, "%s",
