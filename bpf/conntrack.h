@@ -92,7 +92,8 @@ static __always_inline enum shunt_reason conntrack_track(const struct shunt_sett
 
 	if (now - flow->seen_jiffies >= settings->seen_grain_jiffies) {
 		if (!from_backend && flow->backend && backend_is_gone(flow->backend, state, now)) {
-			shunt_ft_end(FT, flow, SHUNT_FT_LIFE(ref), SHUNT_F_CLOSED);
+			shunt_ft_change(FT, SHUNT_FT_INDEX(ref), SHUNT_FT_LIFE(ref),
+					SHUNT_F_CLOSED);
 			return SHUNT_R_BACKEND_GONE;
 		}
 		SHUNT_WRITE_ONCE(flow->seen_jiffies, now);

@@ -45,6 +45,12 @@ static __always_inline struct shunt_active *shunt_ft_active(shunt_ft_t t, __u32 
 	return bpf_map_lookup_elem(&shunt_backend_active, &backend);
 }
 
+static __always_inline struct shunt_client *shunt_ft_client(shunt_ft_t t, __u32 index)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_clients, &index);
+}
+
 #include "shunt/flowtab.h"
 
 #endif

@@ -178,6 +178,18 @@ __attribute__((noinline)) int ingress_rare_read(hook_ctx *ctx)
 	return rare_read(ctx, 0);
 }
 
+/* The packet in the scratch, of a known flow; in a frame of its own. Return: as ingress_known(). */
+__attribute__((noinline)) int ingress_rare_known(hook_ctx *ctx, __u64 ref)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
+	const struct scratch *s = scratch_get();
+
+	if (!settings || !flow || !s)
+		return SHUNT_R_BAD_CONFIG;
+	return ingress_known(ctx, settings, flow, ref, &s->pkt);
+}
+
 /**
  * ingress_rare - decide a packet that is not of the plain form, which the scratch holds
  *
@@ -210,7 +222,7 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 	reason = INGRESS_NEW;
 	if (flow) {
 		variant = flow->variant;
-		reason = ingress_known(ctx, settings, flow, ref, &s->pkt);
+		reason = ingress_rare_known(ctx, ref);
 	}
 	if (reason == INGRESS_NEW) {
 		reason = newflow_decide(ctx, target_pack(&target));

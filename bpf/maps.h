@@ -186,6 +186,17 @@ SHUNT_ARRAY(shunt_backends, struct shunt_backend, 4096);
 SHUNT_ARRAY(shunt_backend_active, struct shunt_active, 4096);
 
 /*
+ * shunt_clients - connections in being, by client
+ *
+ * Key:    hash of the client's IPv4 address or IPv6 /64 & shunt_settings.flow_set_mask
+ * Value:  struct shunt_client
+ * Writer: shunt/flowtab.h, with shunt_backend_active; atomic
+ * Reader: bpf/newflow.h, so that no client takes more than --client-share of the table
+ * Size:   --max-flows / SHUNT_FLOW_WAYS: clients that share an entry add some 16 flows each
+ */
+SHUNT_ARRAY(shunt_clients, struct shunt_client, 64);
+
+/*
  * shunt_backend_counters - traffic by backend
  *
  * Key, Size: as shunt_backends

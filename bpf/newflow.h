@@ -240,7 +240,8 @@ static __always_inline void newflow_sweep(const struct shunt_settings *settings,
 /**
  * newflow_track - enter the flow into the table
  *
- * Return: SHUNT_R_FORWARDED; SHUNT_R_TABLE_FULL; SHUNT_R_NO_PORT; SHUNT_R_HELD when another
+ * Return: SHUNT_R_FORWARDED; SHUNT_R_TABLE_FULL; SHUNT_R_CLIENT_SHARE; SHUNT_R_NO_PORT;
+ * SHUNT_R_HELD when another
  * CPU makes the same flow right now: the next packet finds it.
  */
 static __always_inline enum shunt_reason newflow_track(struct scratch *s)
@@ -251,6 +252,10 @@ static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 	if (!flow)
 		return SHUNT_R_TABLE_FULL;
 	newflow_fill(flow, s);
+	if (shunt_ft_has_share(FT, index)) {
+		shunt_ft_unclaim(FT, index, s->nf.hash);
+		return SHUNT_R_CLIENT_SHARE;
+	}
 	if (shunt_ft_is_rival(FT, index, s->nf.hash)) {
 		shunt_ft_unclaim(FT, index, s->nf.hash);
 		return SHUNT_R_HELD;
@@ -397,7 +402,8 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	if (reason == SHUNT_R_FORWARDED && flow)
 		reason = forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1);
 	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
-		reason = placed_forward(ctx, s, family, reason, s->nf.is_syn);
+		reason = family == SHUNT_V6 ? placed_forward_v6(ctx, reason)
+					    : placed_forward_v4(ctx, reason);
 	return NEWFLOW_RESULT(reason, s->nf.variant);
 }
 

@@ -135,20 +135,32 @@ static __always_inline enum shunt_reason placed_rewrite(hook_ctx *ctx, const str
 
 /**
  * placed_forward - count and rewrite a packet of a flow without an entry
+ * @family: a constant
  * @reason: SHUNT_R_REPLACED, or SHUNT_R_STATELESS
- * @is_new: 1: the flow's first packet
  *
  * Return: @reason, or SHUNT_R_REWRITE.
  */
-static __always_inline enum shunt_reason placed_forward(hook_ctx *ctx, const struct scratch *s,
-							__u32 family, enum shunt_reason reason,
-							int is_new)
+static __always_inline int placed_forward(hook_ctx *ctx, __u32 family, int reason)
 {
-	action_count_in(ctx, s->pkt.ip_bytes, s->flow.backend, is_new);
+	const struct scratch *s = scratch_get();
+
+	if (!s)
+		return SHUNT_R_BAD_CONFIG;
+	action_count_in(ctx, s->pkt.ip_bytes, s->flow.backend, s->nf.is_syn);
 	TRACE_PLACED(0);
 	if (placed_rewrite(ctx, s, family, 0) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
 	return reason;
+}
+
+__attribute__((noinline)) int placed_forward_v4(hook_ctx *ctx, int reason)
+{
+	return placed_forward(ctx, SHUNT_V4, reason);
+}
+
+__attribute__((noinline)) int placed_forward_v6(hook_ctx *ctx, int reason)
+{
+	return placed_forward(ctx, SHUNT_V6, reason);
 }
 
 /* Reads the note of the answer in the scratch. Return: the hash of the client's tuple, or 0. */
@@ -195,7 +207,8 @@ __attribute__((noinline)) int placed_enter(__u64 hash)
 	s->flow.reply_way = 0;
 	*flow = s->flow;
 	s->flow.life = SHUNT_F_ESTABLISHED;
-	if (shunt_ft_is_rival(FT, index, hash) || !shunt_ft_add_reply(FT, index)) {
+	if (shunt_ft_has_share(FT, index) || shunt_ft_is_rival(FT, index, hash) ||
+	    !shunt_ft_add_reply(FT, index)) {
 		shunt_ft_unclaim(FT, index, hash);
 		return 0;
 	}

@@ -88,8 +88,10 @@ struct shunt_settings {
 	__u32 generation; /* changes that packets have seen so far, single stores too */
 	__u32 answer_cost[SHUNT_N_ANSWERS]; /* jiffies << SHUNT_ANSWER_SHIFT; 0: no limit */
 	__u32 answer_burst_jiffies;	    /* what a CPU may have answered ahead of its rate */
+	__u32 client_limit;		    /* of shunt_client.flows; 0: none */
+	__u32 reserved;
 };
-_Static_assert(sizeof(struct shunt_settings) == 96, "settings are 96 bytes");
+_Static_assert(sizeof(struct shunt_settings) == 104, "settings are 104 bytes");
 
 /* Per CPU: when the answers given so far are paid for, in jiffies64 << SHUNT_ANSWER_SHIFT. */
 #define SHUNT_ANSWER_SHIFT 20
@@ -264,6 +266,12 @@ struct shunt_reason_count {
 /* Shared, changed once per connection. */
 struct shunt_active {
 	__u32 connections;
+	__u32 reserved;
+};
+
+/* Shared, changed once per connection; by hash of the client: its IPv4 address or IPv6 /64. */
+struct shunt_client {
+	__u32 flows; /* that count as active, direct ones too */
 	__u32 reserved;
 };
 

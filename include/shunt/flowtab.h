@@ -37,6 +37,7 @@
  *	struct shunt_flow      *shunt_ft_flow(shunt_ft_t t, __u32 index);
  *	struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t t, __u32 index);
  *	struct shunt_active    *shunt_ft_active(shunt_ft_t t, __u32 backend);
+ *	struct shunt_client    *shunt_ft_client(shunt_ft_t t, __u32 index);
  *	const struct shunt_settings *shunt_ft_settings(shunt_ft_t t);
  */
 
@@ -143,6 +144,31 @@ static SHUNT_INLINE int shunt_ft_is_expired(shunt_ft_t t, const struct shunt_flo
 				   (__s32)shunt_ft_timeout(settings, state);
 }
 
+/* Where a client is counted: an IPv4 address, or an IPv6 /64, which is what one host may have. */
+static SHUNT_INLINE __u32 shunt_ft_client_index(shunt_ft_t t, const struct shunt_flow *flow)
+{
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+	__u64 address = flow->client_lo_be;
+
+	if (flow->family == SHUNT_V6)
+		address = (__u64)flow->client_hi_be[0] << 32 | flow->client_hi_be[1];
+	return settings
+		       ? (__u32)shunt_mix64(address ^ settings->table_key) & settings->flow_set_mask
+		       : 0;
+}
+
+/* Counts a flow of @backend (0: direct) and @client, or gives it back. @by: 1, or -1. */
+static SHUNT_INLINE void shunt_ft_count(shunt_ft_t t, __u32 backend, __u32 client, int by)
+{
+	struct shunt_active *active = backend ? shunt_ft_active(t, backend) : NULL;
+	struct shunt_client *its = shunt_ft_client(t, client);
+
+	if (active)
+		shunt_fetch_add(&active->connections, by);
+	if (its)
+		shunt_fetch_add(&its->flows, by);
+}
+
 /**
  * shunt_ft_end - change a flow's state and give back its count if it stops counting
  * @life: as read before; the change fails if it differs now
@@ -153,16 +179,14 @@ static SHUNT_INLINE int shunt_ft_is_expired(shunt_ft_t t, const struct shunt_flo
  */
 static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u32 life, __u32 state)
 {
-	struct shunt_active *active;
-	__u32 backend = flow->backend;
+	int ends = shunt_ft_is_counted(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_counted(state);
+	/* Read before: afterwards the record may be another's. */
+	__u32 backend = flow->backend, client = ends ? shunt_ft_client_index(t, flow) : 0;
 
 	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) != life)
 		return 0;
-	if (shunt_ft_is_counted(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_counted(state) && backend) {
-		active = shunt_ft_active(t, backend);
-		if (active)
-			shunt_fetch_add(&active->connections, -1);
-	}
+	if (ends)
+		shunt_ft_count(t, backend, client, -1);
 	return 1;
 }
 
@@ -177,16 +201,25 @@ static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u3
 static SHUNT_INLINE int shunt_ft_reopen(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
 					__u32 state)
 {
-	__u32 backend = flow->backend;
-	struct shunt_active *active = backend ? shunt_ft_active(t, backend) : NULL;
+	__u32 backend = flow->backend, client = shunt_ft_client_index(t, flow);
 
-	if (active)
-		shunt_fetch_add(&active->connections, 1);
+	shunt_ft_count(t, backend, client, 1);
 	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) == life)
 		return 1;
-	if (active)
-		shunt_fetch_add(&active->connections, -1);
+	shunt_ft_count(t, backend, client, -1);
 	return 0;
+}
+
+/* Changes the state of flow @index as shunt_ft_end() or shunt_ft_reopen(), whichever it takes. */
+SHUNT_OUTLINE int shunt_ft_change(shunt_ft_t t, __u32 index, __u32 life, __u32 state)
+{
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
+
+	if (!flow)
+		return 0;
+	if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(life)) && shunt_ft_is_counted(state))
+		return shunt_ft_reopen(t, flow, life, state);
+	return shunt_ft_end(t, flow, life, state);
 }
 
 /*

@@ -307,17 +307,26 @@ SHUNT_OUTLINE int shunt_ft_add_reply(shunt_ft_t t, __u32 index)
 	return 1;
 }
 
+/* Has the client of the filled flow @index its share of the table already? */
+SHUNT_OUTLINE int shunt_ft_has_share(shunt_ft_t t, __u32 index)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
+	const struct shunt_settings *settings = shunt_ft_settings(t);
+	const struct shunt_client *client;
+
+	if (!settings || !flow)
+		return 0;
+	client = shunt_ft_client(t, shunt_ft_client_index(t, flow));
+	return client && settings->client_limit &&
+	       SHUNT_READ_ONCE(client->flows) >= settings->client_limit;
+}
+
 /* Makes a filled flow visible and counts it. @state: SHUNT_F_SYN or SHUNT_F_UDP_NEW. */
 static SHUNT_INLINE void shunt_ft_publish(shunt_ft_t t, struct shunt_flow *flow, __u32 state)
 {
 	__u32 life = SHUNT_READ_ONCE(flow->life);
-	struct shunt_active *active;
 
-	if (flow->backend) {
-		active = shunt_ft_active(t, flow->backend);
-		if (active)
-			shunt_fetch_add(&active->connections, 1);
-	}
+	shunt_ft_count(t, flow->backend, shunt_ft_client_index(t, flow), 1);
 	/* Locked, so that all stores before are visible first; nobody else writes a FREE life. */
 	shunt_cmpxchg(&flow->life, life, (SHUNT_LIFE_GEN(life) + 0x100) | state);
 }

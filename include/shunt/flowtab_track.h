@@ -13,14 +13,18 @@
  */
 #define SHUNT_FT_FIRST_ACK 65536u
 
-/* A half-open flow has proved itself: it counts among those that no flood displaces. */
+/* A half-open flow has proved itself: no flood displaces it in @state, which counts as active. */
 SHUNT_OUTLINE int shunt_ft_promote(shunt_ft_t t, __u64 ref, __u32 state)
 {
+	__u32 life = SHUNT_FT_LIFE(ref);
 	__u32 index = SHUNT_FT_INDEX(ref), way = index & (SHUNT_FLOW_WAYS - 1), tag;
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 	struct shunt_flow *flow = shunt_ft_flow(t, index);
 
-	if (!set || !flow || !shunt_ft_end(t, flow, SHUNT_FT_LIFE(ref), state))
+	if (!set || !flow)
+		return 0;
+	/* Both states count. */
+	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) != life)
 		return 0;
 	tag = shunt_ft_tag_at(set, way);
 	if (tag & SHUNT_FT_HALF_OPEN)
@@ -86,8 +90,8 @@ static SHUNT_INLINE int shunt_ft_denies_fin(__u32 fin, __u32 ack)
  * next packet, a challenge or an acknowledgement of data, opens the flow again. After a true one
  * only packets that crossed it come from there; each is answered with one more RST.
  */
-static SHUNT_INLINE int shunt_ft_track_reset(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
-					     __u32 seq, __u32 flags)
+static SHUNT_INLINE int shunt_ft_track_reset(shunt_ft_t t, struct shunt_flow *flow, __u32 index,
+					     __u32 life, __u32 seq, __u32 flags)
 {
 	int from_backend = !!(flags & SHUNT_TCP_FROM_BACKEND);
 	int was_told = (SHUNT_LIFE_STATE(life) == SHUNT_F_RESET_BY_CLIENT) == from_backend;
@@ -107,7 +111,7 @@ static SHUNT_INLINE int shunt_ft_track_reset(shunt_ft_t t, struct shunt_flow *fl
 		shunt_ft_note_fin(flow, seq, flags);
 		state = SHUNT_F_FIN_SEEN;
 	}
-	return shunt_ft_reopen(t, flow, life, state) ? SHUNT_FT_CHANGED : SHUNT_FT_SAME;
+	return shunt_ft_change(t, index, life, state) ? SHUNT_FT_CHANGED : SHUNT_FT_SAME;
 }
 
 /*
@@ -133,8 +137,8 @@ static SHUNT_INLINE __u32 shunt_ft_after_fin(const struct shunt_flow *flow, __u3
 }
 
 /* A packet of an established, closing or closed flow that is no SYN and no RST. */
-static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
-					   __u32 seq, __u32 ack, __u32 flags)
+static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow, __u32 index,
+					   __u32 life, __u32 seq, __u32 ack, __u32 flags)
 {
 	__u32 state = SHUNT_LIFE_STATE(life), next;
 
@@ -147,8 +151,7 @@ static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow
 		next = shunt_ft_after_fin(flow, state, ack, flags);
 		if (next == state)
 			return SHUNT_FT_SAME;
-		if (shunt_ft_is_counted(state) ? shunt_ft_end(t, flow, life, next)
-					       : shunt_ft_reopen(t, flow, life, next))
+		if (shunt_ft_change(t, index, life, next))
 			return SHUNT_FT_CHANGED;
 		if (SHUNT_LIFE_GEN(SHUNT_READ_ONCE(flow->life)) != SHUNT_LIFE_GEN(life))
 			return SHUNT_FT_SAME;
@@ -184,11 +187,11 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 	if (!flow)
 		return SHUNT_FT_SAME;
 	if (shunt_ft_is_reset(state))
-		return shunt_ft_track_reset(t, flow, life, seq, flags);
+		return shunt_ft_track_reset(t, flow, SHUNT_FT_INDEX(ref), life, seq, flags);
 	if (flags & SHUNT_TCP_RST)
 		return state != SHUNT_F_CLOSED &&
-		       shunt_ft_end(t, flow, life,
-				    shunt_ft_is_half_open(state) ? SHUNT_F_CLOSED : reset);
+		       shunt_ft_change(t, SHUNT_FT_INDEX(ref), life,
+				       shunt_ft_is_half_open(state) ? SHUNT_F_CLOSED : reset);
 	if (state != SHUNT_F_ESTABLISHED && state != SHUNT_F_CLOSED && from_backend &&
 	    flags & SHUNT_TCP_SYN && flags & SHUNT_TCP_ACK &&
 	    (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
@@ -197,12 +200,13 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 			SHUNT_WRITE_ONCE(flow->backend_isn, seq);
 		else
 			shunt_ft_begin_anew(flow, seq);
-		return state != SHUNT_F_SYN_ACK && shunt_ft_end(t, flow, life, SHUNT_F_SYN_ACK);
+		return state != SHUNT_F_SYN_ACK &&
+		       shunt_ft_change(t, SHUNT_FT_INDEX(ref), life, SHUNT_F_SYN_ACK);
 	}
 	if (flags & SHUNT_TCP_SYN || state == SHUNT_F_SYN)
 		return SHUNT_FT_SAME;
 	if (state != SHUNT_F_SYN_ACK)
-		return shunt_ft_track_fin(t, flow, life, seq, ack, flags);
+		return shunt_ft_track_fin(t, flow, SHUNT_FT_INDEX(ref), life, seq, ack, flags);
 	if (from_backend || !(flags & SHUNT_TCP_ACK) ||
 	    ack - (flow->backend_isn + 1) >= SHUNT_FT_FIRST_ACK)
 		return SHUNT_FT_SAME;
@@ -237,9 +241,11 @@ SHUNT_OUTLINE int shunt_ft_track_udp(shunt_ft_t t, __u64 ref, int from_backend, 
 		return SHUNT_FT_SAME;
 	if (from_backend) {
 		if (state == SHUNT_F_UDP_NEW)
-			return shunt_ft_end(t, flow, life, SHUNT_F_UDP_ANSWERED) ? SHUNT_FT_ANSWERED
-										 : SHUNT_FT_SAME;
-		return state == SHUNT_F_UDP_ONEWAY && shunt_ft_end(t, flow, life, SHUNT_F_UDP)
+			return shunt_ft_change(t, SHUNT_FT_INDEX(ref), life, SHUNT_F_UDP_ANSWERED)
+				       ? SHUNT_FT_ANSWERED
+				       : SHUNT_FT_SAME;
+		return state == SHUNT_F_UDP_ONEWAY &&
+				       shunt_ft_change(t, SHUNT_FT_INDEX(ref), life, SHUNT_F_UDP)
 			       ? SHUNT_FT_PROMOTED
 			       : SHUNT_FT_SAME;
 	}

@@ -58,7 +58,8 @@
 	X(HAIRPIN, FORWARD, "of a pod that reached itself through its own service")                \
 	X(NO_ROUTE, DROP, "no route, neighbour or source address to go on by redirect")            \
 	X(HOP_LIMIT, DROP, "hop limit used up where packets go on by redirect")                    \
-	X(TOO_BIG, DROP, "longer than the way on by redirect takes")
+	X(TOO_BIG, DROP, "longer than the way on by redirect takes")                               \
+	X(CLIENT_SHARE, REJECT, "the client has its share of the flow table: --client-share")
 
 enum shunt_action {
 	SHUNT_A_PASS,

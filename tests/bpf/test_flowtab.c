@@ -213,7 +213,7 @@ static void check_replies(const struct shunt_dp_maps *maps)
 
 static void check_table(struct lab *lab)
 {
-	uint32_t counted[BACKENDS + 1] = { 0 }, live = 0;
+	uint32_t counted[BACKENDS + 1] = { 0 }, live = 0, clients[SETS] = { 0 };
 
 	for (uint32_t i = 0; i < lab->maps.flows.n; i++) {
 		const struct shunt_flow *flow = shunt_ft_flow(&lab->maps, i);
@@ -226,6 +226,7 @@ static void check_table(struct lab *lab)
 			continue;
 		live++;
 		counted[flow->backend] += shunt_ft_is_counted(state);
+		clients[shunt_ft_client_index(&lab->maps, flow)] += shunt_ft_is_counted(state);
 		check_flow(&lab->maps, i);
 		check_unique(&lab->maps, i);
 	}
@@ -233,6 +234,8 @@ static void check_table(struct lab *lab)
 	CHECK_EQ(lab_replies_in_use(lab), live);
 	for (uint32_t b = 1; b <= BACKENDS; b++)
 		CHECK_EQ(lab_active(lab, b), counted[b]);
+	for (uint32_t c = 0; c < SETS; c++)
+		CHECK_EQ(shunt_ft_client(&lab->maps, c)->flows, clients[c]);
 }
 
 /* ---- the hammer --------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
 
 
 def test_a_full_flow_table_is_a_problem_while_it_refuses(world):
-    w = world(groups={"blue": 1}, ports=[ECHO], options=[*SMALL, "--max-flows", "1024"])
+    w = world(groups={"blue": 1}, ports=[ECHO],
+              options=[*SMALL, "--max-flows", "1024", "--client-share", "100"])
     w.start({"blue": 1})
     assert w.agent.status()["health"] == "ok"
     held = []

@@ -73,6 +73,7 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 					   sizes->variants),
 		.overlay = array_new("overlay", sizeof(struct shunt_overlay), sizes->variants),
 		.backends = array_new("backends", sizeof(struct shunt_backend), sizes->backends),
+		.clients = array_new("clients", sizeof(struct shunt_client), 64),
 		.backend_active = array_new("active", sizeof(struct shunt_active), sizes->backends),
 		.flow_sets = array_new("flow_sets", sizeof(struct shunt_flow_set), sets),
 		.flows = array_new("flows", sizeof(struct shunt_flow), sizes->flows),

@@ -124,6 +124,10 @@ static const struct option_row rows[] = {
 	{ "nat-ports", "FIRST-LAST",
 	  "source ports for flows that collide behind one backend (default 61000-65535)",
 	  KIND_PORTS, 0, 0, 0, NULL },
+	{ "client-share", "PERCENT",
+	  "of the flow table that connections of one client, an IPv4 address or an IPv6 /64, may "
+	  "take, 0.01 to 100 (default 25)",
+	  KIND_PERCENT, AT(dp.client_share_bp), 1, 10000, NULL },
 	{ "icmp-rate", "N",
 	  "ICMP port unreachable answers per second and CPU, 0 to 1000000; what is above is "
 	  "dropped, 0: no limit (default 1000)",
@@ -321,7 +325,8 @@ static void set_defaults(struct agent_options *options)
 				   .sessions = 65536 },
 			.nat_port_first = 61000,
 			.nat_port_last = 65535,
-			.icmp_rate = 1000 },
+			.icmp_rate = 1000,
+			.client_share_bp = 2500 },
 		.debounce_ms = 10,
 		.resync_ms = 30000,
 		.log_level = SHUNT_LOG_INFO,

@@ -214,16 +214,11 @@ void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 	for (uint32_t i = 0; i < maps->flows.n; i++) {
 		const struct shunt_flow_set *set = shunt_ft_set(maps, i / SHUNT_FLOW_WAYS);
 		struct shunt_flow *flow = shunt_ft_flow(maps, i);
-		struct shunt_active *active;
-
 		/* The tags were copied later: this one ended meanwhile, and no sweep sees it. */
 		if (set && !set->tag[i % SHUNT_FLOW_WAYS])
 			flow->life = SHUNT_LIFE_GEN(flow->life) | SHUNT_F_FREE;
-		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)) || !flow->backend)
-			continue;
-		active = shunt_ft_active(maps, flow->backend);
-		if (active)
-			active->connections++;
+		if (shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)))
+			shunt_ft_count(maps, flow->backend, shunt_ft_client_index(maps, flow), 1);
 	}
 }
 
@@ -279,7 +274,8 @@ static void merge_flow(const struct shunt_dp_maps *maps, uint32_t index,
 			return;
 		if (SHUNT_LIFE_STATE(life) == SHUNT_F_SYN)
 			SHUNT_WRITE_ONCE(ours->backend_isn, theirs->backend_isn);
-	} while (shunt_ft_is_half_open(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_half_open(state)
+	} while (shunt_ft_is_half_open(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_half_open(state) &&
+				 shunt_ft_is_counted(state)
 			 ? !shunt_ft_promote(maps, SHUNT_FT_REF(index, life), state)
 			 : !shunt_ft_end(maps, ours, life, state));
 }

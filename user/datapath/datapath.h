@@ -37,6 +37,7 @@ struct shunt_dp_opts {
 	uint32_t timeout_ms[SHUNT_N_TIMEOUTS];	/* 0: the default */
 	uint16_t nat_port_first, nat_port_last; /* default 61000..65535 */
 	uint32_t icmp_rate, rst_rate;		/* answers per second and CPU; 0: no limit */
+	uint32_t client_share_bp;		/* of the flow table, for one client; 0: all */
 	enum shunt_tc_mode tc_mode;
 };
 
@@ -62,6 +63,7 @@ struct shunt_dp_array {
 	X(overlay)                                                                                 \
 	X(backends)                                                                                \
 	X(backend_active)                                                                          \
+	X(clients)                                                                                 \
 	X(flow_sets)                                                                               \
 	X(flows)                                                                                   \
 	X(reply_sets)

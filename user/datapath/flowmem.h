@@ -39,6 +39,13 @@ static inline const struct shunt_settings *shunt_ft_settings(shunt_ft_t maps)
 	return SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
 }
 
+static inline struct shunt_client *shunt_ft_client(shunt_ft_t maps, __u32 index)
+{
+	if (index >= maps->clients.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->clients, struct shunt_client, index);
+}
+
 #include "shunt/flowtab.h"
 
 #endif

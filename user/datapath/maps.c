@@ -51,6 +51,7 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_backend_active", backends },
 		{ "shunt_backend_counters", backends },
 		{ "shunt_flow_sets", flows / SHUNT_FLOW_WAYS },
+		{ "shunt_clients", flows / SHUNT_FLOW_WAYS },
 		{ "shunt_flows", flows },
 		{ "shunt_reply_sets", flows / 4 },
 		{ "shunt_sessions", size_or(asked->sessions, 65536) },
@@ -167,7 +168,7 @@ static uint32_t carried_entries(const char *name, const struct shunt_dp_sizes *s
 	uint32_t old = carry && asked ? shunt_carry_entries(carry, name) : 0;
 
 	if (!strcmp(name, "shunt_flows") || !strcmp(name, "shunt_flow_sets") ||
-	    !strcmp(name, "shunt_reply_sets"))
+	    !strcmp(name, "shunt_clients") || !strcmp(name, "shunt_reply_sets"))
 		return old ? old : asked;
 	return old > asked ? old : asked;
 }

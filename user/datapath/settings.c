@@ -37,9 +37,17 @@ static uint32_t answer_cost(uint32_t rate, uint32_t hz)
 	return rate < second ? (uint32_t)(second / rate) : 1;
 }
 
+/* How many flows are a share of @bp of the table. At least 1: 0 would mean no limit. */
+static uint32_t client_limit(uint32_t bp, uint32_t n_flows)
+{
+	uint64_t flows = (uint64_t)n_flows * bp / 10000;
+
+	return bp && !flows ? 1 : (uint32_t)flows;
+}
+
 /* What follows from the options; programs may be reading, so every field is one store. */
 static int apply_options(struct shunt_settings *settings, const struct shunt_dp_opts *opts,
-			 uint32_t hz, struct shunt_err *err)
+			 uint32_t n_flows, uint32_t hz, struct shunt_err *err)
 {
 	uint32_t first = opts->nat_port_first ? opts->nat_port_first : DEFAULT_NAT_PORT_FIRST;
 	uint32_t last = opts->nat_port_last ? opts->nat_port_last : DEFAULT_NAT_PORT_LAST;
@@ -65,6 +73,7 @@ static int apply_options(struct shunt_settings *settings, const struct shunt_dp_
 			 answer_cost(opts->icmp_rate, hz));
 	SHUNT_WRITE_ONCE(settings->answer_cost[SHUNT_ANSWER_RST], answer_cost(opts->rst_rate, hz));
 	SHUNT_WRITE_ONCE(settings->answer_burst_jiffies, hz); /* a second's worth */
+	SHUNT_WRITE_ONCE(settings->client_limit, client_limit(opts->client_share_bp, n_flows));
 	SHUNT_WRITE_ONCE(settings->nat_port_first, (uint16_t)first);
 	SHUNT_WRITE_ONCE(settings->nat_port_count, (uint16_t)(last - first + 1));
 	return 0;
@@ -111,7 +120,7 @@ int shunt_settings_fill(struct shunt_dp *dp, const struct shunt_dp_opts *opts,
 	struct shunt_secret secret;
 	int r;
 
-	r = apply_options(settings, opts, shunt_clock_hz(dp->clock), err);
+	r = apply_options(settings, opts, dp->maps.flows.n, shunt_clock_hz(dp->clock), err);
 	if (r < 0)
 		return r;
 	if (dp->adopted) {
