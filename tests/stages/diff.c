@@ -6,7 +6,7 @@
  *
  *	diff CORPUS-DIRECTORY [PACKETS [SEED]]
  *
- * First every conversation of the corpus, and every frame of it cut at every byte, at every
+ * First every conversation of the corpus, and every crafted frame of it cut at every byte, at every
  * hook; then mutants from a fixed seed until PACKETS have been compared. One line of figures;
  * exit status 1 after the first difference, which is printed with the frame.
  */
@@ -180,7 +180,7 @@ static bool run_all(const struct corpus *corpus, uint64_t packets, uint64_t seed
 			return false;
 		}
 	for (size_t i = 0; i < corpus->n_frames; i++)
-		if (!episode_cuts(&corpus->frames[i]))
+		if (corpus->frames[i].crafted && !episode_cuts(&corpus->frames[i]))
 			return false;
 	while (done.packets < packets) {
 		episode = (seed << 40) + done.episodes + 1;

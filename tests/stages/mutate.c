@@ -39,7 +39,8 @@ static int load_file(struct corpus *corpus, const char *directory, const char *n
 		if (step.op == STEP_FRAME && step.len >= 14 && step.len < 1600 &&
 		    corpus->n_frames < CORPUS_MAX)
 			corpus->frames[corpus->n_frames++] =
-				(struct corpus_frame){ step.len, step.frame };
+				(struct corpus_frame){ step.len, step.frame,
+						       !strncmp(name, "made-", 5) };
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 struct corpus_frame {
 	uint16_t len;
 	const uint8_t *data; /* in a file */
+	bool crafted;	     /* not found by libFuzzer */
 };
 
 struct corpus {
