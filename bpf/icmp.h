@@ -18,6 +18,9 @@
  *	client <- (client -> frontend) error [gate] error (source -> backend) <- router, backend
  *	client, router -> error (frontend -> client) [gate] error (backend -> source) -> backend
  *
+ * The plain form of them, for XDP before 5.18; elsewhere rare_icmp.h takes them in any form, with
+ * what is here of kinds and admission.
+ *
  * Asked only about what parse.h takes for neither TCP nor UDP, in functions with a frame of
  * their own: packets of flows do not pay for it. A flow is read, never changed: an error is
  * no sign of life, and may be forged by whoever guesses a tuple.
@@ -437,16 +440,6 @@ __attribute__((noinline)) int icmp_in_v4(hook_ctx *ctx)
 __attribute__((noinline)) int icmp_in_v6(hook_ctx *ctx)
 {
 	return icmp_translate(ctx, SHUNT_V6, 0, 1);
-}
-
-__attribute__((noinline)) int icmp_out_v4(hook_ctx *ctx)
-{
-	return icmp_translate(ctx, SHUNT_V4, 1, 0);
-}
-
-__attribute__((noinline)) int icmp_out_v6(hook_ctx *ctx)
-{
-	return icmp_translate(ctx, SHUNT_V6, 1, 0);
 }
 
 /* Of flows that go past the stack: from the backend's side, where it comes in. */
