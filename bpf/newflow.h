@@ -352,6 +352,8 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 	is_replaced = reason == SHUNT_R_REPLACED;
 	if (!is_replaced)
 		newflow_sweep(settings, s);
+	/* The pointer itself is to be tested: kernel 6.1 forgets what clang would test instead. */
+	SHUNT_OPAQUE_CASE(service, 0);
 	if (!service)
 		return newflow_direct(s);
 	reason = newflow_split(s, service, seed);

@@ -12,8 +12,8 @@
 /* Parses one line of words. */
 static int parse(const char *line, struct agent_options *options, struct shunt_err *err)
 {
-	static char copy[512];
-	char *argv[32] = { "shuntd" };
+	static char copy[1024];
+	char *argv[64] = { "shuntd" };
 	int argc = 1;
 
 	snprintf(copy, sizeof(copy), "%s", line);

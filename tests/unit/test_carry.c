@@ -41,7 +41,13 @@ __attribute__((constructor)) static void be_the_other_agent(void)
 	struct shunt_dp_opts opts = {
 		.bpffs = getenv("SHUNT_CARRY_BPFFS"),
 		.state_dir = getenv("SHUNT_CARRY_STATE"),
-		.sizes = { 1024, 256, 64, 128, 256, 65536, 256 },
+		.sizes = { .flows = 1024,
+			   .frontends = 256,
+			   .services = 64,
+			   .variants = 128,
+			   .backends = 256,
+			   .ring_entries = 65536,
+			   .sessions = 256 },
 	};
 	struct shunt_err err = { .text = "" };
 	struct shunt_dp *dp = NULL;
