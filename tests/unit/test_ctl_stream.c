@@ -171,7 +171,7 @@ static int dial_stream(const struct sender *sender)
 
 	strcpy(addr.sun_path, fake_agent_socket(sender->agent));
 	cr_assert_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	cr_assert_eq(send(fd, request, strlen(request), 0), strlen(request));
+	cr_assert_eq(send(fd, request, strlen(request), 0), (ssize_t)strlen(request));
 	return fd;
 }
 
