@@ -55,6 +55,17 @@ size_t doctor_gate_names(const struct doctor *doctor, doctor_want_t want,
 	return n;
 }
 
+bool doctor_warn_gates(struct doctor *doctor, doctor_want_t want, const char *check,
+		       const char *advice, const char *what)
+{
+	char names[DOCTOR_NAMES_LEN];
+
+	if (!doctor_gate_names(doctor, want, names))
+		return false;
+	doctor_add(doctor, SHUNT_CHECK_WARN, check, advice, "%s: %s", names, what);
+	return true;
+}
+
 static const struct shunt_link *link_of(const struct doctor *doctor, uint32_t ifindex)
 {
 	return shunt_links_find(doctor->links, doctor->n_links, ifindex);
@@ -98,13 +109,10 @@ static bool is_bridge_alone(const struct doctor *doctor, const struct doctor_gat
 
 static void check_bridges(struct doctor *doctor)
 {
-	char names[DOCTOR_NAMES_LEN];
-
-	if (doctor_gate_names(doctor, is_bridge_alone, names))
-		doctor_add(doctor, SHUNT_CHECK_WARN, "bridge ports",
-			   "answers between two ports of one bridge never reach the bridge's own "
-			   "hook: let --gate name its ports too",
-			   "%s: a gate is a bridge, and not all of its ports are gates", names);
+	doctor_warn_gates(doctor, is_bridge_alone, "bridge ports",
+			  "answers between two ports of one bridge never reach the bridge's own "
+			  "hook: let --gate name its ports too",
+			  "a gate is a bridge, and not all of its ports are gates");
 }
 
 /* ---- VLAN tags that the card takes out ---------------------------------------------------------
@@ -142,14 +150,11 @@ static bool loses_vlan(const struct doctor *doctor, const struct doctor_gate *ga
 
 static void check_vlans(struct doctor *doctor)
 {
-	char names[DOCTOR_NAMES_LEN];
-
-	if (doctor_gate_names(doctor, loses_vlan, names))
-		doctor_add(doctor, SHUNT_CHECK_WARN, "VLAN offload",
-			   "XDP does not see tags that the card takes out: what is answered goes "
-			   "out untagged, and equal addresses in two VLANs are mixed up: ethtool "
-			   "-K DEV rxvlan off",
-			   "%s: has VLANs, and the card strips their tags", names);
+	doctor_warn_gates(doctor, loses_vlan, "VLAN offload",
+			  "XDP does not see tags that the card takes out: what is answered goes "
+			  "out untagged, and equal addresses in two VLANs are mixed up: ethtool "
+			  "-K DEV rxvlan off",
+			  "has VLANs, and the card strips their tags");
 }
 
 /* ---- frames for others -------------------------------------------------------------------------
@@ -170,13 +175,10 @@ static bool is_promiscuous(const struct doctor *doctor, const struct doctor_gate
 
 static void check_promiscuous(struct doctor *doctor)
 {
-	char names[DOCTOR_NAMES_LEN];
-
-	if (doctor_gate_names(doctor, is_promiscuous, names))
-		doctor_add(doctor, SHUNT_CHECK_WARN, "promiscuous",
-			   "frames for other hosts come in: end the capture, or ip link set dev "
-			   "DEV promisc off",
-			   "%s: promiscuous", names);
+	doctor_warn_gates(doctor, is_promiscuous, "promiscuous",
+			  "frames for other hosts come in: end the capture, or ip link set dev "
+			  "DEV promisc off",
+			  "promiscuous");
 }
 
 void doctor_check_gates(struct doctor *doctor)

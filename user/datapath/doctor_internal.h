@@ -52,6 +52,13 @@ typedef bool (*doctor_want_t)(const struct doctor *doctor, const struct doctor_g
 size_t doctor_gate_names(const struct doctor *doctor, doctor_want_t want,
 			 char buf[DOCTOR_NAMES_LEN]);
 
+/*
+ * Warns by @check of the gates that @want says yes to, if any: "veth1, veth2: @what".
+ * Return: are there any?
+ */
+bool doctor_warn_gates(struct doctor *doctor, doctor_want_t want, const char *check,
+		       const char *advice, const char *what);
+
 /* What @gate stands in: its bridge, NULL if it is no port of one. */
 const struct shunt_link *doctor_bridge_of(const struct doctor *doctor,
 					  const struct doctor_gate *gate);

@@ -70,14 +70,11 @@ static bool is_strict(const struct doctor *doctor, const struct doctor_gate *gat
 
 static void check_rp_filter(struct doctor *doctor)
 {
-	char names[DOCTOR_NAMES_LEN];
-
-	if (doctor_gate_names(doctor, is_strict, names))
-		doctor_add(doctor, SHUNT_CHECK_WARN, "rp_filter",
-			   "packets of clients that are reached through another interface are "
-			   "dropped: sysctl -w net.ipv4.conf.DEV.rp_filter=2 where that happens",
-			   "%s: rp_filter is strict (1)", names);
-	else
+	if (!doctor_warn_gates(
+		    doctor, is_strict, "rp_filter",
+		    "packets of clients that are reached through another interface are "
+		    "dropped: sysctl -w net.ipv4.conf.DEV.rp_filter=2 where that happens",
+		    "rp_filter is strict (1)"))
 		doctor_add(doctor, SHUNT_CHECK_OK, "rp_filter", "", "strict on no gate");
 }
 
