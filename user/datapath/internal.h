@@ -131,10 +131,14 @@ enum shunt_object {
 /* Opens one of the objects that are built in; close it with bpf_object__close(). */
 int shunt_object_open(enum shunt_object which, struct bpf_object **ret_obj, struct shunt_err *err);
 
+/* As shunt_object_open(), on the maps that are pinned in @dir. */
+int shunt_object_open_on(enum shunt_object which, const char *dir, struct bpf_object **ret_obj,
+			 struct shunt_err *err);
+
 /* bpf_object__load() that turns libbpf's words about a failure into one line of @err. */
 int shunt_object_load(struct bpf_object *obj, struct shunt_err *err);
 
-/* Opens, reuses the maps pinned in @dir, and loads. */
+/* shunt_object_open_on(), and loads. */
 int shunt_object_load_on(enum shunt_object which, const char *dir, struct bpf_object **ret_obj,
 			 struct shunt_err *err);
 

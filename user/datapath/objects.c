@@ -114,7 +114,7 @@ int shunt_object_load(struct bpf_object *obj, struct shunt_err *err)
 	return r < 0 ? load_failed(obj, r, err) : 0;
 }
 
-int shunt_object_load_on(enum shunt_object which, const char *dir, struct bpf_object **ret_obj,
+int shunt_object_open_on(enum shunt_object which, const char *dir, struct bpf_object **ret_obj,
 			 struct shunt_err *err)
 {
 	struct bpf_object *obj;
@@ -124,8 +124,24 @@ int shunt_object_load_on(enum shunt_object which, const char *dir, struct bpf_ob
 	if (r < 0)
 		return r;
 	r = shunt_maps_reuse(obj, dir, err);
-	if (!r)
-		r = shunt_object_load(obj, err);
+	if (r < 0) {
+		bpf_object__close(obj);
+		return r;
+	}
+	*ret_obj = obj;
+	return 0;
+}
+
+int shunt_object_load_on(enum shunt_object which, const char *dir, struct bpf_object **ret_obj,
+			 struct shunt_err *err)
+{
+	struct bpf_object *obj;
+	int r;
+
+	r = shunt_object_open_on(which, dir, &obj, err);
+	if (r < 0)
+		return r;
+	r = shunt_object_load(obj, err);
 	if (r < 0) {
 		bpf_object__close(obj);
 		return r;

@@ -68,11 +68,10 @@ static int load(const struct shunt_dp *dp, enum shunt_object which, const struct
 	struct bpf_object *obj;
 	int r;
 
-	r = shunt_object_open(which, &obj, err);
+	r = shunt_object_open_on(which, dp->dir, &obj, err);
 	if (r < 0)
 		return r;
-	r = shunt_maps_reuse(obj, dp->dir, err);
-	if (!r && first) {
+	if (first) {
 		r = share_own_maps(obj, first);
 		if (r < 0)
 			shunt_err_set(err, r, "cannot share the maps of a tracing: %s",
