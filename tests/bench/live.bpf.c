@@ -6,6 +6,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "target.h"
+
 #define WORDS 7 /* 56 bytes: Ethernet, IPv4, TCP and 2 of payload */
 
 __u64 headers[WORDS];
@@ -27,16 +29,9 @@ struct {
 		__type(value, __u32);                                                              \
 	} name_ SEC(".maps")
 
-#define TARGET(name_)                                                                              \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                             \
-		__uint(max_entries, 1);                                                            \
-		__type(key, __u32);                                                                \
-		__type(value, __u32);                                                              \
-	} name_ SEC(".maps")
-
 DEVICE(device);
 DEVICE(device_frags);
+
 TARGET(empty);
 TARGET(gate);
 TARGET(gate_frags);

@@ -17,18 +17,11 @@
 #include <bpf/bpf_helpers.h>
 
 #include "shunt/abi.h"
+#include "target.h"
 #include "undo.h"
 
 #define WORDS_V4 7  /* 56 bytes: Ethernet, IPv4, TCP and 2 of payload */
 #define WORDS_V6 10 /* 80 bytes: Ethernet, IPv6, TCP and 6 of payload */
-
-#define TARGET(name_)                                                                              \
-	struct {                                                                                   \
-		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                             \
-		__uint(max_entries, 1);                                                            \
-		__type(key, __u32);                                                                \
-		__type(value, __u32);                                                              \
-	} name_ SEC(".maps")
 
 TARGET(target);
 TARGET(target_tc);

@@ -2,6 +2,7 @@
 /* The lab's life and its runs of programs. */
 #include "lab.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/pkt_cls.h>
@@ -392,4 +393,14 @@ uint32_t lab_jiffies(struct lab *lab)
 			     0, &out, &now),
 		     0);
 	return now;
+}
+
+void lab_run_ip(const char *format, const struct shunt_addr *addr, int family)
+{
+	char text[INET6_ADDRSTRLEN], command[256];
+
+	inet_ntop(family == SHUNT_V4 ? AF_INET : AF_INET6,
+		  family == SHUNT_V4 ? (const void *)&addr->word_be[3] : addr, text, sizeof(text));
+	snprintf(command, sizeof(command), format, text, family == SHUNT_V4 ? "32" : "128");
+	cr_assert_eq(system(command), 0, "%s", command);
 }

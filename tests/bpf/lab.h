@@ -119,6 +119,9 @@ extern const char *lab_what;
 struct shunt_settings *lab_settings(struct lab *lab);
 uint32_t lab_jiffies(struct lab *lab);
 
+/* Runs `ip` by @format, with the address and the length of its prefix, a host's, for two %s. */
+void lab_run_ip(const char *format, const struct shunt_addr *addr, int family);
+
 /* Addresses of the kind's family; every word of an IPv6 address depends on @n. */
 struct shunt_addr lab_client_addr(enum shunt_slot_index family, uint32_t n);
 struct shunt_addr lab_frontend_addr(enum shunt_slot_index family, uint32_t n);

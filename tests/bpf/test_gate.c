@@ -22,16 +22,6 @@ static void gate(struct lab *lab, uint32_t ifindex, uint32_t flags)
 	cr_assert_eq(bpf_map_update_elem(lab->maps.gates_fd, &ifindex, &record, BPF_ANY), 0);
 }
 
-static void run_ip(const char *format, const struct shunt_addr *addr, int family)
-{
-	char text[INET6_ADDRSTRLEN], command[256];
-
-	inet_ntop(family == SHUNT_V4 ? AF_INET : AF_INET6,
-		  family == SHUNT_V4 ? (const void *)&addr->word_be[3] : addr, text, sizeof(text));
-	snprintf(command, sizeof(command), format, text, family == SHUNT_V4 ? "32" : "128");
-	cr_assert_eq(system(command), 0, "%s", command);
-}
-
 /* Routes of the node, made once for each lab; the gates' roles for each turn. */
 static void scene(struct lab *lab)
 {
@@ -51,10 +41,10 @@ static void scene(struct lab *lab)
 			struct shunt_addr bridged = lab_client_addr(family, 4);
 			struct shunt_addr nowhere = lab_client_addr(family, 5);
 
-			run_ip("ip route add %s/%s dev pod0", &pod, family);
-			run_ip("ip addr add %s/%s dev lo", &node, family);
-			run_ip("ip route add %s/%s dev br0", &bridged, family);
-			run_ip("ip route add blackhole %s/%s", &nowhere, family);
+			lab_run_ip("ip route add %s/%s dev pod0", &pod, family);
+			lab_run_ip("ip addr add %s/%s dev lo", &node, family);
+			lab_run_ip("ip route add %s/%s dev br0", &bridged, family);
+			lab_run_ip("ip route add blackhole %s/%s", &nowhere, family);
 		}
 	}
 	pod_gate = if_nametoindex("pod0");

@@ -169,16 +169,6 @@ static void gate(struct lab *lab, uint32_t ifindex, uint32_t flags, bool has_sou
 	cr_assert_eq(bpf_map_update_elem(lab->maps.gates_fd, &ifindex, &record, BPF_ANY), 0);
 }
 
-static void run_ip(const char *format, const struct shunt_addr *addr, int family)
-{
-	char text[INET6_ADDRSTRLEN], command[256];
-
-	inet_ntop(family == SHUNT_V4 ? AF_INET : AF_INET6,
-		  family == SHUNT_V4 ? (const void *)&addr->word_be[3] : addr, text, sizeof(text));
-	snprintf(command, sizeof(command), format, text, family == SHUNT_V4 ? "32" : "128");
-	cr_assert_eq(system(command), 0, "%s", command);
-}
-
 /* Clients behind gate0, backend 1 behind gate1, backend 2 behind pod0, no way to backend 3. */
 static void uplinks(struct lab *lab)
 {
@@ -194,12 +184,13 @@ static void uplinks(struct lab *lab)
 			struct shunt_addr one = lab_backend_addr(family, 1);
 			struct shunt_addr two = lab_backend_addr(family, 2);
 
-			run_ip("ip route add %s/%s dev gate0", &client, family);
-			run_ip("ip neigh add %s lladdr 02:00:00:00:00:c1 dev gate0", &client,
-			       family);
-			run_ip("ip route add %s/%s dev gate1 mtu lock 1400", &one, family);
-			run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one, family);
-			run_ip("ip route add %s/%s dev pod0", &two, family);
+			lab_run_ip("ip route add %s/%s dev gate0", &client, family);
+			lab_run_ip("ip neigh add %s lladdr 02:00:00:00:00:c1 dev gate0", &client,
+				   family);
+			lab_run_ip("ip route add %s/%s dev gate1 mtu lock 1400", &one, family);
+			lab_run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one,
+				   family);
+			lab_run_ip("ip route add %s/%s dev pod0", &two, family);
 		}
 	}
 	gate(lab, lab->gates[0], SHUNT_GATE_UPLINK, true);
@@ -348,10 +339,10 @@ LAB_EACH(route, without_a_neighbour_the_kernel_finds_it_or_the_packet_is_dropped
 	struct shunt_addr one = lab_backend_addr(k->family, 1);
 	struct lab_result got;
 
-	run_ip("ip neigh del %s dev gate1", &one, k->family);
+	lab_run_ip("ip neigh del %s dev gate1", &one, k->family);
 	got = lab_ingress(lab, &packet);
 	CHECK_REASON(got.reason, k->hook == LAB_XDP ? SHUNT_R_NO_ROUTE : SHUNT_R_FORWARDED);
-	run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one, k->family);
+	lab_run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one, k->family);
 	got = lab_ingress(lab, &packet);
 	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
 }

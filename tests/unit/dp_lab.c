@@ -43,13 +43,7 @@ void dp_lab_enter(struct dp_lab *lab)
 	lab->opts = (struct shunt_dp_opts){
 		.bpffs = lab->bpffs,
 		.state_dir = lab->state,
-		.sizes = { .flows = 1024,
-			   .frontends = 256,
-			   .services = 64,
-			   .variants = 128,
-			   .backends = 256,
-			   .ring_entries = 65536,
-			   .sessions = 256 },
+		.sizes = DP_LAB_SIZES,
 	};
 }
 

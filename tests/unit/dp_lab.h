@@ -15,6 +15,13 @@ struct dp_lab {
 	struct shunt_dp_opts opts; /* small maps */
 };
 
+/* Small maps; an initializer. */
+#define DP_LAB_SIZES                                                                               \
+	{                                                                                          \
+		.flows = 1024, .frontends = 256, .services = 64, .variants = 128, .backends = 256, \
+		.ring_entries = 65536, .sessions = 256                                             \
+	}
+
 /* Moves the calling process there. Aborts the test when that is not possible. */
 void dp_lab_enter(struct dp_lab *lab);
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_text.h"
 
+#include <criterion/criterion.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "source/yaml/yaml.h"
 
 static void put_conditions(FILE *out, const char *indent, const struct shunt_conditions *conditions)
@@ -122,4 +124,17 @@ char *text_of_yaml(const char *yaml, const struct shunt_translate_opts *opts)
 	text = model_text(&model);
 	shunt_model_free(&model);
 	return text;
+}
+
+void expect_text(const struct text_case *c, const char *more,
+		 const struct shunt_translate_opts *opts)
+{
+	CLEANUP(freep) char *yaml = NULL;
+	CLEANUP(freep) char *text = NULL;
+
+	cr_assert(asprintf(&yaml, "%s%s", c->yaml, more) >= 0);
+	text = text_of_yaml(yaml, opts);
+	cr_expect(strstr(text, c->expect), "%s: expected\n%s\nin\n%s", c->name, c->expect, text);
+	cr_expect(!c->absent || !strstr(text, c->absent), "%s: did not expect\n%s\nin\n%s", c->name,
+		  c->absent, text);
 }

@@ -15,4 +15,16 @@ void model_of_yaml(const char *yaml, const struct shunt_translate_opts *opts,
 /* model_text() of model_of_yaml(). */
 char *text_of_yaml(const char *yaml, const struct shunt_translate_opts *opts);
 
+/* What some YAML becomes. */
+struct text_case {
+	const char *name;
+	const char *yaml;
+	const char *expect; /* is part of the model's text */
+	const char *absent; /* is not; may be NULL */
+};
+
+/* Expects what @c says of its YAML with @more behind it. */
+void expect_text(const struct text_case *c, const char *more,
+		 const struct shunt_translate_opts *opts);
+
 #endif

@@ -41,13 +41,7 @@ __attribute__((constructor)) static void be_the_other_agent(void)
 	struct shunt_dp_opts opts = {
 		.bpffs = getenv("SHUNT_CARRY_BPFFS"),
 		.state_dir = getenv("SHUNT_CARRY_STATE"),
-		.sizes = { .flows = 1024,
-			   .frontends = 256,
-			   .services = 64,
-			   .variants = 128,
-			   .backends = 256,
-			   .ring_entries = 65536,
-			   .sessions = 256 },
+		.sizes = DP_LAB_SIZES,
 	};
 	struct shunt_err err = { .text = "" };
 	struct shunt_dp *dp = NULL;

@@ -6,27 +6,9 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "cli/cli.h"
+#include "cli_run_line.h"
 
 #define NOWHERE "--socket=/tmp/shunt-no-such/sock --bpffs=/tmp/shunt-no-such/bpf "
-
-static int shunt(const char *line, char **ret_out, char **ret_err)
-{
-	CLEANUP(freep) char *copy = strdup(line);
-	size_t out_len, err_len;
-	char *argv[64] = { "shunt" };
-	FILE *out, *err;
-	int argc = 1, r;
-
-	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	out = open_memstream(ret_out, &out_len);
-	err = open_memstream(ret_err, &err_len);
-	r = cli_run(argc, argv, out, err);
-	fclose(out);
-	fclose(err);
-	return r;
-}
 
 static const struct {
 	const char *line;
@@ -89,7 +71,7 @@ Test(cli_line, each_mistake_gets_one_sentence_and_its_exit_code)
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		CLEANUP(freep) char *out = NULL;
 		CLEANUP(freep) char *err = NULL;
-		int r = shunt(wrong[i].line, &out, &err);
+		int r = cli_run_line(NULL, wrong[i].line, &out, &err);
 
 		cr_expect_eq(r, wrong[i].exit_code, "shunt %s ended with %d: %s", wrong[i].line, r,
 			     err);
@@ -105,7 +87,7 @@ Test(cli_line, without_a_command_the_help_goes_to_stderr)
 	CLEANUP(freep) char *out = NULL;
 	CLEANUP(freep) char *err = NULL;
 
-	cr_assert_eq(shunt("", &out, &err), 2);
+	cr_assert_eq(cli_run_line(NULL, "", &out, &err), 2);
 	cr_assert_str_eq(out, "");
 	cr_assert(strstr(err, "Usage: shunt"));
 }
@@ -120,7 +102,7 @@ Test(cli_line, options_may_stand_before_and_behind_the_command)
 		CLEANUP(freep) char *err = NULL;
 		json_auto_t *json = NULL;
 
-		cr_assert_eq(shunt(lines[i], &out, &err), 0, "%s", err);
+		cr_assert_eq(cli_run_line(NULL, lines[i], &out, &err), 0, "%s", err);
 		json = json_loads(out, 0, NULL);
 		cr_assert(json_is_null(json_object_get(json, "agent")), "%s", out);
 	}
@@ -134,7 +116,7 @@ Test(cli_line, every_command_has_help_that_fits_80_columns)
 		char line[64];
 
 		snprintf(line, sizeof(line), "%s --help", cli_commands[i]->name);
-		cr_assert_eq(shunt(line, &out, &err), 0, "%s", line);
+		cr_assert_eq(cli_run_line(NULL, line, &out, &err), 0, "%s", line);
 		cr_assert(strstr(out, cli_commands[i]->summary), "%s", out);
 		for (char *l = strtok(out, "\n"); l; l = strtok(NULL, "\n"))
 			cr_expect_leq(strlen(l), 80, "%s", l);
@@ -147,7 +129,7 @@ Test(cli_line, doctor_ends_with_1_when_no_agent_answers)
 	CLEANUP(freep) char *err = NULL;
 	json_auto_t *json = NULL;
 
-	cr_assert_eq(shunt(NOWHERE "doctor -o json", &out, &err), 1);
+	cr_assert_eq(cli_run_line(NULL, NOWHERE "doctor -o json", &out, &err), 1);
 	json = json_loads(out, 0, NULL);
 	cr_assert_gt(json_array_size(json_object_get(json, "checks")), 8, "%s", out);
 	cr_assert(strstr(out, "start shuntd"));
@@ -187,7 +169,7 @@ Test(cli_line, check_finds_each_split_without_traffic_and_each_kind_that_is_not_
 	write_file(path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n" ZERO_ROUTE(
 				 "a", "1") ZERO_ROUTE("b", "2"));
 	snprintf(line, sizeof(line), "check %s", path);
-	cr_expect_eq(shunt(line, &out, &err), 1, "%s%s", out, err);
+	cr_expect_eq(cli_run_line(NULL, line, &out, &err), 1, "%s%s", out, err);
 	cr_expect(strstr(out, ":1: Shunt does not read ConfigMap"), "%s", out);
 	cr_expect(strstr(out, ":10: all weights are 0"), "%s", out);
 	cr_expect(strstr(out, ":22: all weights are 0"), "the second one too: %s", out);
@@ -196,7 +178,7 @@ Test(cli_line, check_finds_each_split_without_traffic_and_each_kind_that_is_not_
 	free(out);
 	free(err);
 	snprintf(line, sizeof(line), "check --other-kinds %s", path);
-	cr_expect_eq(shunt(line, &out, &err), 1, "%s%s", out, err);
+	cr_expect_eq(cli_run_line(NULL, line, &out, &err), 1, "%s%s", out, err);
 	cr_expect_not(strstr(out, "ConfigMap"), "%s", out);
 	cr_expect(strstr(out, " 2 findings\n"), "%s", out);
 	unlink(path);
@@ -215,7 +197,7 @@ Test(cli_line, check_sorts_by_place)
 	write_file(path, ZERO_ROUTE("z", "1") "---\napiVersion: v1\nkind: Secret\n"
 					      "metadata: {name: s}\n" ZERO_ROUTE("a", "2"));
 	snprintf(line, sizeof(line), "check %s", path);
-	cr_expect_eq(shunt(line, &out, &err), 1);
+	cr_expect_eq(cli_run_line(NULL, line, &out, &err), 1);
 	for (char *p = out; (p = strstr(p, path)); p += strlen(path)) {
 		cr_assert_eq(sscanf(p + strlen(path), ":%u", &at), 1, "%s", p);
 		cr_expect_geq(at, last, "%s", out);
@@ -260,7 +242,7 @@ Test(cli_line, check_names_every_finding_with_its_place)
 			 "  rules:\n  - backendRefs:\n    - {name: blue, port: 80, weight: -1}\n");
 
 	snprintf(line, sizeof(line), "check %s", dir);
-	cr_assert_eq(shunt(line, &out, &err), 1, "%s%s", out, err);
+	cr_assert_eq(cli_run_line(NULL, line, &out, &err), 1, "%s%s", out, err);
 	cr_expect(strstr(out, "/b.yaml:1"), "the second Service api: %s", out);
 	cr_expect(strstr(out, "/c.yaml:2:1: "), "%s", out);
 	cr_expect(strstr(out, "/d.yaml:8:38: spec.rules[0].backendRefs[0].weight"), "%s", out);
@@ -269,12 +251,12 @@ Test(cli_line, check_names_every_finding_with_its_place)
 	free(out);
 	free(err);
 	snprintf(line, sizeof(line), "check -o json %s/a.yaml %s/b.yaml", dir, dir);
-	cr_assert_eq(shunt(line, &out, &err), 1);
+	cr_assert_eq(cli_run_line(NULL, line, &out, &err), 1);
 	cr_expect(strstr(out, "is also in"), "%s", out);
 	free(out);
 	free(err);
 	snprintf(line, sizeof(line), "check %s/a.yaml", dir);
-	cr_assert_eq(shunt(line, &out, &err), 0, "%s%s", out, err);
+	cr_assert_eq(cli_run_line(NULL, line, &out, &err), 0, "%s%s", out, err);
 	cr_expect_str_eq(out, "1 object, 0 split services, 0 findings\n");
 
 	for (char c = 'a'; c <= 'd'; c++) {

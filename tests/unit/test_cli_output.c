@@ -5,34 +5,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "cli/cli.h"
-#include "cli_lab.h"
-
-/* Runs `shunt --socket ... WORD...` on one line of words; both streams into @output. */
-static int shunt(const struct cli_lab *lab, const char *line, char **ret_out, char **ret_err)
-{
-	char *argv[32] = { "shunt", "--socket", (char *)(uintptr_t)fake_agent_socket(lab->agent) };
-	CLEANUP(freep) char *copy = strdup(line);
-	size_t out_len, err_len;
-	int argc = 3, r;
-	FILE *out, *err;
-
-	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	out = open_memstream(ret_out, &out_len);
-	err = open_memstream(ret_err, &err_len);
-	r = cli_run(argc, argv, out, err);
-	fclose(out);
-	fclose(err);
-	return r;
-}
+#include "cli_run_line.h"
 
 static void assert_output(const struct cli_lab *lab, const char *line, int exit_code,
 			  const char *want_out, const char *want_err)
 {
 	CLEANUP(freep) char *out = NULL;
 	CLEANUP(freep) char *err = NULL;
-	int r = shunt(lab, line, &out, &err);
+	int r = cli_run_line(lab, line, &out, &err);
 
 	cr_assert_str_eq(out, want_out, "shunt %s printed\n%s(want)\n%s", line, out, want_out);
 	cr_assert_str_eq(err, want_err, "shunt %s said\n%s(want)\n%s", line, err, want_err);
@@ -126,7 +106,7 @@ Test(cli_output, status_of_one_service_shows_backends_override_and_conditions)
 	struct cli_lab lab;
 
 	cli_lab_start(&lab, status);
-	cr_assert_eq(shunt(&lab, "status shop/api", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status shop/api", &out, &err), 0);
 	cr_assert_str_eq(json_string_value(json_object_get(lab.last_args, "service")), "shop/api");
 	cr_assert(strstr(out, "  frontends   10.96.0.10:80/TCP\n"
 			      "              [fd00::10]:80/TCP\n"
@@ -160,7 +140,7 @@ Test(cli_output, no_escape_sequence_of_a_manifest_reaches_the_terminal)
 	struct cli_lab lab;
 
 	cli_lab_start(&lab, status);
-	cr_assert_eq(shunt(&lab, "status shop/api", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status shop/api", &out, &err), 0);
 	cr_assert(strstr(out, "canary ?[31mof 1.4"), "%s", out);
 	cr_assert_null(strchr(out, '\033'));
 	cli_lab_stop(&lab);
@@ -183,7 +163,7 @@ Test(cli_output, every_line_of_status_fits_80_columns)
 	struct cli_lab lab;
 
 	cli_lab_start(&lab, status);
-	cr_assert_eq(shunt(&lab, "status", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status", &out, &err), 0);
 	for (char *line = strtok(out, "\n"); line; line = strtok(NULL, "\n"))
 		cr_assert_leq(strlen(line), 80, "%s", line);
 	cli_lab_stop(&lab);
@@ -197,7 +177,7 @@ Test(cli_output, status_as_json_is_what_the_agent_said)
 	struct cli_lab lab;
 
 	cli_lab_start(&lab, status);
-	cr_assert_eq(shunt(&lab, "status -o json", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status -o json", &out, &err), 0);
 	got = json_loads(out, 0, NULL);
 	cr_assert(json_equal(want, got));
 	cli_lab_stop(&lab);
@@ -210,7 +190,7 @@ Test(cli_output, status_shows_the_verdict_reasons_that_were_given)
 	struct cli_lab lab;
 
 	cli_lab_start(&lab, status);
-	cr_assert_eq(shunt(&lab, "status --reasons", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status --reasons", &out, &err), 0);
 	cr_assert(strstr(out, "PACKETS  ACTION   REASON\n"
 			      " 81.2 k  FORWARD  translated to a backend\n"),
 		  "%s", out);
@@ -271,7 +251,7 @@ Test(cli_output, what_was_not_saved_or_not_confirmed_is_said)
 	cli_lab_start(&lab, "{\"service\":\"api\",\"namespace\":\"shop\",\"from\":{},\"to\":{},"
 			    "\"changed\":true,\"generation\":1,\"took_ms\":1,\"confirmed\":false,"
 			    "\"warning\":\"the disk is full\"}");
-	cr_assert_eq(shunt(&lab, "rollback api", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "rollback api", &out, &err), 0);
 	cr_assert(strstr(out, "something else"), "%s", out);
 	cr_assert_str_eq(err, "shunt: warning: the disk is full\n");
 	cli_lab_stop(&lab);
@@ -328,12 +308,12 @@ Test(cli_output, ports_that_are_split_differently_are_told_apart)
 
 	cli_lab_start(&lab, "{\"version\":\"0.1.0\",\"health\":\"ok\",\"services\":[" SPLIT(
 				    "80", "TCP") "," SPLIT("53", "UDP") "]}");
-	cr_assert_eq(shunt(&lab, "status", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status", &out, &err), 0);
 	cr_expect(strstr(out, "\nshop/api:80      blue "), "%s", out);
 	cr_expect(strstr(out, "\nshop/api:53/udp  blue "), "%s", out);
 	free(out);
 	free(err);
-	cr_assert_eq(shunt(&lab, "status shop/api", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status shop/api", &out, &err), 0);
 	cr_expect(strstr(out, "\nshop/api:80\n"), "%s", out);
 	cr_expect(strstr(out, "\nshop/api:53/udp\n"), "%s", out);
 	cli_lab_stop(&lab);
@@ -360,11 +340,11 @@ Test(cli_output, a_drained_variant_is_seen_beside_what_else_is_wrong)
 			    "\"backends\":[{\"address\":\"10.1.0.1\",\"state\":\"ready\"}]}],"
 			    "\"conditions\":[{\"type\":\"EndpointRefused\",\"status\":\"True\","
 			    "\"reason\":\"AddressNotAllowed\",\"message\":\"\"}]}]}");
-	cr_assert_eq(shunt(&lab, "status", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status", &out, &err), 0);
 	cr_expect(strstr(out, "AddressNotAllowed, drained\n"), "%s", out);
 	free(out);
 	free(err);
-	cr_assert_eq(shunt(&lab, "status shop/mm", &out, &err), 0);
+	cr_assert_eq(cli_run_line(&lab, "status shop/mm", &out, &err), 0);
 	cr_expect(strstr(out, "  REMARKS\n"), "%s", out);
 	cr_expect(strstr(out, "  drained\n"), "%s", out);
 	cli_lab_stop(&lab);

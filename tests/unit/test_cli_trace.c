@@ -5,28 +5,17 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "cli/cli.h"
-#include "cli_lab.h"
+#include "cli_run_line.h"
 
 TestSuite(cli_trace, .timeout = 30);
 
-static int shunt(const struct cli_lab *lab, const char *line, char **ret_out, char **ret_err)
+/* `shunt trace` with the words of @line. */
+static int trace(const struct cli_lab *lab, const char *line, char **ret_out, char **ret_err)
 {
-	char *argv[32] = { "shunt", "--socket", (char *)(uintptr_t)fake_agent_socket(lab->agent),
-			   "trace" };
-	CLEANUP(freep) char *copy = strdup(line);
-	size_t out_len, err_len;
-	int argc = 4, r;
-	FILE *out, *err;
+	char words[512];
 
-	for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
-		argv[argc++] = word;
-	out = open_memstream(ret_out, &out_len);
-	err = open_memstream(ret_err, &err_len);
-	r = cli_run(argc, argv, out, err);
-	fclose(out);
-	fclose(err);
-	return r;
+	snprintf(words, sizeof(words), "trace %s", line);
+	return cli_run_line(lab, words, ret_out, ret_err);
 }
 
 static void expect(const struct cli_lab *lab, const char *line, int exit_code, const char *want_out,
@@ -34,7 +23,7 @@ static void expect(const struct cli_lab *lab, const char *line, int exit_code, c
 {
 	CLEANUP(freep) char *out = NULL;
 	CLEANUP(freep) char *err = NULL;
-	int r = shunt(lab, line, &out, &err);
+	int r = trace(lab, line, &out, &err);
 
 	cr_expect_str_eq(out, want_out, "shunt trace %s printed\n%s(want)\n%s", line, out,
 			 want_out);
@@ -188,7 +177,7 @@ Test(cli_trace, programs_get_one_object_a_line_and_nothing_else)
 	char *newline;
 
 	cli_lab_start(&lab, "[" BEGIN "," NEW "," FOREIGN "," END "]");
-	cr_expect_eq(shunt(&lab, "-o json", &out, &err), 0);
+	cr_expect_eq(trace(&lab, "-o json", &out, &err), 0);
 	newline = strchr(out, '\n');
 	cr_assert_not_null(newline);
 	*newline = '\0';

@@ -67,12 +67,7 @@ static const char world[] =
 	"report " kind " shop/r\n"                                                                 \
 	"  Accepted="
 
-static const struct {
-	const char *name;
-	const char *yaml;
-	const char *expect; /* is part of the model's text */
-	const char *absent; /* is not; may be NULL */
-} cases[] = {
+static const struct text_case cases[] = {
 	/* ---- what is taken ---- */
 	{ "objects with names of a wrong type are refused, and nothing else is",
 	  ROUTE("TCPRoute") GOOD "---\napiVersion: v1\nkind: Service\nmetadata: {name: 5}\n"
@@ -457,17 +452,8 @@ static const struct shunt_translate_opts opts = { .default_drain_s = 60 };
 
 Test(dialect_gateway, routes_become_what_the_table_says)
 {
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		CLEANUP(freep) char *yaml = NULL;
-		CLEANUP(freep) char *text = NULL;
-
-		cr_assert(asprintf(&yaml, "%s%s", cases[i].yaml, world) > 0);
-		text = text_of_yaml(yaml, &opts);
-		cr_expect(strstr(text, cases[i].expect), "%s: expected\n%s\nin\n%s", cases[i].name,
-			  cases[i].expect, text);
-		cr_expect(!cases[i].absent || !strstr(text, cases[i].absent),
-			  "%s: did not expect\n%s\nin\n%s", cases[i].name, cases[i].absent, text);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		expect_text(&cases[i], world, &opts);
 }
 
 /* The digest that ends overrides: of names and weights, not of anything else. */

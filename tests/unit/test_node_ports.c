@@ -23,12 +23,7 @@ static const char *const addresses[] = {
 	"127.0.0.1", "192.0.2.4", "198.51.100.4", "::1", "2001:db8::4", "fe80::4",
 };
 
-static const struct {
-	const char *name;
-	const char *yaml;
-	const char *expect; /* is part of the model's text */
-	const char *absent; /* is not; may be NULL */
-} cases[] = {
+static const struct text_case cases[] = {
 	{ "a NodePort stands at every address but loopback", API(PORTS("NodePort") "}\n") ROUTE,
 	  AT_V4, "127.0.0.1" },
 	{ "also that of a LoadBalancer", API(PORTS("LoadBalancer") "}\n") ROUTE, AT_V4, NULL },
@@ -98,14 +93,8 @@ TestSuite(node_ports, .init = set_up);
 
 Test(node_ports, they_stand_where_the_table_says)
 {
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		CLEANUP(freep) char *text = text_of_yaml(cases[i].yaml, &opts);
-
-		cr_expect(strstr(text, cases[i].expect), "%s: expected\n%s\nin\n%s", cases[i].name,
-			  cases[i].expect, text);
-		cr_expect(!cases[i].absent || !strstr(text, cases[i].absent),
-			  "%s: did not expect\n%s\nin\n%s", cases[i].name, cases[i].absent, text);
-	}
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		expect_text(&cases[i], "", &opts);
 }
 
 Test(node_ports, only_addresses_inside_the_given_networks_have_them)
