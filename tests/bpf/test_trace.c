@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What the tracing programs tell of a packet, stage by stage, and of which packets they tell. */
+/* What the tracing programs tell of a packet, stage by stage. */
 #include "conversation.h"
 #include "odd.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <string.h>
 
-#include "shunt/trace.h"
-#include "skel/tc.skel.h"
+#include "tracing.h"
 
-static void trace_programs(void)
-{
-	lab_traced = true;
-}
-
-TestSuite(trace, .init = trace_programs, .timeout = 120);
+TestSuite(trace, .init = tracing_programs, .timeout = 120);
 
 #define STAGE(name) (1u << SHUNT_TRACE_##name)
 /* What every packet of a known family passes, and what a new flow passes besides. */
@@ -26,57 +19,10 @@ TestSuite(trace, .init = trace_programs, .timeout = 120);
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-static int map_of(const struct lab *lab, const char *name)
-{
-	int fd = bpf_object__find_map_fd_by_name(lab->tc->obj, name);
-
-	cr_assert_geq(fd, 0, "no map %s", name);
-	return fd;
-}
-
-static void set_filter(const struct lab *lab, const struct shunt_trace_filter *filter)
-{
-	uint32_t zero = 0;
-
-	cr_assert_eq(bpf_map_update_elem(map_of(lab, "tracing_filter"), &zero, filter, 0), 0);
-}
-
-static struct shunt_trace_filter everything(void)
-{
-	return (struct shunt_trace_filter){ .until_ns = UINT64_MAX, .rate = 1000000 };
-}
-
-struct records {
-	uint32_t n;
-	struct shunt_trace_event last;
-};
-
-static int keep(void *ctx, void *data, size_t size)
-{
-	struct records *records = ctx;
-
-	cr_assert_eq(size, sizeof(records->last));
-	memcpy(&records->last, data, size);
-	records->n++;
-	return 0;
-}
-
-static struct records read_all(const struct lab *lab)
-{
-	struct records records = { 0 };
-	struct ring_buffer *ring =
-		ring_buffer__new(map_of(lab, "tracing_events"), keep, &records, NULL);
-
-	cr_assert_not_null(ring);
-	cr_assert_geq(ring_buffer__consume(ring), 0);
-	ring_buffer__free(ring);
-	return records;
-}
-
 /* The record of the one packet that was told since the last reading. */
 static struct shunt_trace_event told(const struct lab *lab)
 {
-	struct records records = read_all(lab);
+	struct tracing_records records = tracing_read(lab);
 
 	cr_expect_eq(records.n, 1, "%s: %u records", lab_what, records.n);
 	return records.last;
@@ -85,7 +31,7 @@ static struct shunt_trace_event told(const struct lab *lab)
 static struct shunt_trace_event trace_in(struct lab *lab, const struct lab_packet *packet,
 					 struct lab_result *ret_result)
 {
-	read_all(lab);
+	tracing_read(lab);
 	*ret_result = lab_ingress(lab, packet);
 	return told(lab);
 }
@@ -93,7 +39,7 @@ static struct shunt_trace_event trace_in(struct lab *lab, const struct lab_packe
 static struct shunt_trace_event trace_out(struct lab *lab, const struct lab_packet *packet,
 					  struct lab_result *ret_result)
 {
-	read_all(lab);
+	tracing_read(lab);
 	*ret_result = lab_egress(lab, packet);
 	return told(lab);
 }
@@ -148,14 +94,14 @@ static void check_record(const struct lab *lab, const struct shunt_trace_event *
 
 LAB_EACH(trace, a_new_flow_tells_of_every_stage_and_of_its_choice, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	const uint32_t weights[] = { 3, 1 };
 	struct lab_result result;
 	uint32_t backend;
 
 	lab_scene(lab, 2, 2);
 	lab_weights(lab, 1, weights, 2);
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	for (uint16_t port = 4000; port < 4040; port++) {
 		struct lab_packet packet = lab_from_client(lab, 1, port, 1);
 		struct shunt_trace_event e = trace_in(lab, &packet, &result);
@@ -180,14 +126,14 @@ LAB_EACH(trace, a_new_flow_tells_of_every_stage_and_of_its_choice, 0)
 
 LAB_EACH(trace, a_known_flow_tells_of_its_state_and_age_in_both_directions, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	bool is_tcp = k->proto == IPPROTO_TCP;
 	struct conversation c = begin(lab);
 	struct shunt_trace_event e;
 	struct lab_result result;
 	struct lab_packet packet;
 
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	lab_flow(lab, &c.client)->created_jiffies -= 500;
 	lab_flow(lab, &c.client)->seen_jiffies -= 300;
 	e = trace_out(lab, &c.answer, &result);
@@ -215,7 +161,7 @@ LAB_EACH(trace, a_known_flow_tells_of_its_state_and_age_in_both_directions, 0)
 
 LAB_EACH(trace, a_session_is_named_as_what_decided, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct shunt_trace_event first, e;
 	struct lab_packet packet;
 	struct lab_result result;
@@ -223,7 +169,7 @@ LAB_EACH(trace, a_session_is_named_as_what_decided, 0)
 	(void)k;
 	lab_scene(lab, 2, 2);
 	lab_slot(lab, 1, 0)->affinity = lab_slot(lab, 1, 1)->affinity = SHUNT_AFFINITY_SESSION;
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	packet = lab_from_client(lab, 1, 4000, 1);
 	first = trace_in(lab, &packet, &result);
 	CHECK_EQ(first.stages, OPENED | STAGE(AFFINITY));
@@ -307,7 +253,7 @@ static const struct ending endings[] = {
 
 LAB_EACH(trace, a_packet_that_is_not_split_tells_which_stage_says_so_and_why, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct lab_result result;
 
 	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
@@ -320,7 +266,7 @@ LAB_EACH(trace, a_packet_that_is_not_split_tells_which_stage_says_so_and_why, 0)
 		lab_scene(lab, 2, 2);
 		packet = lab_from_client(lab, 1, 4000, 1);
 		ending->arrange(lab, &packet);
-		set_filter(lab, &filter);
+		tracing_set_filter(lab, &filter);
 		e = trace_in(lab, &packet, &result);
 		check_record(lab, &e, &packet, &result, SHUNT_TRACE_INGRESS);
 		CHECK_REASON(result.reason, ending->reason);
@@ -331,14 +277,14 @@ LAB_EACH(trace, a_packet_that_is_not_split_tells_which_stage_says_so_and_why, 0)
 
 LAB_EACH(trace, an_entry_of_no_use_is_told_with_the_flow_that_replaces_it, LAB_ONLY_TCP)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct conversation c = established(lab);
 	struct lab_packet packet = c.client;
 	struct shunt_trace_event e;
 	struct lab_result result;
 
 	(void)k;
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	from_client(lab, &c, TH_RST_, 1001, 0);
 	e = trace_in(lab, &packet, &result);
 	CHECK_EQ(e.is_stale, 1);
@@ -359,13 +305,13 @@ LAB_EACH(trace, an_entry_of_no_use_is_told_with_the_flow_that_replaces_it, LAB_O
 
 LAB_EACH(trace, what_does_not_belong_to_a_flow_is_told_at_egress_too, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct lab_packet packet = lab_from_client(lab, 1, 4000, 1);
 	struct shunt_trace_event e;
 	struct lab_result result;
 
 	(void)k;
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	e = trace_out(lab, &packet, &result);
 	check_record(lab, &e, &packet, &result, SHUNT_TRACE_EGRESS);
 	CHECK_REASON(e.reason, SHUNT_R_NO_REPLY);
@@ -375,14 +321,14 @@ LAB_EACH(trace, what_does_not_belong_to_a_flow_is_told_at_egress_too, 0)
 
 LAB_EACH(trace, a_direct_connection_is_told_with_its_marker, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct shunt_trace_event e;
 	struct lab_packet packet;
 	struct lab_result result;
 
 	(void)k;
 	lab_scene(lab, 1, 1);
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	packet = lab_from_client(lab, 1, 4000, 1);
 	packet.dst = lab_backend_addr(lab->kind->family, 1);
 	packet.dport = LAB_BACKEND_PORT;
@@ -397,13 +343,13 @@ LAB_EACH(trace, a_direct_connection_is_told_with_its_marker, 0)
 
 LAB_EACH(trace, frames_without_an_ip_packet_are_told_by_their_type, LAB_ONLY_V4 | LAB_ONLY_TCP)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct lab_frame frame = { .len = 60, .data = { [12] = 0x08, [13] = 0x06 } };
 	struct shunt_trace_event e;
 
 	(void)k;
-	set_filter(lab, &filter);
-	read_all(lab);
+	tracing_set_filter(lab, &filter);
+	tracing_read(lab);
 	lab_ingress_frame(lab, &frame);
 	e = told(lab);
 	CHECK_REASON(e.reason, SHUNT_R_NOT_IP);
@@ -414,7 +360,7 @@ LAB_EACH(trace, frames_without_an_ip_packet_are_told_by_their_type, LAB_ONLY_V4 
 
 LAB_EACH(trace, a_flow_without_an_entry_is_told_both_ways, LAB_ONLY_TCP)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct shunt_trace_event e;
 	struct lab_packet packet;
 	struct lab_result result;
@@ -422,7 +368,7 @@ LAB_EACH(trace, a_flow_without_an_entry_is_told_both_ways, LAB_ONLY_TCP)
 	(void)k;
 	lab_scene(lab, 1, 1);
 	lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	packet = lab_flags(lab_from_client(lab, 1, 4000, 1), TH_ACK_, 1001, 5001);
 	e = trace_in(lab, &packet, &result);
 	check_record(lab, &e, &packet, &result, SHUNT_TRACE_INGRESS);
@@ -450,7 +396,7 @@ static void gate_role(const struct lab *lab, uint32_t ifindex, uint32_t flags)
 
 LAB_EACH(trace, a_gate_that_lets_a_packet_not_in_is_told_with_its_reason, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct conversation c = begin(lab);
 	struct shunt_trace_event e;
 	struct lab_result result;
@@ -458,7 +404,7 @@ LAB_EACH(trace, a_gate_that_lets_a_packet_not_in_is_told_with_its_reason, 0)
 	(void)k;
 	gate_role(lab, lab->gates[0], 0);
 	gate_role(lab, lab->gates[1], SHUNT_GATE_EXTERNAL);
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	lab->gate = lab->gates[1];
 	e = trace_in(lab, &c.client, &result);
 	check_record(lab, &e, &c.client, &result, SHUNT_TRACE_INGRESS);
@@ -471,7 +417,7 @@ LAB_EACH(trace, a_gate_that_lets_a_packet_not_in_is_told_with_its_reason, 0)
 
 LAB_EACH(trace, fragments_are_told_as_what_they_are_and_with_the_flow_of_the_first, LAB_ONLY_UDP)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct conversation c = established(lab);
 	struct lab_packet packet = c.client;
 	struct shunt_trace_event e;
@@ -479,12 +425,12 @@ LAB_EACH(trace, fragments_are_told_as_what_they_are_and_with_the_flow_of_the_fir
 
 	(void)k;
 	packet.payload = 1200;
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	for (int n = 0; n < 2; n++) {
 		struct odd_fragment f = { 0xbeef, n ? 800 : 0, n ? 1208 : 800, n };
 
 		odd_build_fragment(&packet, &odd_plain, &f, &frame);
-		read_all(lab);
+		tracing_read(lab);
 		CHECK_REASON(lab_ingress_frame(lab, &frame).reason, SHUNT_R_FORWARDED);
 		e = told(lab);
 		CHECK_EQ(e.part, n + 1);
@@ -519,7 +465,7 @@ static void error_about(const struct lab_packet *quote, struct lab_frame *frame)
 
 LAB_EACH(trace, an_icmp_error_is_told_with_the_flow_that_it_is_about, 0)
 {
-	struct shunt_trace_filter filter = everything();
+	struct shunt_trace_filter filter = tracing_everything();
 	struct conversation c = established(lab);
 	struct lab_packet quote = c.answer;
 	struct shunt_trace_event e;
@@ -528,12 +474,12 @@ LAB_EACH(trace, an_icmp_error_is_told_with_the_flow_that_it_is_about, 0)
 	(void)k;
 	filter.conditions = SHUNT_TRACE_IF_TUPLE;
 	filter.tuple.port_be[0] = htons(LAB_PORT); /* of the quoted packet only */
-	set_filter(lab, &filter);
+	tracing_set_filter(lab, &filter);
 	quote.src = c.client.dst; /* as the client has seen it */
 	quote.sport = c.client.dport;
 	quote.payload = 0;
 	error_about(&quote, &frame);
-	read_all(lab);
+	tracing_read(lab);
 	CHECK_REASON(lab_ingress_frame(lab, &frame).reason, SHUNT_R_ICMP_FORWARDED);
 	e = told(lab);
 	check_tuple(&e.quoted, &c.client);
@@ -541,258 +487,4 @@ LAB_EACH(trace, an_icmp_error_is_told_with_the_flow_that_it_is_about, 0)
 	CHECK_EQ(e.out.dport_be, htons(LAB_BACKEND_PORT));
 	CHECK(e.stages & STAGE(CONNTRACK) && e.stages & STAGE(REWRITE));
 	CHECK_REASON(e.said[SHUNT_TRACE_PARSE], SHUNT_R_L4_PROTO);
-}
-
-/* ---- the filter -------------------------------------------------------------------------------
- */
-
-struct condition {
-	const char *what;
-	void (*set)(const struct lab *lab, struct shunt_trace_filter *filter);
-	uint32_t n; /* of a SYN, its answer and a packet to nobody: how many are told */
-};
-
-static struct shunt_trace_net net_of(struct shunt_addr addr)
-{
-	struct shunt_trace_net net = { .addr = addr };
-
-	memset(&net.mask, 0xff, sizeof(net.mask));
-	return net;
-}
-
-static void want_client(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.host[0] = net_of(lab_client_addr(lab->kind->family, 1));
-}
-
-static void want_pod(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.host[1] = net_of(lab_backend_addr(lab->kind->family, 1));
-}
-
-static void want_from_client(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.src = net_of(lab_client_addr(lab->kind->family, 1));
-}
-
-static void want_to_pod(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.dst = net_of(lab_backend_addr(lab->kind->family, 1));
-}
-
-static void want_stranger(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.host[0] = net_of(lab_client_addr(lab->kind->family, 77));
-}
-
-static void want_net(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	struct shunt_trace_net net = net_of(lab_client_addr(lab->kind->family, 77));
-
-	memset(&net.mask, 0, sizeof(net.mask));
-	if (lab->kind->family == SHUNT_V4)
-		net.mask.word_be[3] = htonl(0xffff0000);
-	else
-		net.mask.word_be[0] = 0xffffffff;
-	filter->tuple.src = net;
-}
-
-static void want_proto(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.proto = lab->kind->proto;
-}
-
-static void want_other_proto(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.proto = lab->kind->proto == IPPROTO_TCP ? IPPROTO_UDP : IPPROTO_TCP;
-}
-
-static void want_family(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.family = (uint8_t)lab->kind->family + 1;
-}
-
-static void want_other_family(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->tuple.family = lab->kind->family == SHUNT_V4 ? SHUNT_V6 + 1 : SHUNT_V4 + 1;
-}
-
-static void want_port(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->tuple.port_be[1] = htons(LAB_BACKEND_PORT);
-}
-
-static void want_ports(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->tuple.sport_be = htons(4000);
-	filter->tuple.dport_be = htons(81);
-}
-
-static void want_reason(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->conditions = SHUNT_TRACE_IF_REASON;
-	filter->reason = SHUNT_R_RESTORED;
-}
-
-static void want_gate(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->conditions = SHUNT_TRACE_IF_GATE;
-	filter->ifindex = lab->gates[0];
-}
-
-static void want_other_gate(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	filter->conditions = SHUNT_TRACE_IF_GATE;
-	filter->ifindex = lab->gates[1];
-}
-
-static void want_new(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->conditions = SHUNT_TRACE_IF_NEW;
-}
-
-static void want_service(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->conditions = SHUNT_TRACE_IF_SERVICE;
-	filter->n_services = 2;
-	filter->service[0] = 9;
-	filter->service[1] = 1;
-}
-
-static void want_no_service(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->conditions = SHUNT_TRACE_IF_SERVICE;
-	filter->n_services = 1;
-	filter->service[0] = 9;
-	filter->service[1] = 1; /* beyond the number: does not count */
-}
-
-static void want_two(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	want_reason(lab, filter);
-	want_stranger(lab, filter);
-}
-
-static void want_no_more(const struct lab *lab, struct shunt_trace_filter *filter)
-{
-	(void)lab;
-	filter->until_ns = 1;
-}
-
-static const struct condition conditions[] = {
-	{ "all", NULL, 3 },
-	{ "the client's address", want_client, 3 },
-	{ "the pod's address, before or after", want_pod, 2 },
-	{ "from the client", want_from_client, 2 },
-	{ "to the pod", want_to_pod, 1 },
-	{ "a stranger's address", want_stranger, 0 },
-	{ "a network of sources", want_net, 2 },
-	{ "the protocol", want_proto, 3 },
-	{ "another protocol", want_other_proto, 0 },
-	{ "the family", want_family, 3 },
-	{ "another family", want_other_family, 0 },
-	{ "the pod's port", want_port, 2 },
-	{ "a pair of ports", want_ports, 1 },
-	{ "a reason", want_reason, 1 },
-	{ "a gate", want_gate, 3 },
-	{ "another gate", want_other_gate, 0 },
-	{ "new flows", want_new, 1 },
-	{ "a service", want_service, 2 },
-	{ "another service", want_no_service, 0 },
-	{ "two conditions, one of them not met", want_two, 0 },
-	{ "nothing more: the agent's time is over", want_no_more, 0 },
-};
-
-LAB_EACH(trace, only_what_fulfils_every_condition_is_told, 0)
-{
-	for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
-		struct shunt_trace_filter filter = everything();
-		struct lab_packet answer, packet;
-
-		lab_reset(lab, k);
-		lab_scene(lab, 1, 1);
-		lab_what = conditions[i].what;
-		filter.conditions = SHUNT_TRACE_IF_TUPLE;
-		if (conditions[i].set)
-			conditions[i].set(lab, &filter);
-		if (conditions[i].set == want_two)
-			filter.conditions |= SHUNT_TRACE_IF_TUPLE;
-		set_filter(lab, &filter);
-		read_all(lab);
-		packet = lab_from_client(lab, 1, 4000, 1);
-		answer = lab_ingress(lab, &packet).packet;
-		answer = lab_answer(&answer);
-		CHECK_REASON(lab_egress(lab, &answer).reason, SHUNT_R_RESTORED);
-		packet.dport = 81;
-		CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_NO_SERVICE);
-		CHECK_EQ(read_all(lab).n, conditions[i].n);
-	}
-}
-
-/* ---- bounds -----------------------------------------------------------------------------------
- */
-
-static struct shunt_trace_counts counts_of(const struct lab *lab)
-{
-	struct shunt_trace_counts values[512], sum = { 0 };
-	uint32_t zero = 0;
-
-	cr_assert_eq(bpf_map_lookup_elem(map_of(lab, "tracing_counts"), &zero, values), 0);
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
-		sum.told += values[i].told;
-		sum.limited += values[i].limited;
-		sum.lost += values[i].lost;
-	}
-	return sum;
-}
-
-LAB_EACH(trace, beyond_the_rate_packets_are_counted_and_not_told,
-	 LAB_ONLY_V4 | LAB_ONLY_UDP | LAB_ONLY_XDP)
-{
-	struct lab_packet packet = lab_from_client(lab, 1, 4000, 1);
-	struct shunt_trace_counts before = counts_of(lab), after;
-	struct shunt_trace_filter filter = everything();
-	uint32_t n;
-
-	(void)k;
-	filter.rate = 5;
-	set_filter(lab, &filter);
-	read_all(lab);
-	for (int i = 0; i < 100; i++)
-		lab_ingress(lab, &packet);
-	n = read_all(lab).n;
-	after = counts_of(lab);
-	/* 100 runs take milliseconds: at most two seconds of the clock, on each of the CPUs. */
-	CHECK(n >= 5 && n <= 10 * (uint32_t)libbpf_num_possible_cpus());
-	CHECK_EQ(after.told - before.told, n);
-	CHECK_EQ(after.limited - before.limited, 100 - n);
-	CHECK_EQ(after.lost, before.lost);
-}
-
-LAB_EACH(trace, what_finds_the_ring_full_is_counted_as_lost,
-	 LAB_ONLY_V4 | LAB_ONLY_UDP | LAB_ONLY_TC)
-{
-	struct lab_packet packet = lab_from_client(lab, 1, 4000, 1);
-	struct shunt_trace_counts before = counts_of(lab), after;
-	struct shunt_trace_filter filter = everything();
-	const uint32_t total = 4500;
-	uint32_t n;
-
-	(void)k;
-	set_filter(lab, &filter);
-	read_all(lab);
-	for (uint32_t i = 0; i < total; i++)
-		lab_ingress(lab, &packet);
-	after = counts_of(lab);
-	n = read_all(lab).n;
-	CHECK(n > 3900 && n < total);
-	CHECK_EQ(after.told - before.told, n);
-	CHECK_EQ(after.lost - before.lost, total - n);
-	CHECK_EQ(after.limited, before.limited);
 }
