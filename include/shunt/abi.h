@@ -24,9 +24,9 @@
  */
 #ifdef SHUNT_ABI_NEXT
 /* A test build with another layout: the upgrade test goes to it and back under load. */
-#define SHUNT_ABI_VERSION 3
+#define SHUNT_ABI_VERSION 4
 #else
-#define SHUNT_ABI_VERSION 2
+#define SHUNT_ABI_VERSION 3
 #endif
 
 #define SHUNT_MAX_VARIANTS   16	     /* of one service */
