@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "model/policy.h"
 
 static void condition_clear(struct shunt_condition *condition)
 {
@@ -26,12 +27,23 @@ static void conditions_clear(struct shunt_conditions *conditions)
 	free(conditions->items);
 }
 
-static void ref_clear(struct shunt_object_ref *ref)
+void shunt_object_ref_clear(struct shunt_object_ref *ref)
 {
 	free(ref->kind);
 	free(ref->namespace_);
 	free(ref->name);
 	free(ref->file);
+	*ref = (struct shunt_object_ref){ 0 };
+}
+
+int shunt_object_ref_copy(const struct shunt_object_ref *from, struct shunt_object_ref *to)
+{
+	*to = *from;
+	to->kind = strdup(from->kind);
+	to->namespace_ = strdup(from->namespace_);
+	to->name = strdup(from->name);
+	to->file = strdup(from->file);
+	return to->kind && to->namespace_ && to->name && to->file ? 0 : -ENOMEM;
 }
 
 static void service_clear(struct shunt_model_service *service)
@@ -47,7 +59,8 @@ static void service_clear(struct shunt_model_service *service)
 		free(service->variants[i].backends);
 	}
 	free(service->variants);
-	ref_clear(&service->source);
+	shunt_policy_free(service->policy);
+	shunt_object_ref_clear(&service->source);
 	conditions_clear(&service->conditions);
 }
 
@@ -59,7 +72,7 @@ void shunt_model_free(struct shunt_model *model)
 		service_clear(&model->services[i]);
 	free(model->services);
 	for (size_t i = 0; i < model->n_reports; i++) {
-		ref_clear(&model->reports[i].ref);
+		shunt_object_ref_clear(&model->reports[i].ref);
 		conditions_clear(&model->reports[i].conditions);
 	}
 	free(model->reports);

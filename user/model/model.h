@@ -54,6 +54,7 @@ struct shunt_frontend_addr {
 	struct shunt_ip ip;
 	uint16_t port_index; /* of shunt_model_service.ports */
 	uint16_t node_port;  /* host order; 0: clients address the port itself */
+	bool load_balancer;  /* of status.loadBalancer: loadBalancerSourceRanges holds here */
 };
 
 enum shunt_backend_state {
@@ -101,6 +102,8 @@ enum shunt_empty_policy {
 	SHUNT_EMPTY_REDISTRIBUTE, /* the share goes to the others by their weights */
 };
 
+struct shunt_policy; /* model/policy.h */
+
 struct shunt_model_service {
 	char *namespace_;
 	char *name;
@@ -113,6 +116,7 @@ struct shunt_model_service {
 	enum shunt_empty_policy empty_policy;
 	struct shunt_model_variant *variants; /* sorted by name (strcmp) */
 	size_t n_variants;
+	struct shunt_policy *policy;	/* limits, breaker and so on; owned; NULL: none */
 	struct shunt_object_ref source; /* the object that splits it */
 	struct shunt_conditions conditions;
 };
@@ -132,6 +136,12 @@ struct shunt_model {
 
 /* Frees all that @model owns and zeroes it; @model itself is the caller's. NULL is fine. */
 void shunt_model_free(struct shunt_model *model);
+
+/* Frees what @ref owns and zeroes it. */
+void shunt_object_ref_clear(struct shunt_object_ref *ref);
+
+/* Fills an empty @to; clear it whatever is returned. Return: 0 or -ENOMEM. */
+int shunt_object_ref_copy(const struct shunt_object_ref *from, struct shunt_object_ref *to);
 
 /* Adds a condition, or replaces the one of the same type. Return: 0 or -ENOMEM. */
 int shunt_conditions_set(struct shunt_conditions *conditions, const char *type, const char *status,
