@@ -20,6 +20,13 @@ static void check(const struct shunt_predicate *p)
 			if (to < SHUNT_TEST_TRUE && (to <= i || to >= p->n_tests))
 				abort();
 		}
+	if (!p->n_watches || p->n_watches > SHUNT_MAX_WATCHES)
+		abort();
+	for (uint32_t i = 0; i < p->n_tests; i++)
+		for (int n = 0; n < SHUNT_TEST_WATCHES; n++)
+			if (p->test[i].watch[n] != SHUNT_WATCH_NONE &&
+			    p->test[i].watch[n] >= p->n_watches)
+				abort();
 	shunt_expression_warn(p, buf, sizeof(buf));
 }
 

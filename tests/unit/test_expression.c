@@ -16,27 +16,27 @@ struct world {
 	uint64_t p50_ms, p99_ms;
 };
 
+/* The quantile that a test asks for is one sample: it is below a value or it is not. */
 static struct shunt_signal read_signal(const struct world *w, const struct shunt_test *test)
 {
-	struct shunt_signal s = { 0 };
+	uint64_t ms = test->arg[0] > 5000 ? w->p99_ms : w->p50_ms;
+	struct shunt_signal s = { { 0 } };
 
 	switch (test->signal) {
 	case SHUNT_SIGNAL_NETWORK_ERRORS:
-		return (struct shunt_signal){ w->network_errors, w->requests };
+		return (struct shunt_signal){ { w->network_errors, w->requests } };
 	case SHUNT_SIGNAL_CODES:
 		for (unsigned n = 1; n <= 5; n++) {
 			if (n * 100 >= test->arg[0] && n * 100 < test->arg[1])
-				s.part += w->codes[n];
+				s.sum[0] += w->codes[n];
 			if (n * 100 >= test->arg[2] && n * 100 < test->arg[3])
-				s.whole += w->codes[n];
+				s.sum[1] += w->codes[n];
 		}
 		return s;
 	case SHUNT_SIGNAL_LATENCY:
-		s.part = test->arg[0] > 5000 ? w->p99_ms : w->p50_ms;
-		return s;
+		return (struct shunt_signal){ { ms < test->literal, ms < test->literal + 1, 1 } };
 	default:
-		s.part = w->requests;
-		return s;
+		return (struct shunt_signal){ { w->requests } };
 	}
 }
 
@@ -312,6 +312,33 @@ Test(expression, sixteen_comparisons_are_enough_and_seventeen_too_many)
 	strcat(text, " || RequestThreshold() > 0");
 	cr_expect_eq(shunt_expression_compile(text, &p, &err), -E2BIG);
 	cr_expect_str_eq(err.text, "more than 16 comparisons");
+}
+
+Test(expression, what_has_to_be_counted_is_counted_once)
+{
+	struct shunt_predicate p;
+	struct shunt_err err;
+	char text[2048] = "LatencyAtQuantileMS(50.0) > 0";
+
+	cr_assert_eq(shunt_expression_compile("ResponseCodeRatio(500, 600, 0, 600) > 0.25 && "
+					      "LatencyAtQuantileMS(50.0) > 100 || "
+					      "LatencyAtQuantileMS(99.0) >= 101 || "
+					      "ResponseCodeRatio(400, 500, 0, 600) > 0.5 && "
+					      "RequestThreshold() > 20",
+					      &p, &err),
+		     0, "%s", err.text);
+	/* Requests, 5xx, all codes, below 100, 101 and 102 ms, all times, 4xx. */
+	cr_expect_eq(p.n_watches, 8);
+	cr_expect_eq(p.watch[SHUNT_WATCH_REQUEST].kind, SHUNT_WATCH_RESPONSES);
+	cr_expect_eq(p.test[1].watch[1], p.test[2].watch[0], "below 101 ms serves both");
+	cr_expect_eq(p.watch[p.test[1].watch[0]].below_us, 100000);
+	cr_expect_eq(p.test[4].watch[0], SHUNT_WATCH_REQUEST);
+	cr_expect_eq(p.test[4].watch[1], SHUNT_WATCH_NONE);
+
+	for (int i = 1; i < 14; i++)
+		sprintf(text + strlen(text), " && LatencyAtQuantileMS(50.0) > %d", i);
+	cr_expect_eq(shunt_expression_compile(text, &p, &err), -E2BIG);
+	cr_expect_not_null(strstr(err.text, "more than 16 counts"), "%s", err.text);
 }
 
 Test(expression, floats_are_read_as_go_writes_them)

@@ -302,6 +302,68 @@ static int no_function(struct parser *p)
 	return expected(p, "a function or '('");
 }
 
+/* ---- watches -------------------------------------------------------------------------------- */
+
+/* The watch that counts as @wanted does, a new one if there is none. Return: its index, or -E2BIG.
+ */
+static int watch_for(struct shunt_predicate *out, struct shunt_watch wanted)
+{
+	for (uint32_t i = 0; i < out->n_watches; i++)
+		if (!memcmp(&out->watch[i], &wanted, sizeof(wanted)))
+			return i;
+	if (out->n_watches == SHUNT_MAX_WATCHES)
+		return -E2BIG;
+	out->watch[out->n_watches] = wanted;
+	return out->n_watches++;
+}
+
+/* What the n-th watch of a test counts. Return: whether it has one. */
+static bool wanted_watch(const struct shunt_test *test, int n, struct shunt_watch *ret_watch)
+{
+	struct shunt_watch watch = { .kind = SHUNT_WATCH_RESPONSES };
+
+	switch (test->signal) {
+	case SHUNT_SIGNAL_NETWORK_ERRORS:
+		watch.kind = n == 0 ? SHUNT_WATCH_NETWORK_ERRORS : SHUNT_WATCH_RESPONSES;
+		break;
+	case SHUNT_SIGNAL_CODES:
+		watch.kind = SHUNT_WATCH_CODES;
+		watch.from = test->arg[n == 0 ? 0 : 2];
+		watch.to = test->arg[n == 0 ? 1 : 3];
+		break;
+	case SHUNT_SIGNAL_LATENCY:
+		watch.kind = n == 2 ? SHUNT_WATCH_LATENCIES : SHUNT_WATCH_BELOW;
+		watch.below_us = n == 2 ? 0 : (test->literal + n) * 1000;
+		*ret_watch = watch;
+		return true;
+	default:
+		*ret_watch = watch;
+		return n == 0;
+	}
+	*ret_watch = watch;
+	return n < 2;
+}
+
+static int add_watches(struct parser *p, const char *at, struct shunt_test *test)
+{
+	for (int n = 0; n < SHUNT_TEST_WATCHES; n++) {
+		struct shunt_watch wanted;
+		int index;
+
+		test->watch[n] = SHUNT_WATCH_NONE;
+		if (!wanted_watch(test, n, &wanted))
+			continue;
+		index = watch_for(&p->out, wanted);
+		if (index < 0)
+			return FAIL(p, at, index,
+				    "the comparisons need more than %d counts: fewer ranges of "
+				    "codes, or fewer latencies",
+				    SHUNT_MAX_WATCHES);
+		test->watch[n] = index;
+	}
+	return 0;
+}
+
 static int parse_test(struct parser *p, struct exits *ret)
 {
 	struct shunt_test test = { .on_true = OPEN, .on_false = OPEN };
@@ -326,6 +388,9 @@ static int parse_test(struct parser *p, struct exits *ret)
 	if (r < 0)
 		return r;
 	test.literal = literal;
+	r = add_watches(p, at, &test);
+	if (r < 0)
+		return r;
 	ret->first = ret->if_true = ret->if_false = p->out.n_tests;
 	p->out.test[p->out.n_tests++] = test;
 	return 0;
@@ -422,6 +487,8 @@ int shunt_expression_compile(const char *text, struct shunt_predicate *ret_predi
 	struct parser p = { .text = text, .at = text, .err = err };
 	struct exits exits;
 	int r;
+
+	watch_for(&p.out, (struct shunt_watch){ .kind = SHUNT_WATCH_RESPONSES });
 
 	skip_space(&p);
 	if (!*p.at)

@@ -23,7 +23,7 @@
  * `!`. Ratios and percentages keep 9 and 2 decimals; more are refused, not rounded.
  *
  * Return: 0; -EINVAL: not an expression; -ERANGE: a number out of its range; -E2BIG: more than
- * SHUNT_MAX_TESTS comparisons.
+ * SHUNT_MAX_TESTS comparisons, or more than SHUNT_MAX_WATCHES things to count for them.
  */
 int shunt_expression_compile(const char *text, struct shunt_predicate *ret_predicate,
 			     struct shunt_err *err);
