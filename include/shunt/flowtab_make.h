@@ -88,36 +88,50 @@ SHUNT_OUTLINE __u32 shunt_ft_reclaim(shunt_ft_t t, __u32 base, __u32 now, __u32 
 }
 
 /*
- * For how long the flow @index has been idle, if it is a UDP flow that has shown more than one
- * packet. By itself, or the verifier would follow all outcomes of all ways. Return: jiffies + 1,
- * at most 2^28 - 1; 0: it is none.
+ * How old the flow @index is, if @room says that such make room: half-open ones since they began,
+ * UDP flows that have shown more than one packet since their last. By itself, or the verifier
+ * would follow all outcomes of all ways. Return: jiffies + 1, at most 2^28 - 1; 0: none such.
  */
-SHUNT_OUTLINE __u32 shunt_ft_udp_idle(shunt_ft_t t, __u32 index, __u32 now)
+SHUNT_OUTLINE __u32 shunt_ft_age(shunt_ft_t t, __u32 index, __u32 now, __u32 room)
 {
 	const struct shunt_flow *flow = shunt_ft_flow(t, index);
-	__u32 idle;
+	__u32 state, age;
 
-	if (!flow || !shunt_ft_is_udp(SHUNT_LIFE_STATE(SHUNT_READ_ONCE(flow->life))))
+	if (!flow)
+		return 0;
+	state = SHUNT_LIFE_STATE(SHUNT_READ_ONCE(flow->life));
+	if (!(room == SHUNT_FT_ROOM_UDP ? shunt_ft_is_udp(state) : shunt_ft_is_half_open(state)))
 		return 0;
 	/* Another CPU may be a tick ahead. */
-	idle = now - SHUNT_READ_ONCE(flow->seen_jiffies);
-	if ((__s32)idle < 0)
+	age = now -
+	      SHUNT_PICK(room == SHUNT_FT_ROOM_UDP, flow->created_jiffies, flow->seen_jiffies);
+	if ((__s32)age < 0)
 		return 1;
-	return idle < (1u << 28) - 2 ? idle + 1 : (1u << 28) - 1;
+	return age < (1u << 28) - 2 ? age + 1 : (1u << 28) - 1;
 }
 
-/* The longest idle UDP flow of a set, or SHUNT_FT_NO_WAY: none of them can prove to be alive. */
-SHUNT_OUTLINE __u32 shunt_ft_oldest_udp(shunt_ft_t t, __u32 base, __u32 now)
+/* The oldest flow of a set that makes room as @room says, or SHUNT_FT_NO_WAY: none does. */
+SHUNT_OUTLINE __u32 shunt_ft_oldest(shunt_ft_t t, __u32 base, __u32 now, __u32 room)
 {
 	__u32 oldest = 0;
 
 #pragma GCC unroll 16
 	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
-		__u32 idle = shunt_ft_udp_idle(t, base + w, now) << 4 | w;
+		__u32 age = shunt_ft_age(t, base + w, now, room) << 4 | w;
 
-		oldest = idle > oldest ? idle : oldest;
+		oldest = age > oldest ? age : oldest;
 	}
 	return oldest >> 4 ? oldest & (SHUNT_FLOW_WAYS - 1) : SHUNT_FT_NO_WAY;
+}
+
+/* Frees the way of the oldest such flow. Return: the way, or SHUNT_FT_NO_WAY. */
+SHUNT_OUTLINE __u32 shunt_ft_displace(shunt_ft_t t, __u32 base, __u32 now, __u32 room)
+{
+	__u32 way = shunt_ft_oldest(t, base, now, room);
+
+	if (way == SHUNT_FT_NO_WAY || !shunt_ft_make_room(t, base + way, now, room))
+		return SHUNT_FT_NO_WAY;
+	return way;
 }
 
 /* Takes way @way of a set if it is free. Return: 1 if it is ours. */
@@ -133,8 +147,9 @@ SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 
  * @hash: of the client's tuple
  * @now:  jiffies
  *
- * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, one of
- * them makes room, so a flood of SYNs only displaces its like. In a full set closed and
+ * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, the oldest of
+ * them makes room, so a flood of SYNs only displaces its like, and handshakes that are quick live
+ * through it: each has as long as the set takes for so many new flows. In a full set closed and
  * expired, reset, half-open, and UDP flows make room, in this order; established TCP ones never
  * do.
  *
@@ -155,19 +170,13 @@ SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 		way = shunt_ft_reclaim(t, base, now, SHUNT_FT_ROOM_RESET);
 	if (half_open &&
 	    (way == SHUNT_FT_NO_WAY || shunt_ft_popcount(half_open) >= SHUNT_HALF_OPEN_WAYS)) {
-		__u32 turn = (now ^ (__u32)(hash >> 40)) & (SHUNT_FLOW_WAYS - 1);
-		__u32 victim = shunt_ft_pick(half_open, turn);
+		__u32 victim = shunt_ft_displace(t, base, now, SHUNT_FT_ROOM_HALF_OPEN);
 
-		if (shunt_ft_make_room(t, base + victim, now, SHUNT_FT_ROOM_HALF_OPEN))
+		if (victim != SHUNT_FT_NO_WAY)
 			way = victim;
 	}
-	if (way == SHUNT_FT_NO_WAY) {
-		__u32 oldest = shunt_ft_oldest_udp(t, base, now);
-
-		if (oldest != SHUNT_FT_NO_WAY &&
-		    shunt_ft_make_room(t, base + oldest, now, SHUNT_FT_ROOM_UDP))
-			way = oldest;
-	}
+	if (way == SHUNT_FT_NO_WAY)
+		way = shunt_ft_displace(t, base, now, SHUNT_FT_ROOM_UDP);
 	if (way != SHUNT_FT_NO_WAY && shunt_ft_take(t, set_index, way, tag))
 		return base + way;
 

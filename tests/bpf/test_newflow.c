@@ -71,6 +71,30 @@ LAB_EACH(newflow, a_flood_of_first_packets_displaces_only_its_like, 0)
 	}
 }
 
+/* So a handshake has as long as its set takes for that many new flows. */
+LAB_EACH(newflow, of_half_open_flows_the_oldest_makes_room, 0)
+{
+	static const uint32_t ages[SHUNT_HALF_OPEN_WAYS] = { 10, 40, 30, 20 };
+	struct lab_packet packets[SHUNT_HALF_OPEN_WAYS], packet;
+	uint32_t client = 0;
+
+	(void)k;
+	lab_scene(lab, 1, 1);
+	for (uint32_t i = 0; i < SHUNT_HALF_OPEN_WAYS; i++) {
+		packets[i] = next_of_set(lab, 3, &client);
+		lab_ingress(lab, &packets[i]);
+		lab_flow(lab, &packets[i])->created_jiffies -= ages[i];
+	}
+	for (uint32_t gone = 1; gone < SHUNT_HALF_OPEN_WAYS; gone++) {
+		packet = next_of_set(lab, 3, &client);
+		CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
+		CHECK(lab_flow(lab, &packet));
+		CHECK(lab_flow(lab, &packets[0]));
+		for (uint32_t i = 1; i < SHUNT_HALF_OPEN_WAYS; i++)
+			CHECK_EQ(lab_flow(lab, &packets[i]) != NULL, i > gone);
+	}
+}
+
 /* Fills a set with living flows. Return: the last client that is in it. */
 static uint32_t fill_set(struct lab *lab, uint32_t set, struct lab_packet *first)
 {
