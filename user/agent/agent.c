@@ -125,7 +125,7 @@ static void on_tick(uv_timer_t *timer)
 	r = shunt_installer_tick(agent->installer);
 	if (r < 0)
 		log_error("cannot give back what is not used any more: %s", strerror(-r));
-	agent_full_tick(agent);
+	agent_refusals_tick(agent);
 	agent_detach_tick(agent);
 }
 
@@ -406,7 +406,7 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 	}
 	agent_read_addresses(agent);
 	agent_refresh(agent, true);
-	agent_full_tick(agent); /* what was counted before is not new */
+	agent_refusals_tick(agent); /* what was counted before is not new */
 	start_gates(agent);
 	start_handles(agent);
 	log_info("shuntd %s, ABI %d, process %d: ready", SHUNT_VERSION, SHUNT_ABI_VERSION,

@@ -37,12 +37,12 @@ struct agent_detach {
 	uint64_t since_ns, deadline_ns; /* CLOCK_MONOTONIC */
 };
 
-/* What is known of refusals for want of room in the flow table. */
-struct agent_full {
+/* What is known of new connections that are refused for one reason. */
+struct agent_refusals {
 	bool is_known;	   /* @refused was read before: an agent before may have counted, too */
 	uint64_t refused;  /* packets, in all */
 	uint64_t last_ns;  /* CLOCK_MONOTONIC */
-	char problem[256]; /* "" when there is room */
+	char problem[256]; /* "" when none are refused */
 };
 
 struct agent {
@@ -64,8 +64,9 @@ struct agent {
 	struct agent_events events;
 	struct agent_gates gates;
 	struct agent_detach detach;
-	struct agent_full full;
-	struct agent_trace *trace; /* NULL: nobody traces */
+	struct agent_refusals full;   /* for want of room in the flow table */
+	struct agent_refusals greedy; /* of a client that has its share of it */
+	struct agent_trace *trace;    /* NULL: nobody traces */
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;
@@ -251,8 +252,11 @@ void agent_cmd_history(struct agent_request *request);
 void agent_cmd_doctor(struct agent_request *request);
 void agent_cmd_detach(struct agent_request *request);
 
-/* Each second: were new flows refused for want of room? Told as a problem and an event. */
-void agent_full_tick(struct agent *agent);
+/*
+ * Each second: were new flows refused for want of room, or because their client has its share of
+ * it? Told by an event when it begins and one when it is over; want of room is a problem, too.
+ */
+void agent_refusals_tick(struct agent *agent);
 
 /* Each second: is the detaching that somebody waits for done? */
 void agent_detach_tick(struct agent *agent);

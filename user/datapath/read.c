@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "datapath/flowmem.h"
 #include "shunt/compat.h"
 
 /*
@@ -119,4 +120,29 @@ int shunt_read_flow_states(const struct shunt_dp_maps *maps,
 	}
 	memcpy(ret_states, states, sizeof(states));
 	return 0;
+}
+
+bool shunt_read_greedy(const struct shunt_dp_maps *maps, struct shunt_ip *ret_client)
+{
+	const struct shunt_settings *settings =
+		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
+	uint32_t limit = SHUNT_READ_ONCE(settings->client_limit);
+
+	for (uint32_t i = 0; limit && i < maps->flows.n; i++) {
+		struct shunt_flow flow = *SHUNT_DP_AT(maps->flows, struct shunt_flow, i);
+		struct shunt_ip client = { .family = flow.family };
+		const struct shunt_client *counted;
+
+		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow.life)))
+			continue;
+		counted = shunt_ft_client(maps, shunt_ft_client_index(maps, &flow));
+		if (!counted || SHUNT_READ_ONCE(counted->flows) < limit)
+			continue;
+		memcpy(client.addr.word_be, flow.client_hi_be, 2 * sizeof(uint32_t));
+		if (flow.family == SHUNT_V4)
+			client.addr.word_be[3] = flow.client_lo_be;
+		*ret_client = client;
+		return true;
+	}
+	return false;
 }

@@ -2,6 +2,7 @@
 #ifndef SHUNT_DATAPATH_READ_H
 #define SHUNT_DATAPATH_READ_H
 
+#include "base/ip.h"
 #include "datapath/datapath.h"
 
 /* Sums over CPUs. A backend's own counters; a variant's include its retired backends. */
@@ -19,5 +20,14 @@ const char *shunt_reason_name(unsigned reason);
 /* Entries of the flow table by state, index enum shunt_flow_state. */
 int shunt_read_flow_states(const struct shunt_dp_maps *maps,
 			   uint64_t ret_states[SHUNT_N_FLOW_STATES]);
+
+/**
+ * shunt_read_greedy - a client that has its share of the flow table now
+ * @ret_client: its address; of IPv6 its /64, the rest 0. Written on true only
+ *
+ * Clients are counted by a hash, so it may be one that is counted with another. Reads until it
+ * finds one, which has by its share many entries.
+ */
+bool shunt_read_greedy(const struct shunt_dp_maps *maps, struct shunt_ip *ret_client);
 
 #endif
