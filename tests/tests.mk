@@ -15,6 +15,8 @@ BPF_HELPERS	:= $(call helper_src,bpf)
 UNIT_BIN	:= $(UNIT_SRC:%.c=$(BUILD)/%)
 BPF_TEST_BIN	:= $(BPF_TEST_SRC:%.c=$(BUILD)/%)
 E2E_BPF		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%.o,$(wildcard tests/e2e/lab/*.bpf.c))
+# Load that Python is too slow for.
+E2E_BIN		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%,$(filter-out %.bpf.c,$(wildcard tests/e2e/lab/*.c)))
 # Programs that only tests load: stages.bpf.c becomes tests/bpf/stages.skel.h.
 TEST_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
@@ -25,6 +27,10 @@ $(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
 	@mkdir -p $(@D)
 	$(call say,BPF,$@)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(E2E_BIN): $(BUILD)/tests/e2e/%: $(BUILD)/tests/e2e/lab/%.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ -o $@
 
 $(BUILD)/tests/bpf/%.bpf.o: tests/bpf/%.bpf.c
 	@mkdir -p $(@D)
@@ -69,8 +75,8 @@ fuzz-bins: $(FUZZ_BIN)
 include tests/stages/stages.mk
 include tests/vm/vm.mk
 
-test-bins: all $(UNIT_BIN) $(BPF_TEST_BIN) $(E2E_BPF)
-e2e-helpers: $(E2E_BPF)
+test-bins: all $(UNIT_BIN) $(BPF_TEST_BIN) $(E2E_BPF) $(E2E_BIN)
+e2e-helpers: $(E2E_BPF) $(E2E_BIN)
 
 deps: ## Install what building and testing need (root, apt)
 	$(Q)tools/install-deps

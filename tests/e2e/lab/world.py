@@ -16,9 +16,8 @@ MODES = {
     "xdp": (["vc*:xdp"], []),
 }
 
-# Ports of the Services: (port, target port, protocol), and the kind of route that splits them.
+# Ports of the Services: (port, target port, protocol).
 HTTP, ECHO, DATAGRAM = (80, 8080, "TCP"), (9000, 9000, "TCP"), (9001, 9001, "UDP")
-ROUTES = {HTTP: "TCPRoute", ECHO: "TCPRoute", DATAGRAM: "UDPRoute"}
 
 # For tests that read whole maps.
 SMALL = ["--max-services", "16", "--max-variants", "32", "--max-backends", "64",
@@ -83,7 +82,7 @@ class World:
             return k8s.traefik_service("demo", weights, number)
         if kind == "HTTPRoute":
             return k8s.http_route(f"demo-{number}", "demo", weights, number)
-        return k8s.route(ROUTES[port], f"demo-{number}", "demo", weights, number)
+        return k8s.route(f"{port[2]}Route", f"demo-{number}", "demo", weights, number)
 
     def start(self, weights=None, kind=None, **service_options):
         """The whole scene, served."""
