@@ -11,10 +11,12 @@ Q	:= $(if $(filter 1,$(V)),,@)
 say	= $(if $(filter 1,$(V)),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 PKGS	:= libbpf jansson yaml-0.1 libuv libmicrohttpd
+CLI_PKGS := ncursesw
 WARN	:= -Wall -Wextra -Wshadow -Werror
 CFLAGS	?= -O2 -g
 CPPFLAGS += -Iinclude -Iuser -I$(BUILD) $(ABI_FLAGS) -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS))
 LDLIBS	+= $(shell pkg-config --libs $(PKGS)) -lelf -lz -lm -lpthread
+CLI_LIBS := $(shell pkg-config --libs $(CLI_PKGS))
 ALL_CFLAGS = -std=gnu11 $(WARN) $(CFLAGS) $(if $(filter 1,$(SAN)),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
 comma	:= ,
 
@@ -69,7 +71,7 @@ $(BUILD)/shuntd: $(call objs,$(AGENT_SRC)) $(BUILD)/libshunt.a
 
 $(BUILD)/shunt: $(call objs,$(CLI_SRC)) $(BUILD)/libshunt.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(ALL_CFLAGS) $(LDFLAGS) $^ $(CLI_LIBS) $(LDLIBS) -o $@
 
 clean: ## Remove what was built
 	rm -rf $(BUILD)

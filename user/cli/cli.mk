@@ -14,4 +14,4 @@ cli-docs: $(BUILD)/shunt ## Write docs/cli.md anew (a test compares it)
 # because the linker reads from left to right.
 CLI_TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_cli_*.c))
 $(CLI_TESTS): $(patsubst %.c,$(BUILD)/%.o,$(filter-out user/cli/main.c,$(CLI_SRC)))
-$(CLI_TESTS): LDLIBS := $(BUILD)/libshunt.a $(LDLIBS)
+$(CLI_TESTS): LDLIBS := $(BUILD)/libshunt.a $(CLI_LIBS) $(LDLIBS)
