@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "model/policy.h"
 #include "source/yaml/yaml.h"
 
 static void put_conditions(FILE *out, const char *indent, const struct shunt_conditions *conditions)
@@ -45,6 +46,92 @@ static void put_affinity(FILE *out, const struct shunt_affinity_spec *affinity)
 		fprintf(out, "/%us", affinity->timeout_s);
 }
 
+static void put_key(FILE *out, const struct shunt_limit_key *key)
+{
+	fprintf(out, " %s of %s", shunt_unit_words[key->unit], shunt_scope_words[key->scope]);
+	if (key->scope == SHUNT_SCOPE_CLIENT)
+		fprintf(out, "/%u/%u", key->prefix_len[SHUNT_V4], key->prefix_len[SHUNT_V6]);
+	if (key->variant[0])
+		fprintf(out, " in %s", key->variant);
+}
+
+static void put_origin(FILE *out, const struct shunt_policy *policy, uint16_t origin)
+{
+	fprintf(out, " by %s %s\n", policy->origins[origin].kind, policy->origins[origin].name);
+}
+
+static void put_cidrs(FILE *out, const char *what, const struct shunt_cidrs *cidrs)
+{
+	char text[SHUNT_IP_STR_LEN];
+
+	if (!cidrs->n)
+		return;
+	fprintf(out, "  %s", what);
+	for (size_t i = 0; i < cidrs->n; i++)
+		fprintf(out, " %s/%u", shunt_ip_str(&cidrs->items[i].net, text),
+			cidrs->items[i].prefix_len);
+	fprintf(out, "\n");
+}
+
+static void put_breaker(FILE *out, const struct shunt_policy *policy)
+{
+	const struct shunt_breaker *breaker = &policy->breaker;
+
+	if (!breaker->expression)
+		return;
+	fprintf(out, "  breaker of %s: %s: check %u open %u recover %u code %u min %u",
+		shunt_scope_words[breaker->scope], breaker->expression, breaker->check_ms,
+		breaker->fallback_ms, breaker->recovery_ms, breaker->response_code,
+		breaker->min_requests);
+	fprintf(out, "%s%s", breaker->fallback[0] ? " else " : "", breaker->fallback);
+	put_origin(out, policy, breaker->origin);
+}
+
+static void put_policy(FILE *out, const struct shunt_policy *policy)
+{
+	const struct shunt_ejection *ejection = &policy->ejection;
+	const struct shunt_dead_man *dead_man = &policy->dead_man;
+
+	if (policy->signals)
+		fprintf(out, "  signals %s\n", shunt_signals_words[policy->signals]);
+	for (size_t i = 0; i < policy->n_limits; i++) {
+		const struct shunt_rate_limit *limit = &policy->limits[i];
+
+		fprintf(out, "  at most %lu a %lu ms burst %u", limit->average, limit->period_ms,
+			limit->burst);
+		put_key(out, &limit->key);
+		fprintf(out, " else %s", shunt_over_words[limit->answer]);
+		put_origin(out, policy, limit->key.origin);
+	}
+	for (size_t i = 0; i < policy->n_in_flight; i++) {
+		fprintf(out, "  at once %u", policy->in_flight[i].max);
+		put_key(out, &policy->in_flight[i].key);
+		fprintf(out, " else %s", shunt_over_words[policy->in_flight[i].answer]);
+		put_origin(out, policy, policy->in_flight[i].key.origin);
+	}
+	put_cidrs(out, "allow", &policy->sources.allow);
+	put_cidrs(out, "deny", &policy->sources.deny);
+	put_cidrs(out, "load balancer allow", &policy->sources.load_balancer);
+	put_breaker(out, policy);
+	if (ejection->enabled) {
+		fprintf(out, "  eject after %u or %u every %u for %u up to %u%% panic %u%%",
+			ejection->consecutive_5xx, ejection->consecutive_gateway,
+			ejection->interval_ms, ejection->base_ms, ejection->max_percent,
+			ejection->panic_percent);
+		put_origin(out, policy, ejection->origin);
+	}
+	if (dead_man->enabled) {
+		fprintf(out, "  dead man %s against %s + %u bp, %u in %u ms", dead_man->canary,
+			dead_man->stable, dead_man->margin_bp, dead_man->min_samples,
+			dead_man->window_ms);
+		put_origin(out, policy, dead_man->origin);
+	}
+	if (policy->max_age_ms) {
+		fprintf(out, "  age %u ms", policy->max_age_ms);
+		put_origin(out, policy, policy->max_age_origin);
+	}
+}
+
 static void put_service(FILE *out, const struct shunt_model_service *service)
 {
 	static const char *const groups[] = { "", " not-found", " forbidden", " invalid" };
@@ -78,6 +165,8 @@ static void put_service(FILE *out, const struct shunt_model_service *service)
 		for (size_t b = 0; b < variant->n_backends; b++)
 			put_backend(out, service, &variant->backends[b]);
 	}
+	if (service->policy)
+		put_policy(out, service->policy);
 	put_conditions(out, "  ", &service->conditions);
 }
 

@@ -388,7 +388,7 @@ static const struct {
 	  "services: must name at least" },
 	{ INGRESS("IngressRoute", "site", WEB(ALL "kind: Regel, " BLUE)), "is not Rule" },
 	{ INGRESS("IngressRoute", "site", WEB(ALL BLUE ", middlewares: [{name: x}]")),
-	  "spec.routes[0].middlewares: " },
+	  "spec.routes[0].middlewares[0].name: Middleware shop/x does not exist" },
 	{ INGRESS("IngressRoute", "site", WEB(ALL BLUE ", priority: 7")), "routes[0].priority: " },
 	{ INGRESS("IngressRoute", "site", "{tls: {}, routes: [" TO_APP "]}"),
 	  "spec.tls: Shunt cannot end TLS connections" },

@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "dialect/resolve.h"
+#include "model/policy.h"
 
 /* @node_port: 0 for the port itself. Return: 0 or -ENOMEM. */
 static int add_frontend(struct shunt_model_service *service, const struct shunt_ip *ip,
@@ -27,11 +28,17 @@ static int add_frontend(struct shunt_model_service *service, const struct shunt_
 	return 0;
 }
 
-static int add_on_all_ports(struct shunt_model_service *service, const struct shunt_ip *ip)
+static int add_on_all_ports(struct shunt_model_service *service, const struct shunt_ip *ip,
+			    bool load_balancer)
 {
-	for (size_t i = 0; i < service->n_ports; i++)
+	for (size_t i = 0; i < service->n_ports; i++) {
+		size_t before = service->n_frontends;
+
 		if (add_frontend(service, ip, i, 0) < 0)
 			return -ENOMEM;
+		if (service->n_frontends > before)
+			service->frontends[before].load_balancer = load_balancer;
+	}
 	return 0;
 }
 
@@ -59,7 +66,8 @@ static const char *why_refused(const struct shunt_translate_opts *opts,
 	*ret_reason = "UnsupportedValue";
 	if (service->external_local)
 		return "has spec.externalTrafficPolicy Local, which Shunt cannot do yet";
-	if (service->source_ranges && address->load_balancer)
+	if (service->source_ranges.n && address->load_balancer &&
+	    !(SHUNT_PARTS_ENFORCED & SHUNT_PART_LOAD_BALANCER_SOURCES))
 		return "has spec.loadBalancerSourceRanges, which Shunt cannot do yet";
 	return NULL;
 }
@@ -145,7 +153,7 @@ int shunt_resolve_frontends(const struct shunt_translate_opts *opts,
 	const char *why, *reason;
 
 	for (size_t i = 0; i < world_service->n_cluster_ips; i++)
-		if (add_on_all_ports(service, &world_service->cluster_ips[i]) < 0)
+		if (add_on_all_ports(service, &world_service->cluster_ips[i], false) < 0)
 			return -ENOMEM;
 	for (size_t i = 0; i < world_service->n_addresses; i++) {
 		const struct shunt_world_address *address = &world_service->addresses[i];
@@ -155,7 +163,7 @@ int shunt_resolve_frontends(const struct shunt_translate_opts *opts,
 			shunt_notes_add(&refused, reason, world_service->object, address->json,
 					address->path, "%s %s", shunt_ip_str(&address->ip, text),
 					why);
-		else if (add_on_all_ports(service, &address->ip) < 0)
+		else if (add_on_all_ports(service, &address->ip, address->load_balancer) < 0)
 			return -ENOMEM;
 	}
 	if (add_node_ports(opts, world_service, service, &refused) < 0)

@@ -225,6 +225,7 @@ static int add_destination(struct shunt_translation *t, const struct shunt_node 
 	variant->port = destination.port;
 	if (!destination.subset)
 		return 0;
+	snprintf(variant->subset, sizeof(variant->subset), "%s", destination.subset);
 	r = shunt_istio_find_subset(t, entry->object->namespace_, &destination.host,
 				    destination.subset, &variant->labels);
 	if (r < 0)

@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "dialect/istio.h"
+#include "dialect/istio_policy.h"
+#include "dialect/policies.h"
 
 /*
- * DestinationRule: subsets are the pods of a Service that carry labels. Load balancing is
- * Shunt's own, so a traffic policy is refused, but for the one that says as much: RANDOM.
+ * DestinationRule: subsets are the pods of a Service that carry labels; what its traffic policy
+ * asks for is in istio_policy.c.
  */
 
 /* ---- hosts ------------------------------------------------------------------------------ */
@@ -78,30 +79,12 @@ int shunt_istio_check_export(const struct shunt_node *spec)
 
 /* ---- DestinationRule --------------------------------------------------------------------- */
 
+/* Is trafficPolicy, if there is one, what Shunt can do? */
 static int check_policy(const struct shunt_node *node)
 {
-	static const char *const policy_fields[] = { "loadBalancer", NULL };
-	static const char *const balancer_fields[] = { "simple", NULL };
-	struct shunt_node policy, balancer;
-	const char *simple = "RANDOM";
-	int r = shunt_field_object(node, "trafficPolicy", &policy);
+	struct shunt_policy ignored = { 0 };
 
-	if (r > 0)
-		r = shunt_field_only(&policy, policy_fields);
-	else
-		return r;
-	if (!r)
-		r = shunt_field_object(&policy, "loadBalancer", &balancer);
-	if (r <= 0)
-		return r;
-	r = shunt_field_only(&balancer, balancer_fields);
-	if (!r)
-		r = shunt_field_string(&balancer, "simple", &simple);
-	if (r < 0 || !strcmp(simple, "RANDOM") || !strcmp(simple, "UNSPECIFIED"))
-		return r < 0 ? r : 0;
-	return shunt_field_error(&balancer, -EOPNOTSUPP, "simple",
-				 "Shunt places connections by a hash, which is RANDOM, not %.60s",
-				 simple);
+	return shunt_istio_read_policy(node, 0, &ignored);
 }
 
 static int check_labels(const struct shunt_node *subset)
@@ -168,6 +151,27 @@ static int read_rule(const struct shunt_translation *t, const struct shunt_objec
 	return r < 0 ? r : 0;
 }
 
+/* Conditions about all that the rule and its subsets, which are right, ask for. */
+static int warn(const struct shunt_object *object, const struct shunt_node *subsets,
+		struct shunt_conditions *conditions)
+{
+	struct shunt_policy policy = { 0 };
+	struct shunt_node spec, subset;
+	struct shunt_err ignored;
+	unsigned parts;
+
+	shunt_field_spec(object, &ignored, &spec);
+	shunt_istio_read_policy(&spec, 0, &policy);
+	parts = shunt_policy_parts(&policy);
+	for (size_t i = 0; subsets->json && i < shunt_field_length(subsets); i++) {
+		subset = shunt_field_item(subsets, i);
+		policy = (struct shunt_policy){ 0 };
+		shunt_istio_read_policy(&subset, 0, &policy);
+		parts |= shunt_policy_parts(&policy);
+	}
+	return shunt_policy_warn_parts(conditions, parts);
+}
+
 int shunt_translate_destination_rule(struct shunt_translation *t, const struct shunt_object *object)
 {
 	struct shunt_conditions *conditions;
@@ -180,9 +184,10 @@ int shunt_translate_destination_rule(struct shunt_translation *t, const struct s
 	conditions = shunt_report(&t->reports, object);
 	if (!conditions)
 		return -ENOMEM;
-	return shunt_conditions_set(
-		conditions, "Accepted", "True", "Accepted", "%zu subsets of %s/%s",
-		subsets.json ? shunt_field_length(&subsets) : 0, host.namespace_, host.service);
+	r = shunt_conditions_set(conditions, "Accepted", "True", "Accepted", "%zu subsets of %s/%s",
+				 subsets.json ? shunt_field_length(&subsets) : 0, host.namespace_,
+				 host.service);
+	return r ? r : warn(object, &subsets, conditions);
 }
 
 /* ---- the way from a VirtualService --------------------------------------------------------- */
@@ -262,5 +267,68 @@ int shunt_istio_find_subset(struct shunt_translation *t, const char *from,
 
 	if (!r && strcmp(from, host->namespace_))
 		r = search(t, host->namespace_, host, subset, ret_labels);
+	return r;
+}
+
+/* ---- policies ------------------------------------------------------------------------------ */
+
+/* The subset of this name, or false. */
+static bool find_subset(const struct shunt_node *subsets, const char *name,
+			struct shunt_node *ret_subset)
+{
+	for (size_t i = 0; subsets->json && i < shunt_field_length(subsets); i++) {
+		struct shunt_node item = shunt_field_item(subsets, i);
+		const char *found = json_string_value(json_object_get(item.json, "name"));
+
+		if (!found || strcmp(found, name))
+			continue;
+		*ret_subset = item;
+		return true;
+	}
+	return false;
+}
+
+/* What the first rule of a namespace that is about the variant says. 1, 0 or -ENOMEM. */
+static int search_policy(struct shunt_translation *t, const char *namespace_,
+			 const struct shunt_istio_host *host, const char *name,
+			 struct shunt_policy *policy, const struct shunt_object **ret_rule)
+{
+	const struct shunt_object *rule;
+	struct shunt_istio_host found;
+	struct shunt_node subsets, spec, subset;
+	struct shunt_err ignored;
+	uint16_t origin;
+	size_t pos = 0;
+
+	while ((rule = shunt_world_next(&t->world, "networking.istio.io", "DestinationRule",
+					&pos))) {
+		bool has_subset;
+
+		if (strcmp(rule->namespace_, namespace_) || !is_about(t, rule, host) ||
+		    read_rule(t, rule, &ignored, &found, &subsets) < 0)
+			continue;
+		shunt_field_spec(rule, &ignored, &spec);
+		has_subset = *name && find_subset(&subsets, name, &subset);
+		if (!has_subset && (*name || !json_object_get(spec.json, "trafficPolicy")))
+			continue;
+		if (shunt_policy_origin(policy, rule, &origin) < 0)
+			return -ENOMEM;
+		shunt_istio_read_policy(&spec, origin, policy);
+		if (has_subset)
+			shunt_istio_read_policy(&subset, origin, policy);
+		*ret_rule = rule;
+		return 1;
+	}
+	return 0;
+}
+
+int shunt_istio_variant_policy(struct shunt_translation *t, const char *from,
+			       const struct shunt_istio_host *host, const char *subset,
+			       struct shunt_policy *policy, const struct shunt_object **ret_rule)
+{
+	int r = search_policy(t, from, host, subset, policy, ret_rule);
+
+	if (!r && strcmp(from, host->namespace_))
+		r = search_policy(t, host->namespace_, host, subset, policy, ret_rule);
 	return r;
 }

@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "dialect/report.h"
+#include "model/policy.h"
 
 struct shunt_keeper {
 	struct shunt_objects good; /* sorted by shunt_object_compare_id() */
@@ -18,6 +19,7 @@ struct substitute {
 	const struct shunt_object *refused;
 	size_t report;		   /* of the refusal, in the first model */
 	struct shunt_object *good; /* NULL: there is none */
+	bool is_same;		   /* as the refused one: others have changed, it has not */
 };
 
 struct shunt_keeper *shunt_keeper_new(void)
@@ -68,7 +70,10 @@ static bool is_about(const struct shunt_object_ref *ref, const struct shunt_obje
 	       !strcmp(ref->file, object->file);
 }
 
-/* Fills @substitutes (room for all reports). Return: how many have a good version. */
+/*
+ * Fills @substitutes (room for all reports). Return: how many have a good version that is not
+ * what is refused now.
+ */
 static size_t find_substitutes(const struct shunt_keeper *keeper,
 			       const struct shunt_objects *objects, const struct shunt_model *model,
 			       struct substitute *substitutes, size_t *ret_n)
@@ -86,7 +91,11 @@ static size_t find_substitutes(const struct shunt_keeper *keeper,
 			substitutes[n].refused = object;
 			substitutes[n].report = r;
 			substitutes[n].good = find_good(keeper, object);
-			n_good += !!substitutes[n++].good;
+			substitutes[n].is_same =
+				substitutes[n].good &&
+				json_equal(substitutes[n].good->json, object->json);
+			n_good += substitutes[n].good && !substitutes[n].is_same;
+			n++;
 			break;
 		}
 	}
@@ -116,8 +125,9 @@ static int substitute_all(const struct shunt_objects *objects, const struct subs
 		const struct substitute *substitute =
 			find_substitute(substitutes, n, objects->items[i]);
 
-		mixed.items[i] =
-			substitute && substitute->good ? substitute->good : objects->items[i];
+		mixed.items[i] = substitute && substitute->good && !substitute->is_same
+					 ? substitute->good
+					 : objects->items[i];
 	}
 	shunt_objects_sort(&mixed);
 	*ret_mixed = mixed;
@@ -153,10 +163,23 @@ static int remember(struct shunt_keeper *keeper, const struct shunt_objects *obj
 	return 0;
 }
 
-/* Does @service follow @object: as the one that splits it, or as the Service that is split? */
+/* Does the policy of @service have a part that @object asks for? */
+static bool has_part_of(const struct shunt_model_service *service,
+			const struct shunt_object *object)
+{
+	for (size_t i = 0; service->policy && i < service->policy->n_origins; i++)
+		if (is_about(&service->policy->origins[i], object))
+			return true;
+	return false;
+}
+
+/*
+ * Does @service follow @object: as the one that splits it, as the Service that is split, or by
+ * its policy?
+ */
 static bool follows(const struct shunt_model_service *service, const struct shunt_object *object)
 {
-	return is_about(&service->source, object) ||
+	return has_part_of(service, object) || is_about(&service->source, object) ||
 	       (!strcmp(object->kind, "Service") && !strcmp(service->name, object->name) &&
 		!strcmp(service->namespace_, object->namespace_));
 }
@@ -209,7 +232,7 @@ static int translate_again(const struct shunt_objects *objects,
 		const struct shunt_conditions *was =
 			&first->reports[substitutes[i].report].conditions;
 
-		if (!good)
+		if (!good || substitutes[i].is_same)
 			continue;
 		r = ensure_report(ret_model, good);
 		if (!r)

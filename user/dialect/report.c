@@ -2,6 +2,8 @@
 #include "dialect/report.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +56,44 @@ int shunt_report_refuse(struct shunt_reports *reports, const struct shunt_object
 	return shunt_conditions_set(conditions, "Accepted", "False",
 				    code == -EOPNOTSUPP ? "UnsupportedValue" : "Invalid", "%s",
 				    shunt_err_str(err, text, sizeof(text)));
+}
+
+int shunt_report_refuse_part(struct shunt_reports *reports, const struct shunt_object *object,
+			     const char *reason, const struct shunt_err *err)
+{
+	struct shunt_conditions *conditions = shunt_report(reports, object);
+	const struct shunt_condition *accepted;
+	char text[1024];
+	bool is_accepted;
+
+	if (!conditions)
+		return -ENOMEM;
+	accepted = shunt_conditions_get(conditions, "Accepted");
+	is_accepted = accepted && !strcmp(accepted->status, "True");
+	return shunt_conditions_set(conditions, is_accepted ? "PartiallyInvalid" : "Accepted",
+				    is_accepted ? "True" : "False", reason, "%s",
+				    shunt_err_str(err, text, sizeof(text)));
+}
+
+int shunt_report_accept_part(struct shunt_reports *reports, const struct shunt_object *object,
+			     const char *fmt, ...)
+{
+	struct shunt_conditions *conditions = shunt_report(reports, object);
+	const struct shunt_condition *before;
+	char text[400];
+	va_list args;
+
+	if (!conditions)
+		return -ENOMEM;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	before = shunt_conditions_get(conditions, "Accepted");
+	if (before && strcmp(before->status, "True") &&
+	    shunt_conditions_set(conditions, "PartiallyInvalid", "True", before->reason, "%s",
+				 before->message) < 0)
+		return -ENOMEM;
+	return shunt_conditions_set(conditions, "Accepted", "True", "Accepted", "%s", text);
 }
 
 void shunt_reports_free(struct shunt_reports *reports)

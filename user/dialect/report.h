@@ -29,6 +29,15 @@ struct shunt_conditions *shunt_report(struct shunt_reports *reports,
 int shunt_report_refuse(struct shunt_reports *reports, const struct shunt_object *object, int code,
 			const struct shunt_err *err);
 
+/*
+ * What became of one parent or target of @object, which may have several: all fine is Accepted,
+ * none is not, and some is Accepted with PartiallyInvalid=True besides. Return: 0 or -ENOMEM.
+ */
+int shunt_report_refuse_part(struct shunt_reports *reports, const struct shunt_object *object,
+			     const char *reason, const struct shunt_err *err);
+int shunt_report_accept_part(struct shunt_reports *reports, const struct shunt_object *object,
+			     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Fills an empty @ref from @object. Return: 0 or -ENOMEM. */
 int shunt_report_ref(const struct shunt_object *object, struct shunt_object_ref *ref);
 

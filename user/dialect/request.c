@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "model/policy.h"
 
 static int copy_name(char *buf, const struct shunt_node *at, const char *name)
 {
@@ -30,6 +31,7 @@ static const char *creation_time(const struct shunt_object *object)
 static void request_free(struct shunt_request *request)
 {
 	free(request->addrs);
+	shunt_policy_free(request->policy);
 	free(request->variants);
 	free(request);
 }

@@ -30,6 +30,7 @@ struct shunt_request_variant {
 	 * frontend's number, or its only port of the protocol.
 	 */
 	char port_name[SHUNT_NAME_LEN];
+	char subset[SHUNT_NAME_LEN]; /* of a DestinationRule; "": none */
 	const json_t *labels; /* object of strings, borrowed: a pod must have all; NULL: any */
 	/*
 	 * SHUNT_GROUP_RESOLVED: the resolver finds out. Anything else: the translator already
@@ -61,11 +62,18 @@ struct shunt_request {
 	size_t n_addrs;
 	struct shunt_request_variant *variants;
 	size_t n_variants;
+	/*
+	 * What the middlewares of an entry point's route let in; owned, not sealed; NULL: none.
+	 * Addresses with one do not join a Service's split, which has other clients.
+	 */
+	struct shunt_policy *policy;
 	struct shunt_node at; /* what names the Service: parentRef, host; for errors */
 	unsigned rank;	      /* of its kind, lower wins; set by shunt_request_add() */
 	const char *created;  /* metadata.creationTimestamp or ""; set by shunt_request_add() */
 	size_t order;	      /* among all requests; set by shunt_request_add() */
 };
+
+struct shunt_attachment;
 
 /* One run of shunt_translate(). */
 struct shunt_translation {
@@ -74,6 +82,8 @@ struct shunt_translation {
 	struct shunt_reports reports;
 	struct shunt_request **requests;
 	size_t n_requests;
+	struct shunt_attachment **attachments; /* policies.h */
+	size_t n_attachments;
 	unsigned rank;	      /* of the kind that is being translated */
 	struct shunt_err err; /* of the object that is being translated */
 };
@@ -131,6 +141,7 @@ int shunt_resolve(struct shunt_translation *t, struct shunt_model *ret_model);
 int shunt_translate_route(struct shunt_translation *t, const struct shunt_object *object);
 int shunt_translate_traefik_service(struct shunt_translation *t, const struct shunt_object *object);
 int shunt_translate_ingress_route(struct shunt_translation *t, const struct shunt_object *object);
+int shunt_translate_middleware(struct shunt_translation *t, const struct shunt_object *object);
 int shunt_translate_virtual_service(struct shunt_translation *t, const struct shunt_object *object);
 int shunt_translate_destination_rule(struct shunt_translation *t,
 				     const struct shunt_object *object);

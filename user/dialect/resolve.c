@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "dialect/policies.h"
 #include "dialect/settings.h"
 
 /* One run: the model services so far, each with the request that it came from. */
@@ -23,26 +24,14 @@ struct resolver {
 
 /* ---- what becomes of a request ------------------------------------------------------------ */
 
-/* One parent of an object is fine, another is not: Accepted, and PartiallyInvalid besides. */
-static int refuse(struct resolver *rv, const struct shunt_request *request, const char *reason,
-		  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
 static int refuse_with(struct resolver *rv, const struct shunt_request *request, const char *reason,
 		       const struct shunt_err *err)
 {
-	struct shunt_conditions *conditions = shunt_report(&rv->t->reports, request->object);
-	const struct shunt_condition *accepted;
-	char text[1024];
-	bool is_accepted;
-
-	if (!conditions)
-		return -ENOMEM;
-	accepted = shunt_conditions_get(conditions, "Accepted");
-	is_accepted = accepted && !strcmp(accepted->status, "True");
-	return shunt_conditions_set(conditions, is_accepted ? "PartiallyInvalid" : "Accepted",
-				    is_accepted ? "True" : "False", reason, "%s",
-				    shunt_err_str(err, text, sizeof(text)));
+	return shunt_report_refuse_part(&rv->t->reports, request->object, reason, err);
 }
+
+static int refuse(struct resolver *rv, const struct shunt_request *request, const char *reason,
+		  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 static int refuse(struct resolver *rv, const struct shunt_request *request, const char *reason,
 		  const char *fmt, ...)
@@ -60,18 +49,8 @@ static int refuse(struct resolver *rv, const struct shunt_request *request, cons
 
 static int accept_request(struct resolver *rv, const struct shunt_request *request)
 {
-	struct shunt_conditions *conditions = shunt_report(&rv->t->reports, request->object);
-	const struct shunt_condition *before;
-
-	if (!conditions)
-		return -ENOMEM;
-	before = shunt_conditions_get(conditions, "Accepted");
-	if (before && strcmp(before->status, "True") &&
-	    shunt_conditions_set(conditions, "PartiallyInvalid", "True", before->reason, "%s",
-				 before->message) < 0)
-		return -ENOMEM;
-	return shunt_conditions_set(conditions, "Accepted", "True", "Accepted", "splits %s/%s",
-				    request->namespace_, request->name);
+	return shunt_report_accept_part(&rv->t->reports, request->object, "splits %s/%s",
+					request->namespace_, request->name);
 }
 
 /* ---- ports --------------------------------------------------------------------------------- */
@@ -137,6 +116,12 @@ static int claim_port(struct resolver *rv, const struct shunt_request *request, 
 	if (taken < 0)
 		return add_port(service, name, number, request->proto);
 	if (request->n_addrs && same_variants(request, rv->origins[taken])) {
+		if (request->policy || rv->origins[taken]->policy)
+			return refuse(rv, request, "Conflicted",
+				      "port %u of %s/%s is already split, and what a route's "
+				      "middlewares let in must not hold there too: take another "
+				      "port for the entry point, or list the Services in the route",
+				      number, request->namespace_, request->name);
 		*ret_joined = true;
 		return shunt_resolve_addrs(request, &rv->model->services[taken]);
 	}
@@ -443,9 +428,11 @@ int shunt_resolve(struct shunt_translation *t, struct shunt_model *ret_model)
 	struct resolver rv = { .t = t, .model = model };
 	int r = t->n_requests ? resolve_all(&rv) : 0;
 
-	free(rv.origins);
 	if (!r)
 		r = shunt_resolve_conflicts(&t->world, model);
+	if (!r)
+		r = shunt_policies_apply(t, model, rv.origins);
+	free(rv.origins);
 	for (size_t i = 0; i < model->n_services && !r; i++)
 		if (!model->services[i].n_frontends)
 			r = shunt_conditions_set(&model->services[i].conditions, "NoFrontends",

@@ -15,15 +15,21 @@
 
 static const char *const groups[] = { "traefik.io", "traefik.containo.us" };
 
-const struct shunt_object *shunt_traefik_find(const struct shunt_translation *t,
-					      const char *namespace_, const char *name)
+const struct shunt_object *shunt_traefik_find_kind(const struct shunt_translation *t,
+						   const char *kind, const char *namespace_,
+						   const char *name)
 {
 	const struct shunt_object *found = NULL;
 
 	for (size_t i = 0; !found && i < ARRAY_LEN(groups); i++)
-		found = shunt_world_object(&t->world, groups[i], "TraefikService", namespace_,
-					   name);
+		found = shunt_world_object(&t->world, groups[i], kind, namespace_, name);
 	return found;
+}
+
+const struct shunt_object *shunt_traefik_find(const struct shunt_translation *t,
+					      const char *namespace_, const char *name)
+{
+	return shunt_traefik_find_kind(t, "TraefikService", namespace_, name);
 }
 
 int shunt_traefik_read_namespace(const struct shunt_translation *t, const struct shunt_node *ref,

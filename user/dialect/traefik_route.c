@@ -51,8 +51,9 @@ static int check_match(const struct shunt_node *rule, bool http)
 
 static int check_rule(const struct shunt_node *rule, bool http)
 {
-	static const char *const http_fields[] = { "kind", "match", "services", NULL };
-	static const char *const tcp_fields[] = { "match", "services", NULL };
+	static const char *const http_fields[] = { "kind", "match", "services", "middlewares",
+						   NULL };
+	static const char *const tcp_fields[] = { "match", "services", "middlewares", NULL };
 	const char *kind = "Rule";
 	int r = shunt_field_only(rule, http ? http_fields : tcp_fields);
 
@@ -63,9 +64,10 @@ static int check_rule(const struct shunt_node *rule, bool http)
 	return r < 0 ? r : check_match(rule, http);
 }
 
-static int read_rule(const struct shunt_node *spec, bool http, struct shunt_node *ret_services)
+static int read_rule(const struct shunt_node *spec, bool http, struct shunt_node *ret_rule,
+		     struct shunt_node *ret_services)
 {
-	struct shunt_node list, rule;
+	struct shunt_node list;
 	int r = shunt_field_need(spec, "routes", &list);
 
 	if (r > 0)
@@ -76,13 +78,13 @@ static int read_rule(const struct shunt_node *spec, bool http, struct shunt_node
 		return shunt_field_error(&list, -EOPNOTSUPP, NULL,
 					 "Shunt takes exactly one route, not %zu",
 					 shunt_field_length(&list));
-	r = shunt_field_item_object(&list, 0, &rule);
+	r = shunt_field_item_object(&list, 0, ret_rule);
 	if (!r)
-		r = check_rule(&rule, http);
+		r = check_rule(ret_rule, http);
 	if (!r)
-		r = shunt_field_need(&rule, "services", ret_services);
+		r = shunt_field_need(ret_rule, "services", ret_services);
 	if (r > 0)
-		r = shunt_field_list(&rule, "services", ret_services);
+		r = shunt_field_list(ret_rule, "services", ret_services);
 	return r < 0 ? r : 0;
 }
 
@@ -197,7 +199,7 @@ static int read_reference(struct shunt_translation *t, const struct shunt_node *
 
 /* The split is the TraefikService's: its weights, its name, its annotations. */
 static int add_referred(struct shunt_translation *t, const struct shunt_node *spec,
-			const struct shunt_object *target)
+			const struct shunt_object *target, struct shunt_request **ret_request)
 {
 	struct shunt_node root = shunt_field_root(target, &t->err);
 	struct shunt_conditions *conditions;
@@ -211,6 +213,7 @@ static int add_referred(struct shunt_translation *t, const struct shunt_node *sp
 		r = add_entrypoints(t->opts, spec, request);
 	if (r < 0)
 		return r;
+	*ret_request = request;
 	conditions = shunt_report(&t->reports, spec->object);
 	if (!conditions)
 		return -ENOMEM;
@@ -220,7 +223,8 @@ static int add_referred(struct shunt_translation *t, const struct shunt_node *sp
 }
 
 static int add_listed(struct shunt_translation *t, const struct shunt_node *spec,
-		      const struct shunt_node *services, bool http)
+		      const struct shunt_node *services, bool http,
+		      struct shunt_request **ret_request)
 {
 	const struct shunt_object *object = spec->object;
 	struct shunt_request *request;
@@ -229,15 +233,21 @@ static int add_listed(struct shunt_translation *t, const struct shunt_node *spec
 
 	if (!r)
 		r = shunt_traefik_read_services(t, services, http, request);
-	return r < 0 ? r : add_entrypoints(t->opts, spec, request);
+	if (!r)
+		r = add_entrypoints(t->opts, spec, request);
+	if (!r)
+		*ret_request = request;
+	return r;
 }
 
 int shunt_translate_ingress_route(struct shunt_translation *t, const struct shunt_object *object)
 {
 	static const char *const known[] = { "entryPoints", "routes", "tls", NULL };
 	bool http = !strcmp(object->kind, "IngressRoute");
-	struct shunt_node spec, services;
+	struct shunt_node spec, rule, services;
 	const struct shunt_object *target = NULL;
+	struct shunt_policy *policy = NULL;
+	struct shunt_request *request = NULL;
 	int r = shunt_field_spec(object, &t->err, &spec);
 
 	if (!r)
@@ -245,10 +255,17 @@ int shunt_translate_ingress_route(struct shunt_translation *t, const struct shun
 	if (!r)
 		r = check_tls(&spec, http);
 	if (!r)
-		r = read_rule(&spec, http, &services);
+		r = read_rule(&spec, http, &rule, &services);
 	if (!r)
 		r = read_reference(t, &services, &target);
-	if (r < 0)
-		return r;
-	return target ? add_referred(t, &spec, target) : add_listed(t, &spec, &services, http);
+	if (r >= 0)
+		r = shunt_traefik_read_middlewares(t, &rule, http, &policy);
+	if (r >= 0)
+		r = target ? add_referred(t, &spec, target, &request)
+			   : add_listed(t, &spec, &services, http, &request);
+	if (request)
+		request->policy = policy;
+	else
+		shunt_policy_free(policy);
+	return r;
 }

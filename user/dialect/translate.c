@@ -6,12 +6,13 @@
 
 #include "base/cleanup.h"
 #include "dialect/grant.h"
-#include "dialect/request.h"
+#include "dialect/policies.h"
 
 #define GATEWAY	    "gateway.networking.k8s.io"
 #define TRAEFIK	    "traefik.io/v1alpha1"
 #define TRAEFIK_OLD "traefik.containo.us/v1alpha1"
 #define ISTIO	    "networking.istio.io"
+#define SHUNT	    "shunt.io/v1alpha1"
 
 /*
  * Every kind that we read. The order is the precedence: where two objects split the same
@@ -41,6 +42,11 @@ static const struct {
 	{ ISTIO "/v1", "DestinationRule", shunt_translate_destination_rule },
 	{ ISTIO "/v1beta1", "DestinationRule", shunt_translate_destination_rule },
 	{ ISTIO "/v1alpha3", "DestinationRule", shunt_translate_destination_rule },
+	{ TRAEFIK, "Middleware", shunt_translate_middleware },
+	{ TRAEFIK_OLD, "Middleware", shunt_translate_middleware },
+	{ TRAEFIK, "MiddlewareTCP", shunt_translate_middleware },
+	{ TRAEFIK_OLD, "MiddlewareTCP", shunt_translate_middleware },
+	{ SHUNT, "TrafficPolicy", shunt_translate_traffic_policy },
 	{ GATEWAY "/v1", "ReferenceGrant", shunt_translate_reference_grant },
 	{ GATEWAY "/v1beta1", "ReferenceGrant", shunt_translate_reference_grant },
 	{ "v1", "Service", NULL },
@@ -143,6 +149,7 @@ int shunt_translate(const struct shunt_objects *objects, const struct shunt_tran
 	}
 
 	shunt_requests_drop(&t, 0);
+	shunt_attachments_free(&t);
 	shunt_reports_free(&t.reports);
 	shunt_world_free(&t.world);
 	shunt_model_free(&model);

@@ -121,6 +121,7 @@ void shunt_world_free(struct shunt_world *world)
 		free(world->services[i].cluster_ips);
 		free(world->services[i].addresses);
 		free(world->services[i].ports);
+		free(world->services[i].source_ranges.items);
 	}
 	free(world->services);
 	for (size_t i = 0; i < world->n_slices; i++)

@@ -9,6 +9,7 @@
 
 #include "base/ip.h"
 #include "dialect/report.h"
+#include "model/policy.h"
 #include "source/object.h"
 
 /*
@@ -40,10 +41,10 @@ struct shunt_world_service {
 	bool has_node_ports;   /* type NodePort or LoadBalancer */
 	bool session_affinity; /* sessionAffinity: ClientIP */
 	uint32_t session_timeout_s;
-	bool external_local;	      /* externalTrafficPolicy: Local */
-	bool internal_local;	      /* internalTrafficPolicy: Local */
-	bool source_ranges;	      /* loadBalancerSourceRanges is set */
-	struct shunt_ip *cluster_ips; /* at most one per family */
+	bool external_local;		  /* externalTrafficPolicy: Local */
+	bool internal_local;		  /* internalTrafficPolicy: Local */
+	struct shunt_cidrs source_ranges; /* loadBalancerSourceRanges; items are owned */
+	struct shunt_ip *cluster_ips;	  /* at most one per family */
 	size_t n_cluster_ips;
 	struct shunt_world_address *addresses;
 	size_t n_addresses;

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "dialect/field.h"
 #include "dialect/settings.h"
+#include "dialect/values.h"
 
 /* A protocol, TCP if absent. Return: 0 or -EINVAL. */
 static int decode_proto(const struct shunt_node *node, const char *key, uint8_t *ret_proto)
@@ -322,10 +323,21 @@ static void list_left_out(struct shunt_world_service *service, const struct shun
 	}
 }
 
+static int decode_source_ranges(struct shunt_world_service *service, const struct shunt_node *spec)
+{
+	struct shunt_node list;
+	int r = shunt_field_list(spec, "loadBalancerSourceRanges", &list);
+
+	if (r <= 0 || !shunt_field_length(&list))
+		return r < 0 ? r : 0;
+	r = shunt_field_cidrs(spec, "loadBalancerSourceRanges", &service->source_ranges);
+	return r < 0 ? r : 0;
+}
+
 int shunt_world_decode_service(const struct shunt_object *object, struct shunt_err *err,
 			       struct shunt_world_service *service)
 {
-	struct shunt_node root = shunt_field_root(object, err), spec, ranges;
+	struct shunt_node root = shunt_field_root(object, err), spec;
 	int r = shunt_field_need(&root, "spec", &spec);
 
 	if (r > 0)
@@ -347,10 +359,9 @@ int shunt_world_decode_service(const struct shunt_object *object, struct shunt_e
 	if (r >= 0)
 		r = decode_policy(&spec, "externalTrafficPolicy", &service->external_local);
 	if (r >= 0)
-		r = shunt_field_list(&spec, "loadBalancerSourceRanges", &ranges);
+		r = decode_source_ranges(service, &spec);
 	if (r < 0)
 		return r;
-	service->source_ranges = r > 0 && shunt_field_length(&ranges);
 	list_left_out(service, &spec);
 	return shunt_annotations_check(object, err);
 }

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "dialect/dialect.h"
+#include "dialect/keep.h"
+#include "model/policy.h"
+#include "model_text.h"
+#include "shop_yaml.h"
+#include "source/yaml/yaml.h"
+
+static struct shunt_translate_opts opts;
+
+static void setup(void)
+{
+	opts = (struct shunt_translate_opts){ .default_drain_s = 60 };
+}
+
+TestSuite(policy, .init = setup);
+
+#define ROUTE                                                                                      \
+	"---\n"                                                                                    \
+	"apiVersion: gateway.networking.k8s.io/v1\n"                                               \
+	"kind: HTTPRoute\n"                                                                        \
+	"metadata: {name: web, namespace: shop}\n"                                                 \
+	"spec: {parentRefs: [{group: core, kind: Service, name: app}], rules: [{backendRefs: ["    \
+	"{name: blue, port: 80, weight: 9}, {name: green, port: 80, weight: 1}]}]}\n"
+
+#define POLICY_AT(name, created, spec)                                                             \
+	"---\n"                                                                                    \
+	"apiVersion: shunt.io/v1alpha1\n"                                                          \
+	"kind: TrafficPolicy\n"                                                                    \
+	"metadata: {name: " name ", namespace: shop" created "}\n"                                 \
+	"spec: " spec "\n"
+
+#define POLICY(spec) POLICY_AT("p", "", spec)
+#define TO_APP	     "targetRefs: [{kind: Service, name: app}]"
+
+/* ---- the table that the schema is fed, too --------------------------------------------------- */
+
+/* One case as a TrafficPolicy behind the shop. Owned by the caller. */
+static char *yaml_of_case(const json_t *test)
+{
+	json_t *spec = json_deep_copy(json_object_get(test, "spec"));
+	char *text, *yaml;
+
+	if (!json_object_get(spec, "targetRefs"))
+		json_object_set_new(spec, "targetRefs",
+				    json_pack("[{s:s, s:s}]", "kind", "Service", "name", "app"));
+	text = json_dumps(spec, JSON_ENCODE_ANY);
+	cr_assert(asprintf(&yaml, "%s%s", SHOP ROUTE POLICY_AT("p", "", ""), text) > 0);
+	yaml[strlen(yaml) - strlen(text) - 1] = ' ';
+	free(text);
+	json_decref(spec);
+	return yaml;
+}
+
+static void check_case(const json_t *test)
+{
+	const char *name = json_string_value(json_object_get(test, "is"));
+	const char *refused = json_string_value(json_object_get(test, "refused"));
+	char *yaml = yaml_of_case(test), *text = text_of_yaml(yaml, &opts);
+	const char *report = strstr(text, "report TrafficPolicy shop/p\n");
+	bool is_refused = report && strstr(report, "  Accepted=False/");
+
+	cr_expect_eq(is_refused, refused != NULL, "%s:\n%s", name, text);
+	cr_expect(!refused || strstr(text, refused), "%s: expected\n%s\nin\n%s", name, refused,
+		  text);
+	cr_expect(!refused || strstr(text, ": t.yaml:"), "%s: no place in\n%s", name, text);
+	free(yaml);
+	free(text);
+}
+
+/* A list is no Kubernetes object, so it is read as the items of one. */
+static json_t *read_cases(struct shunt_objects *objects)
+{
+	CLEANUP(file_closep) FILE *file = fopen("tests/unit/policy_cases.yaml", "r");
+	char *text = NULL, *yaml;
+	struct shunt_err err;
+	size_t room = 0;
+
+	cr_assert_not_null(file);
+	cr_assert_gt(getdelim(&text, &room, '\0', file), 0);
+	cr_assert(asprintf(&yaml, "apiVersion: v1\nkind: Cases\nmetadata: {name: x}\ncases:\n%s",
+			   text) > 0);
+	cr_assert_eq(shunt_yaml_parse("cases", yaml, strlen(yaml), objects, &err), 0, "%s",
+		     err.text);
+	free(text);
+	free(yaml);
+	return json_object_get(objects->items[0]->json, "cases");
+}
+
+Test(policy, every_case_of_the_table_is_taken_or_refused_with_its_place)
+{
+	struct shunt_objects objects = { 0 };
+	json_t *cases = read_cases(&objects), *test;
+	size_t i;
+
+	cr_assert_gt(json_array_size(cases), 70);
+	json_array_foreach (cases, i, test)
+		check_case(test);
+	shunt_objects_free(&objects);
+}
+
+/* ---- what becomes of it ---------------------------------------------------------------------- */
+
+#define OLD ", creationTimestamp: '2026-01-01T00:00:00Z'"
+#define NEW ", creationTimestamp: '2026-02-01T00:00:00Z'"
+
+#define LIMIT(n) "{" TO_APP ", rateLimits: [{average: " n "}]}"
+#define LIMIT_AT(n, s)                                                                             \
+	"{targetRefs: [{kind: Service, name: app, sectionName: " s "}],"                           \
+	" rateLimits: [{average: " n "}]}"
+#define LIMIT_ROUTE(n)                                                                             \
+	"{targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: web}],"           \
+	" rateLimits: [{average: " n "}]}"
+#define AT_MOST(n, scope, name)                                                                    \
+	"  at most " n " a 1000 ms burst 1 connections of " scope                                  \
+	" else reject by TrafficPolicy " name "\n"
+
+#define TWO_PORTS                                                                                  \
+	"---\n"                                                                                    \
+	"apiVersion: v1\n"                                                                         \
+	"kind: Service\n"                                                                          \
+	"metadata: {name: app, namespace: shop}\n"                                                 \
+	"spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}, {name: admin, port: 81}]}\n"
+
+/* Behind the shop and its route. */
+static const struct text_case attached[] = {
+	{ "a policy holds for the Service it names", POLICY(LIMIT("5")),
+	  AT_MOST("5", "service", "p"), NULL },
+	{ "its report says so, and what is only checked",
+	  POLICY("{" TO_APP ", rateLimits: [{unit: requests, average: 5}]}"),
+	  "report TrafficPolicy shop/p\n"
+	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: rate "
+	  "limits of requests\n"
+	  "  Accepted=True/Accepted: holds for shop/app\n",
+	  NULL },
+	{ "or for the route that splits it", POLICY(LIMIT_ROUTE("5")), AT_MOST("5", "service", "p"),
+	  NULL },
+	{ "a port by its name", POLICY(LIMIT_AT("5", "http")), AT_MOST("5", "service", "p"), NULL },
+	{ "or by its number", POLICY(LIMIT_AT("5", "'80'")), AT_MOST("5", "service", "p"), NULL },
+	{ "a variant", POLICY(LIMIT_AT("5", "green")), AT_MOST("5", "variant in green", "p"),
+	  NULL },
+	{ "of two the older wins", POLICY_AT("a", NEW, LIMIT("5")) POLICY_AT("b", OLD, LIMIT("6")),
+	  AT_MOST("6", "service", "b"), "at most 5" },
+	{ "the younger is told", POLICY_AT("a", NEW, LIMIT("5")) POLICY_AT("b", OLD, LIMIT("6")),
+	  "Accepted=False/Conflicted: t.yaml:45:21: spec.targetRefs[0]: shop/app already has the "
+	  "TrafficPolicy shop/b, which is older\n",
+	  NULL },
+	{ "of the same age the first by name wins",
+	  POLICY_AT("b", OLD, LIMIT("5")) POLICY_AT("a", OLD, LIMIT("6")),
+	  AT_MOST("6", "service", "a"), "at most 5" },
+	{ "the second is told", POLICY_AT("b", OLD, LIMIT("5")) POLICY_AT("a", OLD, LIMIT("6")),
+	  "TrafficPolicy shop/a, which comes first by its name\n", NULL },
+	{ "a route's and a Service's policy meet on one split",
+	  POLICY_AT("a", NEW, LIMIT_ROUTE("5")) POLICY_AT("b", OLD, LIMIT("6")),
+	  AT_MOST("6", "service", "b"), "at most 5" },
+	{ "one that names the port stands before an older one that does not",
+	  POLICY_AT("a", NEW, LIMIT_AT("5", "http")) POLICY_AT("b", OLD, LIMIT("6")),
+	  "  Accepted=False/Conflicted: t.yaml:50:21: spec.targetRefs[0]: shop/app already has the "
+	  "TrafficPolicy shop/a, which names the port itself\n",
+	  "at most 6" },
+	{ "a variant's adds to that of the Service",
+	  POLICY_AT("a", NEW, LIMIT_AT("5", "green")) POLICY_AT("b", OLD, LIMIT("6")),
+	  AT_MOST("6", "service", "b") AT_MOST("5", "variant in green", "a"), NULL },
+	{ "two of one variant are in conflict",
+	  POLICY_AT("a", NEW, LIMIT_AT("5", "green")) POLICY_AT("b", OLD, LIMIT_AT("6", "green")),
+	  "shop/app green already has the TrafficPolicy shop/b, which is older\n", "at most 5" },
+	{ "what is of a service cannot be of a variant",
+	  POLICY("{targetRefs: [{kind: Service, name: app, sectionName: green}],"
+		 " signals: tcp, maxConnectionAge: 1h}"),
+	  "Accepted=False/UnsupportedValue: t.yaml:45:21: spec.targetRefs[0]: cannot be of the one "
+	  "variant green: signals, maximum connection age\n",
+	  "age 3600000" },
+	{ "nor another variant's",
+	  POLICY("{targetRefs: [{kind: Service, name: app, sectionName: "
+		 "green}], inFlight: [{max: 1, variant: blue}]}"),
+	  "sectionName says variant green and a limit names another", "at once" },
+	{ "a target that does not exist",
+	  POLICY("{targetRefs: [{kind: Service, name: nobody}],"
+		 " signals: tcp}"),
+	  "Accepted=False/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: no split has the "
+	  "target Service shop/nobody\n",
+	  "signals tcp" },
+	{ "a section that does not exist", POLICY(LIMIT_AT("5", "red")),
+	  "no split has the target Service shop/app with a port or variant red\n", "at most" },
+	{ "one target of two",
+	  POLICY("{targetRefs: [{kind: Service, name: nobody}, "
+		 "{kind: Service, name: app}], signals: tcp}"),
+	  "  Accepted=True/Accepted: holds for shop/app\n"
+	  "  PartiallyInvalid=True/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: no split",
+	  NULL },
+	{ "a variant that does not exist",
+	  POLICY("{" TO_APP ", rateLimits: [{average: 5, variant: red}, {average: 6}]}"),
+	  "ResolvedRefs=False/VariantNotFound: t.yaml: shop/app has no variant red: what is about "
+	  "it does not hold\n",
+	  "at most 5" },
+	{ "neither does a dead man's",
+	  POLICY("{" TO_APP ", deadMan: {canary: red, stable: gold}, signals: tcp}"),
+	  "has no variant red, gold: what is about it does not hold\n", "  dead man" },
+	{ "a fallback that does not exist",
+	  POLICY("{" TO_APP ", circuitBreaker: {expression: RequestThreshold() > 5,"
+		 " fallback: red}}"),
+	  "  breaker of service: RequestThreshold() > 5: check 100 open 10000 recover 10000 code "
+	  "503 min 20 by TrafficPolicy p\n",
+	  NULL },
+	{ "an expression that never decides",
+	  POLICY("{" TO_APP ", circuitBreaker: {expression: NetworkErrorRatio() > 1.5}}"),
+	  "SuspiciousExpression=True/NeverDecides: \"NetworkErrorRatio() > 1.5\": comparison 1, "
+	  "NetworkErrorRatio: it never holds\n",
+	  NULL },
+	{ "everything has its default",
+	  POLICY("{" TO_APP ", outlierDetection: {}, deadMan: {canary: green, stable: blue},"
+		 " maxConnectionAge: 1m, inFlight: [{scope: client, max: 3}]}"),
+	  "  at once 3 connections of client/32/128 else reject by TrafficPolicy p\n"
+	  "  eject after 5 or 0 every 10000 for 30000 up to 10% panic 0% by TrafficPolicy p\n"
+	  "  dead man green against blue + 500 bp, 100 in 10000 ms by TrafficPolicy p\n"
+	  "  age 60000 ms by TrafficPolicy p\n",
+	  NULL },
+	{ "addresses are sorted, each once",
+	  POLICY("{" TO_APP ", sources: {allow: [192.168.0.9, '::/0', 10.1.2.3/8, 10.0.0.0/8],"
+		 " deny: [10.9.0.0/16]}}"),
+	  "  allow 10.0.0.0/8 192.168.0.9/32 ::/0\n"
+	  "  deny 10.9.0.0/16\n",
+	  NULL },
+};
+
+Test(policy, the_policies_that_reach_a_split_are_put_together)
+{
+	for (size_t i = 0; i < ARRAY_LEN(attached); i++) {
+		struct text_case c = attached[i];
+		char *yaml;
+
+		cr_assert(asprintf(&yaml, "%s%s", SHOP ROUTE, c.yaml) > 0);
+		c.yaml = yaml;
+		expect_text(&c, "", &opts);
+		free(yaml);
+	}
+}
+
+Test(policy, a_port_that_shares_its_split_cannot_be_named_alone)
+{
+	static const struct text_case c = {
+		"two ports, one route", TWO_PORTS ROUTE POLICY(LIMIT_AT("5", "admin")),
+		"Accepted=False/UnsupportedValue: t.yaml:15:21: spec.targetRefs[0]: port admin of "
+		"shop/app shares its split with others: name the port in the route's parentRef",
+		"at most"
+	};
+
+	expect_text(&c, "", &opts);
+}
+
+Test(policy, a_policy_that_is_wrong_stays_as_it_was)
+{
+	struct shunt_keeper *keeper = shunt_keeper_new();
+	static const char *const averages[] = { SHOP ROUTE POLICY(LIMIT("5")),
+						SHOP ROUTE POLICY(LIMIT("-5")) };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct shunt_objects objects = { 0 };
+		struct shunt_model model;
+		struct shunt_err err;
+		char *text;
+
+		cr_assert_eq(shunt_yaml_parse("t.yaml", averages[i], strlen(averages[i]), &objects,
+					      &err),
+			     0);
+		cr_assert_eq(shunt_translate_keeping(keeper, &objects, &opts, &model), 0);
+		text = model_text(&model);
+		cr_expect(strstr(text, AT_MOST("5", "service", "p")), "%s", text);
+		if (i) {
+			cr_expect(strstr(text, "Accepted=False/Invalid: t.yaml:45:73: "
+					       "spec.rateLimits[0].average: -5 is not between"),
+				  "%s", text);
+			cr_expect(strstr(text, "  ManifestRefused=True/Invalid: "), "%s", text);
+		}
+		free(text);
+		shunt_model_free(&model);
+		shunt_objects_free(&objects);
+	}
+	shunt_keeper_free(keeper);
+}
