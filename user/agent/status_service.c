@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/rest.h"
+#include "agent/status_policy.h"
 #include "base/units.h"
 
 static const char *proto_name(uint8_t proto)
@@ -289,11 +290,12 @@ json_t *agent_service_json(const struct agent_view *view, const struct shunt_mod
 	for (size_t v = 0; v < service->n_variants; v++)
 		json_array_append_new(variants,
 				      variant_json(view, service, &service->variants[v], sums));
-	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o}", "namespace",
+	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "namespace",
 			 service->namespace_, "name", service->name, "frontends",
 			 frontends_json(service), "ports", ports_json(service), "affinity",
 			 affinity_name(service->affinity.kind), "owned", service->owned, "variants",
 			 variants, "source", agent_ref_json(&service->source), "override",
-			 override_json(view->agent, service), "conditions",
+			 override_json(view->agent, service), "policy",
+			 agent_policy_json(service->policy), "conditions",
 			 agent_conditions_json(&service->conditions));
 }
