@@ -28,12 +28,13 @@ static int read_prefix(const struct shunt_node *limit, struct shunt_limit_key *k
 		return shunt_field_error(limit, -EINVAL, "clientPrefix",
 					 "says how much of an address is one client: only with "
 					 "scope: client");
-	if (r > 0)
+	if (r > 0) {
 		r = shunt_field_only(&prefix, known);
-	if (!r)
-		r = shunt_field_int_32(&prefix, "ipv4", 0, 32, &v4);
-	if (r >= 0)
-		r = shunt_field_int_32(&prefix, "ipv6", 0, 128, &v6);
+		if (!r)
+			r = shunt_field_int_32(&prefix, "ipv4", 0, 32, &v4);
+		if (r >= 0)
+			r = shunt_field_int_32(&prefix, "ipv6", 0, 128, &v6);
+	}
 	if (key->scope == SHUNT_SCOPE_CLIENT) {
 		key->prefix_len[SHUNT_V4] = v4;
 		key->prefix_len[SHUNT_V6] = v6;
