@@ -118,6 +118,12 @@ static const struct text_case taken[] = {
 	  "  at most 5 a 1000 ms burst 1 connections of service else reject by TrafficPolicy p\n"
 	  "  breaker of service: NetworkErrorRatio() > 0.30:",
 	  "at most 100" },
+	{ "a policy for a Service is not for an entry point of its name",
+	  HTTP("m", PROFILE) ROUTE(M) "---\napiVersion: shunt.io/v1alpha1\nkind: TrafficPolicy\n"
+				      "metadata: {name: p, namespace: shop}\n"
+				      "spec: {targetRefs: [{kind: Service, name: site}], "
+				      "rateLimits: [{average: 5}]}\n",
+	  "Service shop/site does not exist", "at most 5" },
 	{ "and the route says what does not hold",
 	  HTTP("m", "{rateLimit: {average: 100}}") ROUTE(
 		  M) "---\napiVersion: shunt.io/v1alpha1\nkind: TrafficPolicy\n"

@@ -138,7 +138,7 @@ static const struct text_case attached[] = {
 	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: rate "
 	  "limits of requests\n"
 	  "  Accepted=True/Accepted: holds for shop/app\n",
-	  NULL },
+	  "PartiallyInvalid" },
 	{ "or for the route that splits it", POLICY(LIMIT_ROUTE("5")), AT_MOST("5", "service", "p"),
 	  NULL },
 	{ "a port by its name", POLICY(LIMIT_AT("5", "http")), AT_MOST("5", "service", "p"), NULL },
@@ -183,8 +183,8 @@ static const struct text_case attached[] = {
 	{ "a target that does not exist",
 	  POLICY("{targetRefs: [{kind: Service, name: nobody}],"
 		 " signals: tcp}"),
-	  "Accepted=False/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: no split has the "
-	  "target Service shop/nobody\n",
+	  "Accepted=False/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: Service "
+	  "shop/nobody does not exist\n",
 	  "signals tcp" },
 	{ "a section that does not exist", POLICY(LIMIT_AT("5", "red")),
 	  "no split has the target Service shop/app with a port or variant red\n", "at most" },
@@ -192,7 +192,8 @@ static const struct text_case attached[] = {
 	  POLICY("{targetRefs: [{kind: Service, name: nobody}, "
 		 "{kind: Service, name: app}], signals: tcp}"),
 	  "  Accepted=True/Accepted: holds for shop/app\n"
-	  "  PartiallyInvalid=True/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: no split",
+	  "  PartiallyInvalid=True/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: "
+	  "Service shop/nobody does not exist\n",
 	  NULL },
 	{ "a variant that does not exist",
 	  POLICY("{" TO_APP ", rateLimits: [{average: 5, variant: red}, {average: 6}]}"),
@@ -283,4 +284,50 @@ Test(policy, a_policy_that_is_wrong_stays_as_it_was)
 		shunt_objects_free(&objects);
 	}
 	shunt_keeper_free(keeper);
+}
+
+#define ENDPOINTS SHOP_SLICE("app", SHOP_ENDPOINT("10.9.0.1", "app-1"))
+#define MIXED                                                                                      \
+	"---\n"                                                                                    \
+	"apiVersion: v1\n"                                                                         \
+	"kind: Service\n"                                                                          \
+	"metadata: {name: app, namespace: shop}\n"                                                 \
+	"spec: {clusterIP: 10.96.0.1, ports: [{name: http, port: 80}, {name: admin, port: 81},"    \
+	" {name: dns, port: 53, protocol: UDP}]}\n"
+
+/* Without a route. */
+static const struct text_case unsplit[] = {
+	{ "a Service without a split has itself as its variant",
+	  SHOP_SERVICE("app", "10.96.0.1") ENDPOINTS POLICY(LIMIT("5")),
+	  "shop/app http:80 tcp shared connection by shop/p\n"
+	  "  at 10.96.0.1:80\n"
+	  "  app=1 drain 60\n"
+	  "    10.9.0.1:8080 ready\n" AT_MOST("5", "service", "p"),
+	  NULL },
+	{ "its report says that the policy holds",
+	  SHOP_SERVICE("app", "10.96.0.1") ENDPOINTS POLICY(LIMIT("5")),
+	  "  Accepted=True/Accepted: holds for shop/app\n", "Conflicted" },
+	{ "for both protocols", MIXED POLICY(LIMIT("5")), "shop/app dns:53 udp shared", NULL },
+	{ "or for one port", MIXED POLICY(LIMIT_AT("5", "admin")),
+	  "shop/app admin:81 tcp shared connection by shop/p\n", "http:80" },
+	{ "a policy of one port leaves the others to that of all",
+	  MIXED POLICY_AT("a", NEW, LIMIT_AT("5", "admin")) POLICY_AT("b", OLD, LIMIT("6")),
+	  "shop/app http:80 tcp shared connection by shop/b\n", "http:80 admin" },
+	{ "and has its own",
+	  MIXED POLICY_AT("a", NEW, LIMIT_AT("5", "admin")) POLICY_AT("b", OLD, LIMIT("6")),
+	  "shop/app admin:81 tcp shared connection by shop/a\n", NULL },
+	{ "of two policies the older one leads the Service",
+	  SHOP_SERVICE("app", "10.96.0.1") POLICY_AT("a", NEW, LIMIT("5"))
+		  POLICY_AT("b", OLD, LIMIT("6")),
+	  "connection by shop/b\n", "at most 5" },
+	{ "a headless Service has no address to guard",
+	  SHOP_SERVICE("app", "None") POLICY(LIMIT("5")),
+	  "TargetNotFound: t.yaml:10:21: spec.targetRefs[0]: Service shop/app is headless",
+	  "at most" },
+};
+
+Test(policy, a_service_without_a_split_is_led_by_its_policy)
+{
+	for (size_t i = 0; i < ARRAY_LEN(unsplit); i++)
+		expect_text(&unsplit[i], "", &opts);
 }

@@ -373,23 +373,20 @@ static int apply(struct target *target)
 }
 
 /* A target that no service has: it does not exist, or nothing splits it. */
-static int report_unused(struct shunt_translation *t)
+static int report_unused(struct shunt_translation *t, struct shunt_attachment *attachment)
 {
+	const char *namespace_ = attachment->object->namespace_, *why = NULL, *reason;
 	struct target nobody = { .t = t };
 
-	for (size_t i = 0; i < t->n_attachments; i++) {
-		struct shunt_attachment *attachment = t->attachments[i];
-
-		if (attachment->was_used)
-			continue;
-		if (refuse(&nobody, attachment, "TargetNotFound",
-			   "no split has the target %s %s/%s%s%s", attachment->kind,
-			   attachment->object->namespace_, attachment->name,
-			   *attachment->section ? " with a port or variant " : "",
-			   attachment->section) < 0)
-			return -ENOMEM;
-	}
-	return 0;
+	if (!strcmp(attachment->kind, "Service"))
+		why = shunt_why_unsplit(
+			shunt_world_service(&t->world, namespace_, attachment->name), &reason);
+	if (why)
+		return refuse(&nobody, attachment, "TargetNotFound", "Service %s/%s %s", namespace_,
+			      attachment->name, why);
+	return refuse(&nobody, attachment, "TargetNotFound", "no split has the target %s %s/%s%s%s",
+		      attachment->kind, namespace_, attachment->name,
+		      *attachment->section ? " with a port or variant " : "", attachment->section);
 }
 
 int shunt_policies_apply(struct shunt_translation *t, struct shunt_model *model,
@@ -407,5 +404,8 @@ int shunt_policies_apply(struct shunt_translation *t, struct shunt_model *model,
 
 		r = apply(&target);
 	}
-	return r ? r : report_unused(t);
+	for (size_t i = 0; i < t->n_attachments && !r; i++)
+		if (!t->attachments[i]->was_used)
+			r = report_unused(t, t->attachments[i]);
+	return r;
 }

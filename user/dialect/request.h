@@ -60,6 +60,7 @@ struct shunt_request {
 	 */
 	struct shunt_request_addr *addrs;
 	size_t n_addrs;
+	bool is_modest; /* takes what ports nobody else splits, and says nothing of the others */
 	struct shunt_request_variant *variants;
 	size_t n_variants;
 	/*
@@ -122,6 +123,15 @@ int shunt_request_add_addr(struct shunt_request *request, const struct shunt_ip 
 
 /* Drops the requests from the @from-th on; 0: all. */
 void shunt_requests_drop(struct shunt_translation *t, size_t from);
+
+/**
+ * shunt_why_unsplit - why a Service cannot be split
+ * @service:    of the world, or NULL
+ * @ret_reason: of a condition
+ *
+ * Return: the rest of a sentence about it, or NULL: it can be.
+ */
+const char *shunt_why_unsplit(const struct shunt_world_service *service, const char **ret_reason);
 
 /**
  * shunt_resolve - requests and world -> services of the model

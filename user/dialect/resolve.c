@@ -115,6 +115,8 @@ static int claim_port(struct resolver *rv, const struct shunt_request *request, 
 
 	if (taken < 0)
 		return add_port(service, name, number, request->proto);
+	if (request->is_modest)
+		return 0;
 	if (request->n_addrs && same_variants(request, rv->origins[taken])) {
 		if (request->policy || rv->origins[taken]->policy)
 			return refuse(rv, request, "Conflicted",
@@ -159,8 +161,7 @@ static int claim_service_ports(struct resolver *rv, const struct shunt_request *
 
 /* ---- the service --------------------------------------------------------------------------- */
 
-/* Why a Service cannot be split, or NULL. */
-static const char *why_not(const struct shunt_world_service *service, const char **ret_reason)
+const char *shunt_why_unsplit(const struct shunt_world_service *service, const char **ret_reason)
 {
 	*ret_reason = "NoMatchingParent";
 	if (!service)
@@ -363,7 +364,7 @@ static int resolve_request(struct resolver *rv, const struct shunt_request *requ
 	if (!request->n_addrs) {
 		world_service =
 			shunt_world_service(&rv->t->world, request->namespace_, request->name);
-		why = why_not(world_service, &reason);
+		why = shunt_why_unsplit(world_service, &reason);
 		if (why)
 			return refuse(rv, request, reason, "Service %s/%s %s", request->namespace_,
 				      request->name, why);

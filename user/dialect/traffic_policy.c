@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -287,6 +288,72 @@ static int read_targets(const struct shunt_node *spec, struct shunt_attachment *
 	return 0;
 }
 
+/* ---- Services without a split ---------------------------------------------------------------- */
+
+/* The port that a section names, or 0. */
+static uint16_t find_port(const struct shunt_world_service *service, const char *section,
+			  uint8_t proto)
+{
+	char number[8];
+
+	for (size_t i = 0; i < service->n_ports; i++) {
+		snprintf(number, sizeof(number), "%u", service->ports[i].port);
+		if (service->ports[i].proto == proto &&
+		    (!strcmp(service->ports[i].name, section) || !strcmp(number, section)))
+			return service->ports[i].port;
+	}
+	return 0;
+}
+
+static bool has_proto(const struct shunt_world_service *service, uint8_t proto)
+{
+	for (size_t i = 0; i < service->n_ports; i++)
+		if (service->ports[i].proto == proto)
+			return true;
+	return false;
+}
+
+/* One variant, which is the Service itself, for the ports that nobody splits. */
+static int request_whole(struct shunt_translation *t, const struct shunt_attachment *target,
+			 uint8_t proto, uint16_t port)
+{
+	const char *namespace_ = target->at.object->namespace_;
+	struct shunt_request_variant *variant;
+	struct shunt_request *request;
+	int r = shunt_request_add(t, &target->at, namespace_, target->name, proto, &request);
+
+	if (r < 0)
+		return r;
+	request->is_modest = true;
+	request->port = port;
+	request->rank += !port; /* one that names the port stands before */
+	return shunt_request_add_variant(request, &target->at, target->name, 1, namespace_,
+					 target->name, &variant);
+}
+
+/*
+ * A Service that has a policy and no split: what is let in can only be counted where its
+ * packets are led, so they are.
+ */
+static int request_service(struct shunt_translation *t, const struct shunt_attachment *target)
+{
+	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
+	const struct shunt_world_service *service;
+	const char *reason;
+	int r = 0;
+
+	if (strcmp(target->kind, "Service"))
+		return 0;
+	service = shunt_world_service(&t->world, target->at.object->namespace_, target->name);
+	for (size_t i = 0; !shunt_why_unsplit(service, &reason) && !r && i < 2; i++) {
+		uint16_t port = find_port(service, target->section, protos[i]);
+
+		if (has_proto(service, protos[i]) && (port || !*target->section))
+			r = request_whole(t, target, protos[i], port);
+	}
+	return r;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 static void policy_freep(struct shunt_policy **policy)
@@ -297,7 +364,9 @@ static void policy_freep(struct shunt_policy **policy)
 static int attach(struct shunt_translation *t, const struct shunt_attachment *targets, size_t n,
 		  const struct shunt_policy *policy)
 {
-	for (size_t i = 0; i < n; i++) {
+	int r = 0;
+
+	for (size_t i = 0; i < n && !r; i++) {
 		CLEANUP(policy_freep) struct shunt_policy *copy = shunt_policy_copy(policy);
 		struct shunt_attachment *attachment;
 
@@ -307,8 +376,9 @@ static int attach(struct shunt_translation *t, const struct shunt_attachment *ta
 		attachment->kind = targets[i].kind;
 		attachment->name = targets[i].name;
 		attachment->section = targets[i].section;
+		r = request_service(t, &targets[i]);
 	}
-	return 0;
+	return r;
 }
 
 int shunt_translate_traffic_policy(struct shunt_translation *t, const struct shunt_object *object)
