@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "dialect/istio_policy.h"
 #include "dialect/policies.h"
@@ -192,18 +193,83 @@ int shunt_translate_destination_rule(struct shunt_translation *t, const struct s
 
 /* ---- the way from a VirtualService --------------------------------------------------------- */
 
-/* The host of a rule that may be wrong elsewhere, or false. */
-static bool is_about(const struct shunt_translation *t, const struct shunt_object *rule,
-		     const struct shunt_istio_host *host)
-{
-	struct shunt_istio_host found;
-	struct shunt_err ignored;
-	struct shunt_node root = shunt_field_root(rule, &ignored), spec, node;
+/* A rule and its host, which is right whatever else of it may be wrong. */
+struct shunt_istio_rule {
+	struct shunt_istio_host host;
+	const struct shunt_object *object;
+	size_t order; /* among all rules */
+};
 
-	return shunt_field_object(&root, "spec", &spec) > 0 &&
-	       shunt_field_any(&spec, "host", &node) > 0 &&
-	       !shunt_istio_read_host(t, &node, &found) && !strcmp(found.service, host->service) &&
-	       !strcmp(found.namespace_, host->namespace_);
+static int compare_hosts(const struct shunt_istio_host *a, const struct shunt_istio_host *b)
+{
+	int r = strcmp(a->namespace_, b->namespace_);
+
+	return r ? r : strcmp(a->service, b->service);
+}
+
+static int compare_rules(const void *a, const void *b)
+{
+	const struct shunt_istio_rule *x = a, *y = b;
+	int r = compare_hosts(&x->host, &y->host);
+
+	return r ? r : (x->order > y->order) - (x->order < y->order);
+}
+
+/* All rules by their hosts, found out once. Return: 0 or -ENOMEM. */
+static int index_rules(struct shunt_translation *t)
+{
+	const struct shunt_object *object;
+	struct shunt_istio_rule *rule;
+	size_t pos = 0;
+
+	if (t->rules_known)
+		return 0;
+	while ((object = shunt_world_next(&t->world, "networking.istio.io", "DestinationRule",
+					  &pos))) {
+		struct shunt_istio_host host;
+		struct shunt_err ignored;
+		struct shunt_node root = shunt_field_root(object, &ignored), spec, node;
+
+		if (shunt_field_object(&root, "spec", &spec) <= 0 ||
+		    shunt_field_any(&spec, "host", &node) <= 0 ||
+		    shunt_istio_read_host(t, &node, &host))
+			continue;
+		rule = shunt_array_add(&t->rules, &t->n_rules, sizeof(*rule));
+		if (!rule)
+			return -ENOMEM;
+		*rule = (struct shunt_istio_rule){ host, object, t->n_rules };
+	}
+	if (t->n_rules)
+		qsort(t->rules, t->n_rules, sizeof(*t->rules), compare_rules);
+	t->rules_known = true;
+	return 0;
+}
+
+/*
+ * The next rule of @namespace_ about @host, in their order; begin with *@pos = 0. Return: NULL
+ * at the end, and where index_rules() has failed.
+ */
+static const struct shunt_object *next_rule(const struct shunt_translation *t,
+					    const char *namespace_,
+					    const struct shunt_istio_host *host, size_t *pos)
+{
+	size_t low = 0, high = *pos ? 0 : t->n_rules;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_hosts(&t->rules[middle].host, host) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (size_t i = *pos ? *pos : low;
+	     i < t->n_rules && !compare_hosts(&t->rules[i].host, host); i++) {
+		*pos = i + 1;
+		if (!strcmp(t->rules[i].object->namespace_, namespace_))
+			return t->rules[i].object;
+	}
+	return NULL;
 }
 
 /* Return: whether @subsets has one of this name. */
@@ -246,10 +312,7 @@ static int search(struct shunt_translation *t, const char *namespace_,
 	size_t pos = 0;
 	int r;
 
-	while ((rule = shunt_world_next(&t->world, "networking.istio.io", "DestinationRule",
-					&pos))) {
-		if (strcmp(rule->namespace_, namespace_) || !is_about(t, rule, host))
-			continue;
+	while ((rule = next_rule(t, namespace_, host, &pos))) {
 		r = read_rule(t, rule, &t->err, &found, &subsets);
 		if (r < 0)
 			return blame(t, rule, r);
@@ -263,8 +326,10 @@ int shunt_istio_find_subset(struct shunt_translation *t, const char *from,
 			    const struct shunt_istio_host *host, const char *subset,
 			    const json_t **ret_labels)
 {
-	int r = search(t, from, host, subset, ret_labels);
+	int r = index_rules(t);
 
+	if (!r)
+		r = search(t, from, host, subset, ret_labels);
 	if (!r && strcmp(from, host->namespace_))
 		r = search(t, host->namespace_, host, subset, ret_labels);
 	return r;
@@ -300,12 +365,10 @@ static int search_policy(struct shunt_translation *t, const char *namespace_,
 	uint16_t origin;
 	size_t pos = 0;
 
-	while ((rule = shunt_world_next(&t->world, "networking.istio.io", "DestinationRule",
-					&pos))) {
+	while ((rule = next_rule(t, namespace_, host, &pos))) {
 		bool has_subset;
 
-		if (strcmp(rule->namespace_, namespace_) || !is_about(t, rule, host) ||
-		    read_rule(t, rule, &ignored, &found, &subsets) < 0)
+		if (read_rule(t, rule, &ignored, &found, &subsets) < 0)
 			continue;
 		shunt_field_spec(rule, &ignored, &spec);
 		has_subset = *name && find_subset(&subsets, name, &subset);
@@ -326,8 +389,10 @@ int shunt_istio_variant_policy(struct shunt_translation *t, const char *from,
 			       const struct shunt_istio_host *host, const char *subset,
 			       struct shunt_policy *policy, const struct shunt_object **ret_rule)
 {
-	int r = search_policy(t, from, host, subset, policy, ret_rule);
+	int r = index_rules(t);
 
+	if (!r)
+		r = search_policy(t, from, host, subset, policy, ret_rule);
 	if (!r && strcmp(from, host->namespace_))
 		r = search_policy(t, host->namespace_, host, subset, policy, ret_rule);
 	return r;

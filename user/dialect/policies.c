@@ -18,7 +18,9 @@ struct target {
 	struct shunt_translation *t;
 	struct shunt_model_service *service;
 	const struct shunt_request *origin;
-	struct shunt_policy *policy; /* what has been found so far */
+	struct shunt_policy *policy;	      /* what has been found so far */
+	struct shunt_attachment **candidates; /* owned; the one that has precedence first */
+	size_t n_candidates;
 };
 
 /* ---- what translators need ------------------------------------------------------------------ */
@@ -141,8 +143,18 @@ static enum match match_target(const struct target *target,
 	return match_section(target, attachment->section);
 }
 
+/* By the names of their targets, so that they are found. */
+static int compare_targets(const void *a, const void *b)
+{
+	const struct shunt_attachment *x = *(struct shunt_attachment *const *)a;
+	const struct shunt_attachment *y = *(struct shunt_attachment *const *)b;
+	int r = strcmp(x->object->namespace_, y->object->namespace_);
+
+	return r ? r : strcmp(x->name, y->name);
+}
+
 /* The one that has precedence first: Gateway API's rule for conflicts. */
-static int compare_attachments(const void *a, const void *b)
+static int compare_precedence(const void *a, const void *b)
 {
 	const struct shunt_attachment *x = *(struct shunt_attachment *const *)a;
 	const struct shunt_attachment *y = *(struct shunt_attachment *const *)b;
@@ -153,6 +165,60 @@ static int compare_attachments(const void *a, const void *b)
 	if (!r)
 		r = strcmp(x->object->name, y->object->name);
 	return r ? r : strcmp(x->at.path, y->at.path);
+}
+
+/* Index of the first attachment whose target is not before this name. */
+static size_t target_place(const struct shunt_translation *t, const char *namespace_,
+			   const char *name)
+{
+	const struct shunt_object object = { .namespace_ = namespace_ };
+	const struct shunt_attachment wanted = { .object = &object, .name = name }, *key = &wanted;
+	size_t low = 0, high = t->n_attachments;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_targets(&t->attachments[middle], &key) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int add_candidates(struct target *target, const char *namespace_, const char *name)
+{
+	const struct shunt_translation *t = target->t;
+
+	for (size_t i = target_place(t, namespace_, name); i < t->n_attachments; i++) {
+		struct shunt_attachment **slot;
+
+		if (strcmp(t->attachments[i]->object->namespace_, namespace_) ||
+		    strcmp(t->attachments[i]->name, name))
+			break;
+		if (match_target(target, t->attachments[i]) == MATCH_NONE)
+			continue;
+		slot = shunt_array_add(&target->candidates, &target->n_candidates, sizeof(*slot));
+		if (!slot)
+			return -ENOMEM;
+		*slot = t->attachments[i];
+	}
+	return 0;
+}
+
+/* All attachments that name the Service, or the object that splits it. */
+static int find_candidates(struct target *target)
+{
+	const struct shunt_model_service *service = target->service;
+	int r = add_candidates(target, service->namespace_, service->name);
+
+	if (!r && (strcmp(service->namespace_, service->source.namespace_) ||
+		   strcmp(service->name, service->source.name)))
+		r = add_candidates(target, service->source.namespace_, service->source.name);
+	if (target->n_candidates)
+		qsort(target->candidates, target->n_candidates, sizeof(*target->candidates),
+		      compare_precedence);
+	return r;
 }
 
 /* ---- what becomes of a policy ---------------------------------------------------------------- */
@@ -254,16 +320,15 @@ static int take(struct target *target, struct shunt_attachment *attachment, cons
 /* The winner for the whole service, the others Conflicted. */
 static int take_whole(struct target *target)
 {
-	const struct shunt_translation *t = target->t;
 	struct shunt_attachment *winner = NULL;
 	int r = 0;
 
 	for (int pass = MATCH_PORT; !winner && pass >= MATCH_ALL; pass--)
-		for (size_t i = 0; !winner && i < t->n_attachments; i++)
-			if ((int)match_target(target, t->attachments[i]) == pass)
-				winner = t->attachments[i];
-	for (size_t i = 0; !r && i < t->n_attachments; i++) {
-		struct shunt_attachment *attachment = t->attachments[i];
+		for (size_t i = 0; !winner && i < target->n_candidates; i++)
+			if ((int)match_target(target, target->candidates[i]) == pass)
+				winner = target->candidates[i];
+	for (size_t i = 0; !r && i < target->n_candidates; i++) {
+		struct shunt_attachment *attachment = target->candidates[i];
 		enum match match = match_target(target, attachment);
 
 		if (match == MATCH_SHARED_PORT)
@@ -281,15 +346,14 @@ static int take_whole(struct target *target)
 /* Of each variant the first; they are sorted. */
 static int take_variants(struct target *target)
 {
-	const struct shunt_translation *t = target->t;
 	int r = 0;
 
 	for (size_t v = 0; v < target->service->n_variants; v++) {
 		const char *name = target->service->variants[v].name;
 		struct shunt_attachment *winner = NULL;
 
-		for (size_t i = 0; !r && i < t->n_attachments; i++) {
-			struct shunt_attachment *attachment = t->attachments[i];
+		for (size_t i = 0; !r && i < target->n_candidates; i++) {
+			struct shunt_attachment *attachment = target->candidates[i];
 
 			if (strcmp(attachment->section, name) ||
 			    match_target(target, attachment) != MATCH_VARIANT)
@@ -354,7 +418,9 @@ static int apply(struct target *target)
 	target->policy = shunt_policy_new();
 	if (!target->policy)
 		return -ENOMEM;
-	r = take_whole(target);
+	r = find_candidates(target);
+	if (!r)
+		r = take_whole(target);
 	if (!r)
 		r = take_middlewares(target);
 	if (!r)
@@ -395,14 +461,14 @@ int shunt_policies_apply(struct shunt_translation *t, struct shunt_model *model,
 	int r = 0;
 
 	if (t->n_attachments)
-		qsort(t->attachments, t->n_attachments, sizeof(*t->attachments),
-		      compare_attachments);
+		qsort(t->attachments, t->n_attachments, sizeof(*t->attachments), compare_targets);
 	for (size_t i = 0; i < model->n_services && !r; i++) {
 		struct target target = { .t = t,
 					 .service = &model->services[i],
 					 .origin = origins[i] };
 
 		r = apply(&target);
+		free(target.candidates);
 	}
 	for (size_t i = 0; i < t->n_attachments && !r; i++)
 		if (!t->attachments[i]->was_used)

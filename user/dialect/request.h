@@ -75,6 +75,7 @@ struct shunt_request {
 };
 
 struct shunt_attachment;
+struct shunt_istio_rule;
 
 /* One run of shunt_translate(). */
 struct shunt_translation {
@@ -85,6 +86,9 @@ struct shunt_translation {
 	size_t n_requests;
 	struct shunt_attachment **attachments; /* policies.h */
 	size_t n_attachments;
+	struct shunt_istio_rule *rules; /* DestinationRules by host, once somebody asks */
+	size_t n_rules;
+	bool rules_known;
 	unsigned rank;	      /* of the kind that is being translated */
 	struct shunt_err err; /* of the object that is being translated */
 };

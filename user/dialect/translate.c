@@ -2,6 +2,7 @@
 #include "dialect/dialect.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -150,6 +151,7 @@ int shunt_translate(const struct shunt_objects *objects, const struct shunt_tran
 
 	shunt_requests_drop(&t, 0);
 	shunt_attachments_free(&t);
+	free(t.rules);
 	shunt_reports_free(&t.reports);
 	shunt_world_free(&t.world);
 	shunt_model_free(&model);

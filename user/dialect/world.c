@@ -211,10 +211,22 @@ const struct shunt_object *shunt_world_next(const struct shunt_world *world, con
 	const struct shunt_objects *objects = world->objects;
 
 	while (*pos < objects->n) {
-		const struct shunt_object *object = objects->items[(*pos)++];
+		const struct shunt_object *object = objects->items[*pos];
+		struct shunt_object key = { .api_version = object->api_version,
+					    .kind = kind,
+					    .namespace_ = "",
+					    .name = "" };
+		bool is_group = shunt_world_group_is(object->api_version, group);
+		int order = strcmp(object->kind, kind);
 
-		if (!strcmp(object->kind, kind) && shunt_world_group_is(object->api_version, group))
+		if (is_group && !order) {
+			(*pos)++;
 			return object;
+		}
+		/* To the first one of the kind, or past this apiVersion. */
+		if (!is_group || order > 0)
+			key.kind = "\xff";
+		*pos = object_place(objects, &key);
 	}
 	return NULL;
 }
