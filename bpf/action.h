@@ -116,9 +116,9 @@ static __always_inline int action_finish(hook_ctx *ctx, enum shunt_reason reason
 }
 
 /* As action_finish(), for a rewritten packet that leaves as the scratch says (route.h). */
-static __always_inline int action_send(hook_ctx *ctx, enum shunt_reason reason)
+__attribute__((noinline)) int action_send(hook_ctx *ctx, enum shunt_reason reason)
 {
-	action_count(reason);
+	action_count(route_reason(reason));
 	return route_send(ctx);
 }
 

@@ -8,14 +8,16 @@
 #include "trace.h"
 
 /*
- * Answers of flows that do not go through the stack (route.h): restored where they come in. Their
- * destination port is one of the reserved ones, so all other packets pay one comparison.
+ * Answers of flows that do not go through the stack (route.h): restored where they come in. Without
+ * `--forward redirect` their destination port is one of the reserved ones, so all other
+ * packets pay one comparison.
  */
 
-/* Is @port_be one of the ports that translated flows have as their source? */
+/* May a packet to @port_be be an answer that concerns ingress? */
 static __always_inline int answer_may_be(const struct shunt_settings *settings, __be16 port_be)
 {
-	return (__u16)(bpf_ntohs(port_be) - settings->nat_port_first) < settings->nat_port_count;
+	return settings->flags & SHUNT_S_ANSWERS ||
+	       (__u16)(bpf_ntohs(port_be) - settings->nat_port_first) < settings->nat_port_count;
 }
 
 /* May an answer to the flow come in by this gate? A pod that reached itself has one gate. */
@@ -24,6 +26,12 @@ static __always_inline int answer_is_welcome(hook_ctx *ctx, const struct shunt_f
 	if (!(flow->flags & ROUTE_FLAGS))
 		return 0; /* it is restored at egress */
 	return !(flow->flags & SHUNT_FLOW_HAIRPIN) || flow->gate_ifindex == hook_ifindex(ctx);
+}
+
+/* Does an answer of a known flow, in the scratch, come in where its sender is not? */
+static __always_inline int answer_is_spoofed(hook_ctx *ctx, const struct shunt_settings *settings)
+{
+	return settings->flags & SHUNT_S_EXTERNAL && gate_answer_is_spoofed(ctx);
 }
 
 /**
@@ -49,13 +57,17 @@ static __always_inline int answer_open(hook_ctx *ctx, __u32 family)
 		return SHUNT_R_TRUNCATED;
 	ref = shunt_ft_find_reply(FT, &s->pkt.tuple, SHUNT_FT_ANSWER);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
-	if (!flow || !answer_is_welcome(ctx, flow) || !nat_copy(flow, ref, 1, &nat))
+	if (!flow)
+		return SHUNT_R_NO_SERVICE;
+	if (answer_is_spoofed(ctx, settings))
+		return SHUNT_R_SPOOFED;
+	if (!answer_is_welcome(ctx, flow) || !nat_copy(flow, ref, 1, &nat))
 		return SHUNT_R_NO_SERVICE;
 	TRACE_FLOW(ref);
-	conntrack_track(settings, flow, ref, &s->pkt, 1);
 	reason = route_find(ctx, ref, 1, s->pkt.ip_bytes);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
+	conntrack_track(settings, flow, ref, &s->pkt, 1);
 	action_count_out(ctx, s->pkt.ip_bytes, nat.backend);
 	TRACE_REWRITE(ref, 1);
 	if (rewrite_packet(ctx, &s->pkt, &nat, ref, 1) != SHUNT_R_FORWARDED)

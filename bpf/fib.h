@@ -10,18 +10,20 @@
 #define FIB_AF_INET6 10
 
 /**
- * fib_ask - which way does a packet go that came in by this gate?
+ * fib_ask - which way does a packet go?
  * @fib:      in the scratch; filled anew, and with the answer
+ * @ifindex:  where it came in
  * @src, @dst: addresses as in struct shunt_addr
  * @ip_bytes: its length, if the way's MTU matters; else 0
  *
  * Return: as bpf_fib_lookup().
  */
-static __always_inline long fib_ask(hook_ctx *ctx, struct bpf_fib_lookup *fib, __u32 family,
-				    const __be32 *src, const __be32 *dst, __u32 ip_bytes)
+static __always_inline long fib_ask(hook_ctx *ctx, struct bpf_fib_lookup *fib, __u32 ifindex,
+				    __u32 family, const __be32 *src, const __be32 *dst,
+				    __u32 ip_bytes)
 {
 	__builtin_memset(fib, 0, sizeof(*fib));
-	fib->ifindex = hook_ifindex(ctx);
+	fib->ifindex = ifindex;
 	fib->tot_len = ip_bytes > 0xffff ? 0xffff : ip_bytes;
 	fib->family = family == SHUNT_V6 ? FIB_AF_INET6 : FIB_AF_INET;
 	/* An IPv4 address is the first word of what is there for IPv6; nobody reads the others. */

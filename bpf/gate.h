@@ -3,7 +3,7 @@
 #define SHUNT_BPF_GATE_H
 
 #include "conntrack.h"
-#include "fib.h"
+#include "nexthop.h"
 #include "parse_any.h"
 
 /*
@@ -62,6 +62,23 @@ static __always_inline int gate_is_link_local(const struct shunt_tuple *tuple)
 	       (tuple->src.word_be[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
+/* Can what the kernel said of the way to a source be that of one behind an external gate? */
+static __always_inline int gate_is_no_source(long found, __u32 out_flags)
+{
+	switch (found) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		return out_flags && !(out_flags & SHUNT_GATE_EXTERNAL);
+	case BPF_FIB_LKUP_RET_BLACKHOLE:
+	case BPF_FIB_LKUP_RET_UNREACHABLE:
+	case BPF_FIB_LKUP_RET_PROHIBIT:
+	case BPF_FIB_LKUP_RET_NOT_FWDED: /* local, or no route */
+		return 1;
+	default:
+		return 0;
+	}
+}
+
 /**
  * gate_is_spoofed - does a packet claim a source that cannot be where it came from?
  *
@@ -72,24 +89,28 @@ static __always_inline int gate_is_link_local(const struct shunt_tuple *tuple)
 __attribute__((noinline)) int gate_is_spoofed(hook_ctx *ctx, const struct shunt_tuple *tuple)
 {
 	struct scratch *s = scratch_get();
-	const struct shunt_gate *out;
+	long found;
 
 	if (!tuple || !s || gate_is_link_local(tuple))
 		return 0;
-	switch (fib_ask(ctx, &s->fib, tuple->family, tuple->dst.word_be, tuple->src.word_be, 0)) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		break;
-	case BPF_FIB_LKUP_RET_BLACKHOLE:
-	case BPF_FIB_LKUP_RET_UNREACHABLE:
-	case BPF_FIB_LKUP_RET_PROHIBIT:
-	case BPF_FIB_LKUP_RET_NOT_FWDED: /* local, or no route */
-		return 1;
-	default:
+	/* Not kept: a flood of sources would displace next hops. */
+	found = fib_ask(ctx, &s->fib, hook_ifindex(ctx), tuple->family, tuple->dst.word_be,
+			tuple->src.word_be, 0);
+	return gate_is_no_source(found, nexthop_out_flags(s->fib.ifindex));
+}
+
+/* As gate_is_spoofed(), of an answer of a known flow, in the scratch: they come in numbers. */
+__attribute__((noinline)) int gate_answer_is_spoofed(hook_ctx *ctx)
+{
+	struct scratch *s = scratch_get();
+	__u32 ifindex = hook_ifindex(ctx);
+	long found;
+
+	if (!s || !(gate_flags(ifindex) & SHUNT_GATE_EXTERNAL) || gate_is_link_local(&s->pkt.tuple))
 		return 0;
-	}
-	out = gate_find(s->fib.ifindex);
-	return out && !(out->flags & SHUNT_GATE_EXTERNAL);
+	found = nexthop_find(ctx, s, ifindex, s->pkt.tuple.family, s->pkt.tuple.dst.word_be,
+			     s->pkt.tuple.src.word_be, 0);
+	return gate_is_no_source(found, s->out_flags);
 }
 
 /**

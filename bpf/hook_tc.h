@@ -3,6 +3,7 @@
 #define SHUNT_BPF_HOOK_TC_H
 
 #include <linux/bpf.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
@@ -142,12 +143,33 @@ static __always_inline __u32 hook_wire_bytes(hook_ctx *ctx, __u32 ip_bytes, __u3
 /* The kernel finds the neighbour, and waits for it if need be. */
 #define HOOK_FINDS_NEIGHBOURS 1
 
-/* Sends the frame out by the next hop that bpf_fib_lookup() found. Return: the verdict. */
-static __always_inline int hook_leave(hook_ctx *ctx, const struct bpf_fib_lookup *to)
+/*
+ * Sends the frame into the other end of a veth: no queue, no second look at this end. Its network
+ * namespace takes it for a frame that came in, so it must be one for this host.
+ */
+static __always_inline int hook_enter(hook_ctx *ctx, const struct bpf_fib_lookup *to)
+{
+	struct ethhdr *eth = hook_data(ctx);
+
+	if ((void *)(eth + 1) > hook_end(ctx))
+		return TC_ACT_SHOT;
+	__builtin_memcpy(eth->h_dest, to->dmac, ETH_ALEN);
+	__builtin_memcpy(eth->h_source, to->smac, ETH_ALEN);
+	if (ctx->pkt_type != PACKET_HOST && bpf_skb_change_type(ctx, PACKET_HOST))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+/*
+ * Sends the frame out by the next hop that bpf_fib_lookup() found. @to_peer: at once into the
+ * other end of the veth that it names, which has a neighbour. Return: the verdict.
+ */
+static __always_inline int hook_leave(hook_ctx *ctx, const struct bpf_fib_lookup *to, int to_peer)
 {
 	struct bpf_redir_neigh next = { .nh_family = to->family };
 
-	(void)ctx;
+	if (to_peer)
+		return hook_enter(ctx, to);
 	/* The IPv4 address is the first word of the union, on both sides. */
 	__builtin_memcpy(next.ipv6_nh, to->ipv6_dst, sizeof(next.ipv6_nh));
 	return bpf_redirect_neigh(to->ifindex, &next, sizeof(next), 0);

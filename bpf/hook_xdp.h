@@ -50,6 +50,13 @@ static __always_inline int hook_pull(hook_ctx *ctx, __u32 len)
 	return -1; /* all there is, is linear, or out of reach */
 }
 
+/* Tags stand in the frame, where it is parsed. */
+static __always_inline __u32 hook_tags(hook_ctx *ctx)
+{
+	(void)ctx;
+	return 0;
+}
+
 static __always_inline __u32 hook_segments(hook_ctx *ctx)
 {
 	(void)ctx;
@@ -142,9 +149,11 @@ static __always_inline __u32 hook_wire_bytes(hook_ctx *ctx, __u32 ip_bytes, __u3
 #define HOOK_FINDS_NEIGHBOURS 0
 
 /* Sends the frame out by the next hop that bpf_fib_lookup() found. Return: the verdict. */
-static __always_inline int hook_leave(hook_ctx *ctx, const struct bpf_fib_lookup *to)
+static __always_inline int hook_leave(hook_ctx *ctx, const struct bpf_fib_lookup *to, int to_peer)
 {
 	struct ethhdr *eth = hook_data(ctx);
+
+	(void)to_peer;
 
 	if ((void *)(eth + 1) > hook_end(ctx))
 		return XDP_DROP;

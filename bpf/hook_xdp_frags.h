@@ -28,12 +28,6 @@ static __always_inline __u32 hook_len(hook_ctx *ctx)
 	return bpf_xdp_get_buff_len(ctx);
 }
 
-static __always_inline __u32 hook_tags(hook_ctx *ctx)
-{
-	(void)ctx;
-	return 0;
-}
-
 /* hook_fix_l4_csum() where @l4_off is no constant. */
 static __always_inline int hook_fix_l4_csum_any(hook_ctx *ctx, __u32 l4_off, int is_v6,
 						__u32 addr_diff, __u32 port_diff, int is_udp)

@@ -159,17 +159,24 @@ static __always_inline int ingress_rare_answer(hook_ctx *ctx)
 	const struct shunt_settings *settings = lookup_settings();
 	struct scratch *s = scratch_get();
 	struct shunt_flow *flow;
+	int reason;
 	__u64 ref;
 
 	if (!settings || !s)
 		return SHUNT_R_BAD_CONFIG;
 	ref = shunt_ft_find_reply(FT, &s->pkt.tuple, SHUNT_FT_ANSWER);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
-	if (!flow || !answer_is_welcome(ctx, flow))
+	if (!flow)
+		return SHUNT_R_NO_SERVICE;
+	if (answer_is_spoofed(ctx, settings))
+		return SHUNT_R_SPOOFED;
+	if (!answer_is_welcome(ctx, flow))
 		return SHUNT_R_NO_SERVICE;
 	TRACE_FLOW(ref);
-	conntrack_track(settings, flow, ref, &s->pkt, 1);
-	return rare_send(ctx, ref, RARE_ANSWER | RARE_BACK);
+	reason = rare_send(ctx, ref, RARE_ANSWER | RARE_BACK);
+	if (reason & ROUTE_SENT)
+		conntrack_track(settings, flow, ref, &s->pkt, 1);
+	return reason;
 }
 
 /* A packet that is not of the plain form, read. Return: as rare_read(). */
@@ -231,7 +238,8 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 		is_new = 1;
 	}
 	if (reason == SHUNT_R_FORWARDED && ref)
-		reason = rare_send(ctx, ref, is_new ? RARE_NEW : 0);
+		reason = is_new ? newflow_reason(s, rare_send(ctx, ref, RARE_NEW))
+				: rare_send(ctx, ref, 0);
 	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
 		reason = rare_led(ctx, reason, s->nf.is_syn);
 	return NEWFLOW_RESULT(reason, variant);

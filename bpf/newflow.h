@@ -274,9 +274,10 @@ static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 static __always_inline enum shunt_reason newflow_place(struct scratch *s, enum shunt_reason reason,
 						       enum shunt_reason otherwise)
 {
-	/* Its answers are known by the entry alone. */
-	if (s->nf.flags & ROUTE_FLAGS)
+	/* Answers to a translated source are known by the entry alone. */
+	if (s->nf.flags & (SHUNT_FLOW_HAIRPIN | SHUNT_FLOW_SOURCE_NAT))
 		return otherwise;
+	s->nf.flags &= ~SHUNT_FLOW_REDIRECT;
 	newflow_fill(&s->flow, s);
 	return placed_note(s->nf.hash) ? reason : otherwise;
 }
@@ -372,6 +373,12 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 	return reason;
 }
 
+/* The reason for a new flow's first packet: does it go by the stack against what is asked for? */
+static __always_inline int newflow_reason(const struct scratch *s, int reason)
+{
+	return reason == SHUNT_R_FORWARDED && s->nf.is_by_stack ? SHUNT_R_BY_STACK : reason;
+}
+
 /**
  * newflow_open - decide a packet without an entry; make one, and rewrite the packet
  * @family: a constant
@@ -393,6 +400,7 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
 	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
 		return SHUNT_R_TRUNCATED;
+	s->at.l3_off = sizeof(struct ethhdr);
 	/* A service, or a pod's port, may stand where a translated flow has its source. */
 	if (settings && answer_may_be(settings, s->pkt.tuple.dport_be)) {
 		reason = family == SHUNT_V6 ? answer_v6(ctx) : answer_v4(ctx);
@@ -402,7 +410,7 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	reason = newflow_decide(ctx, target);
 	flow = s->nf.ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(s->nf.ref)) : NULL;
 	if (reason == SHUNT_R_FORWARDED && flow)
-		reason = forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1);
+		reason = newflow_reason(s, forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1));
 	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
 		reason = family == SHUNT_V6 ? placed_forward_v6(ctx, reason)
 					    : placed_forward_v4(ctx, reason);

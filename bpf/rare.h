@@ -104,6 +104,14 @@ __attribute__((noinline)) int rare_led(hook_ctx *ctx, int reason, int is_new)
 	return rare_rewrite(ctx, s) == SHUNT_R_FORWARDED ? reason : SHUNT_R_REWRITE;
 }
 
+/* Is a later fragment of an answer one that cannot come from here? */
+static __always_inline int rare_back_is_spoofed(hook_ctx *ctx)
+{
+	const struct shunt_settings *settings = lookup_settings();
+
+	return settings && settings->flags & SHUNT_S_EXTERNAL && gate_answer_is_spoofed(ctx);
+}
+
 /*
  * A later fragment goes where its first one went. It is no sign of life of the flow: that has
  * just had one.
@@ -124,6 +132,8 @@ static __always_inline int rare_later(hook_ctx *ctx, int is_answer)
 	flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
 	if (!flow)
 		return SHUNT_R_FRAGMENT_UNKNOWN;
+	if (back && rare_back_is_spoofed(ctx))
+		return SHUNT_R_SPOOFED;
 	if (back)
 		return flow->flags & ROUTE_FLAGS ? rare_send(ctx, ref, RARE_ANSWER | RARE_BACK)
 						 : SHUNT_R_FRAGMENT_UNKNOWN;

@@ -106,13 +106,13 @@ static __always_inline int rare_rewrite(hook_ctx *ctx, const struct scratch *s)
 	return SHUNT_R_FORWARDED;
 }
 
-/* May the packet in the scratch leave by redirect? Not between VLANs. */
-static __always_inline int rare_route(hook_ctx *ctx, __u64 ref, const struct scratch *s,
-				      __u32 flags, int is_answer)
+/* The way of the packet in the scratch, as route_find(). Between VLANs none leaves by redirect. */
+static __always_inline int rare_route(hook_ctx *ctx, __u64 ref, struct scratch *s, __u32 flags,
+				      int is_answer)
 {
 	if (flags & SHUNT_FLOW_REDIRECT &&
 	    (s->at.l3_off != sizeof(struct ethhdr) || hook_tags(ctx)))
-		return SHUNT_R_NO_ROUTE;
+		return flags & SHUNT_FLOW_SOURCE_NAT ? SHUNT_R_NO_ROUTE : route_aside(s, is_answer);
 	return route_find(ctx, ref, is_answer, s->pkt.ip_bytes);
 }
 

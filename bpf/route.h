@@ -6,14 +6,20 @@
 #include "csum.h"
 #include "fib.h"
 #include "gate.h"
+#include "nexthop.h"
 #include "parse.h"
 #include "scratch.h"
 
 /*
- * Flows that do not go through the stack: those of a pod that reached itself, and those that come
- * in and go out by uplinks. The latter carry the node's own address, with which the
- * stack would take them for martians. Both directions leave by redirect; answers are
- * restored where they come in.
+ * Flows that do not go through the stack: those of a pod that reached itself; those that come in
+ * and go out by uplinks, which carry the node's own address (it is lent), with which the stack
+ * would take them for martians; and with `--forward redirect` all whose ways to the backend and
+ * back lead from gate to gate. Both directions leave by redirect; answers are restored where
+ * they come in.
+ *
+ * A flow of the last kind can do without: where its way does not lead past the stack any
+ * more, it goes by the stack from then on, in both directions. So does a single packet of it that
+ * is too long, or at its last hop: the stack cuts or tells.
  *
  * All of it out of line, behind one branch on the flow's flags.
  */
@@ -27,6 +33,8 @@ enum route_how {
 	ROUTE_STACK,  /* as packets of other flows */
 	ROUTE_BOUNCE, /* back out of the gate that it came in by */
 	ROUTE_OUT,    /* by the next hop in scratch.fib */
+	ROUTE_PEER,   /* the same, at once into the other end of a veth */
+	ROUTE_END,    /* as ROUTE_STACK, and so does the rest of the flow from now on */
 };
 
 /* The reason for a rewritten packet of a flow with these flags, and ROUTE_SENT. */
@@ -43,6 +51,69 @@ static __always_inline int route_same_addr(const struct shunt_addr *a, const str
 	       a->word_be[2] == b->word_be[2] && a->word_be[3] == b->word_be[3];
 }
 
+/* Does what the kernel said about the way lead past the stack, from XDP or from tc? */
+static __always_inline int route_is_open(long found, __u32 out_flags, int is_xdp)
+{
+	if (is_xdp)
+		return found == BPF_FIB_LKUP_RET_SUCCESS && out_flags & SHUNT_GATE_XMIT;
+	return (found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	       out_flags & NEXTHOP_IS_GATE;
+}
+
+/* From uplink to uplink: the source that the one which scratch.fib names has to lend. */
+static __always_inline int route_lend(struct scratch *s)
+{
+	__u32 ifindex = s->fib.ifindex;
+	const struct shunt_gate *out = gate_find(ifindex);
+
+	if (!out)
+		return SHUNT_R_NO_ROUTE;
+#pragma GCC unroll 4
+	for (int w = 0; w < 4; w++)
+		s->nf.source.word_be[w] = SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6,
+						     out->source[SHUNT_V4].word_be[w],
+						     out->source[SHUNT_V6].word_be[w]);
+	if (!(s->nf.source.word_be[0] | s->nf.source.word_be[3]))
+		return SHUNT_R_NO_ROUTE;
+	s->nf.flags |= SHUNT_FLOW_REDIRECT | SHUNT_FLOW_SOURCE_NAT;
+	return SHUNT_R_FORWARDED;
+}
+
+/* The way to the backend in the scratch. Return: as nexthop_find(). */
+__attribute__((noinline)) int route_ask(hook_ctx *ctx)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return BPF_FIB_LKUP_RET_NOT_FWDED;
+	return nexthop_find(ctx, s, hook_ifindex(ctx), s->pkt.tuple.family,
+			    s->pkt.tuple.src.word_be, s->nf.backend.word_be, 0);
+}
+
+/* The same for answers, from where the first way ends. */
+__attribute__((noinline)) int route_ask_back(hook_ctx *ctx)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return BPF_FIB_LKUP_RET_NOT_FWDED;
+	return nexthop_find(ctx, s, s->fib.ifindex, s->pkt.tuple.family, s->pkt.tuple.dst.word_be,
+			    s->pkt.tuple.src.word_be, 0);
+}
+
+/* May the flow go past the stack, in both directions? @found: as scratch.fib was answered. */
+static __always_inline int route_is_free(hook_ctx *ctx, struct scratch *s, long found)
+{
+	__u32 out_flags = s->out_flags;
+
+	/* Not between VLANs. */
+	if (!route_is_open(found, out_flags, HOOK_IS_XDP) ||
+	    s->at.l3_off != sizeof(struct ethhdr) || hook_tags(ctx))
+		return 0;
+	found = route_ask_back(ctx);
+	return route_is_open(found, s->out_flags, !!(out_flags & SHUNT_GATE_XDP));
+}
+
 /**
  * route_plan - how will the flow in the scratch travel?
  *
@@ -52,36 +123,32 @@ static __always_inline int route_same_addr(const struct shunt_addr *a, const str
  */
 __attribute__((noinline)) int route_plan(hook_ctx *ctx)
 {
+	const struct shunt_settings *settings = lookup_settings();
 	struct scratch *s = scratch_get();
-	const struct shunt_gate *out;
-	__u32 ifindex;
+	int is_wanted;
 	long found;
 
-	if (!s)
+	if (!s || !settings)
 		return SHUNT_R_BAD_CONFIG;
 	if (route_same_addr(&s->nf.backend, &s->pkt.tuple.src)) {
 		s->nf.flags |= SHUNT_FLOW_HAIRPIN | SHUNT_FLOW_SOURCE_NAT;
 		s->nf.source = s->pkt.tuple.dst;
 		return SHUNT_R_FORWARDED;
 	}
-	if (!(s->nf.gate_flags & SHUNT_GATE_UPLINK))
+	is_wanted = settings->flags & SHUNT_S_REDIRECT;
+	if (!is_wanted && !(s->nf.gate_flags & SHUNT_GATE_UPLINK))
 		return SHUNT_R_FORWARDED;
-	found = fib_ask(ctx, &s->fib, s->pkt.tuple.family, s->pkt.tuple.src.word_be,
-			s->nf.backend.word_be, 0);
-	if (found != BPF_FIB_LKUP_RET_SUCCESS && found != BPF_FIB_LKUP_RET_NO_NEIGH)
-		return SHUNT_R_FORWARDED; /* the stack will tell the client */
-	ifindex = s->fib.ifindex;
-	out = bpf_map_lookup_elem(&shunt_gates, &ifindex);
-	if (!out || !(out->flags & SHUNT_GATE_UPLINK))
+	found = route_ask(ctx);
+	/* What else it may say, the stack will tell the client. */
+	if ((found == BPF_FIB_LKUP_RET_SUCCESS || found == BPF_FIB_LKUP_RET_NO_NEIGH) &&
+	    s->nf.gate_flags & s->out_flags & SHUNT_GATE_UPLINK)
+		return route_lend(s);
+	if (!is_wanted)
 		return SHUNT_R_FORWARDED;
-#pragma GCC unroll 4
-	for (int w = 0; w < 4; w++)
-		s->nf.source.word_be[w] = SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6,
-						     out->source[SHUNT_V4].word_be[w],
-						     out->source[SHUNT_V6].word_be[w]);
-	if (!(s->nf.source.word_be[0] | s->nf.source.word_be[3]))
-		return SHUNT_R_NO_ROUTE;
-	s->nf.flags |= SHUNT_FLOW_REDIRECT | SHUNT_FLOW_SOURCE_NAT;
+	if (route_is_free(ctx, s, found))
+		s->nf.flags |= SHUNT_FLOW_REDIRECT;
+	else
+		s->nf.is_by_stack = 1;
 	return SHUNT_R_FORWARDED;
 }
 
@@ -104,7 +171,7 @@ static __always_inline __u32 route_headers(__u32 family, __u8 proto)
 	return ip_len + (proto == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr));
 }
 
-/* What the kernel's word about the way means for a packet. */
+/* What the kernel's word about the way means for a packet of a flow with a lent source. */
 static __always_inline int route_judge(struct scratch *s, long found, int is_answer)
 {
 	if (found == BPF_FIB_LKUP_RET_SUCCESS ||
@@ -112,11 +179,54 @@ static __always_inline int route_judge(struct scratch *s, long found, int is_ans
 		s->route_how = ROUTE_OUT;
 		return SHUNT_R_FORWARDED;
 	}
-	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return SHUNT_R_TOO_BIG;
 	/* Restored, an answer has no address of this node any more; the stack may know more. */
 	s->route_how = ROUTE_STACK;
 	return is_answer ? SHUNT_R_FORWARDED : SHUNT_R_NO_ROUTE;
+}
+
+/* A packet of a flow that can do without redirect goes by the stack: an answer as it came. */
+static __always_inline int route_aside(struct scratch *s, int is_answer)
+{
+	s->route_how = ROUTE_STACK;
+	return is_answer ? SHUNT_R_NO_SERVICE : SHUNT_R_FORWARDED;
+}
+
+/* From now on the flow goes by the stack. Should it have got another tenant: that one, too. */
+static __always_inline void route_end(struct shunt_flow *flow)
+{
+	union {
+		struct {
+			__u8 proto, family;
+			__u16 flags;
+		} part;
+		__u32 word;
+	} rest = { .part = { 0xff, 0xff, (__u16)~SHUNT_FLOW_REDIRECT } };
+
+	_Static_assert(__builtin_offsetof(struct shunt_flow, flags) ==
+			       __builtin_offsetof(struct shunt_flow, proto) + 2,
+		       "one word with the protocol and the family");
+	__sync_fetch_and_and((__u32 *)&flow->proto, rest.word);
+}
+
+/* Both ends of the way into the scratch. Return: is the source lent? */
+static __always_inline __u32 route_ends(struct scratch *s, const struct shunt_flow *flow,
+					int is_answer)
+{
+	__u32 lent = flow->source_lo_be ^ flow->client_lo_be;
+
+	s->way_src.word_be[3] = SHUNT_PICK(is_answer, flow->source_lo_be, flow->frontend_lo_be);
+	s->way_dst.word_be[3] = SHUNT_PICK(is_answer, flow->backend_lo_be, flow->client_lo_be);
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++) {
+		s->way_src.word_be[w] =
+			SHUNT_PICK(is_answer, flow->source_hi_be[w], flow->frontend_hi_be[w]);
+		s->way_dst.word_be[w] =
+			SHUNT_PICK(is_answer, flow->backend_hi_be[w], flow->client_hi_be[w]);
+		lent |= flow->source_hi_be[w] ^ flow->client_hi_be[w];
+		/* One word after the other: all at once would spill, and the frame is dear. */
+		asm volatile("" : "+r"(lent) : : "memory");
+	}
+	return lent;
 }
 
 /**
@@ -125,30 +235,23 @@ static __always_inline int route_judge(struct scratch *s, long found, int is_ans
  * @ip_bytes:  its length
  *
  * Return: SHUNT_R_FORWARDED and the way in the scratch, for route_send(); SHUNT_R_HELD: the
- * record has got another tenant; SHUNT_R_NO_ROUTE, SHUNT_R_HOP_LIMIT, SHUNT_R_TOO_BIG.
+ * record has got another tenant; SHUNT_R_NO_ROUTE, SHUNT_R_HOP_LIMIT, SHUNT_R_TOO_BIG. An answer
+ * that goes by the stack is not to be touched: SHUNT_R_NO_SERVICE, SHUNT_R_BY_STACK.
  */
 __attribute__((noinline)) int route_find(hook_ctx *ctx, __u64 ref, int is_answer, __u32 ip_bytes)
 {
-	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
-	struct shunt_addr src, dst;
+	struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
 	struct scratch *s = scratch_get();
-	__u32 family, flags;
+	__u32 family, flags, lent;
 	__u8 proto;
+	long found;
 
 	if (!flow || !s)
 		return SHUNT_R_BAD_CONFIG;
 	family = flow->family;
 	flags = flow->flags;
 	proto = flow->proto;
-	src.word_be[3] = SHUNT_PICK(is_answer, flow->source_lo_be, flow->frontend_lo_be);
-	dst.word_be[3] = SHUNT_PICK(is_answer, flow->backend_lo_be, flow->client_lo_be);
-#pragma GCC unroll 3
-	for (int w = 0; w < 3; w++) {
-		src.word_be[w] =
-			SHUNT_PICK(is_answer, flow->source_hi_be[w], flow->frontend_hi_be[w]);
-		dst.word_be[w] =
-			SHUNT_PICK(is_answer, flow->backend_hi_be[w], flow->client_hi_be[w]);
-	}
+	lent = route_ends(s, flow, is_answer);
 	if (!shunt_ft_is_fresh(flow, SHUNT_FT_LIFE(ref)))
 		return SHUNT_R_HELD;
 	if (flags & SHUNT_FLOW_HAIRPIN) {
@@ -156,11 +259,40 @@ __attribute__((noinline)) int route_find(hook_ctx *ctx, __u64 ref, int is_answer
 		return SHUNT_R_FORWARDED;
 	}
 	if (route_hops(ctx, family) <= 1)
-		return SHUNT_R_HOP_LIMIT;
-	return route_judge(s,
-			   fib_ask(ctx, &s->fib, family, src.word_be, dst.word_be,
-				   hook_wire_bytes(ctx, ip_bytes, route_headers(family, proto))),
-			   is_answer);
+		return lent ? SHUNT_R_HOP_LIMIT : route_aside(s, is_answer);
+	found = nexthop_find(ctx, s, hook_ifindex(ctx), family, s->way_src.word_be,
+			     s->way_dst.word_be,
+			     hook_wire_bytes(ctx, ip_bytes, route_headers(family, proto)));
+	if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return lent ? SHUNT_R_TOO_BIG : route_aside(s, is_answer);
+	if (lent)
+		return route_judge(s, found, is_answer);
+	if (route_is_open(found, s->out_flags, HOOK_IS_XDP)) {
+		s->route_how = found == BPF_FIB_LKUP_RET_SUCCESS && s->out_flags & SHUNT_GATE_PEER
+				       ? ROUTE_PEER
+				       : ROUTE_OUT;
+		return SHUNT_R_FORWARDED;
+	}
+	s->route_how = ROUTE_END;
+	s->route_flow = SHUNT_FT_INDEX(ref);
+	if (!is_answer)
+		return SHUNT_R_FORWARDED;
+	route_end(flow);
+	return SHUNT_R_BY_STACK;
+}
+
+/* For a client's rewritten packet: the reason, which says so if its flow's redirect ends here. */
+static __always_inline int route_reason(int reason)
+{
+	struct scratch *s = scratch_get();
+	struct shunt_flow *flow;
+
+	if (!s || s->route_how != ROUTE_END)
+		return reason;
+	flow = shunt_ft_flow(FT, s->route_flow);
+	if (flow)
+		route_end(flow);
+	return SHUNT_R_BY_STACK;
 }
 
 /* One hop less. Return: 0, or -1: cut short. */
@@ -201,7 +333,7 @@ static __always_inline int route_turn(hook_ctx *ctx)
  *
  * Return: the hook's verdict.
  */
-__attribute__((noinline)) int route_send(hook_ctx *ctx)
+static __always_inline int route_send(hook_ctx *ctx)
 {
 	struct scratch *s = scratch_get();
 
@@ -211,9 +343,10 @@ __attribute__((noinline)) int route_send(hook_ctx *ctx)
 	case ROUTE_BOUNCE:
 		return route_turn(ctx) ? HOOK_DROP : hook_bounce(ctx);
 	case ROUTE_OUT:
+	case ROUTE_PEER:
 		if (route_count_hop(ctx, s->fib.family == FIB_AF_INET ? SHUNT_V4 : SHUNT_V6))
 			return HOOK_DROP;
-		return hook_leave(ctx, &s->fib);
+		return hook_leave(ctx, &s->fib, s->route_how == ROUTE_PEER);
 	default:
 		return HOOK_PASS;
 	}

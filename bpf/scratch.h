@@ -31,7 +31,8 @@ struct newflow {
 	struct shunt_addr source; /* the client, or what it is translated to */
 	struct shunt_addr backend;
 	__be16 backend_port_be;
-	__u16 reserved[3];
+	__u16 is_by_stack; /* it would go past the stack, but there is no way */
+	__u16 reserved[2];
 };
 
 enum place_part {
@@ -60,8 +61,12 @@ struct scratch {
 	struct newflow nf;
 	struct shunt_flow flow;	   /* of placed.h: one without an entry */
 	struct shunt_tuple tuple;  /* of its answers, or of its client */
-	struct bpf_fib_lookup fib; /* route.h: the way on */
+	struct shunt_addr way_src; /* route.h: whose way is looked for */
+	struct shunt_addr way_dst;
+	struct bpf_fib_lookup fib; /* the way on */
+	__u32 out_flags;	   /* of where that leads: enum shunt_gate_flags, NEXTHOP_IS_GATE */
 	__u32 route_how;	   /* enum route_how */
+	__u32 route_flow;	   /* with ROUTE_END: the flow's index */
 	__u32 reserved;
 };
 

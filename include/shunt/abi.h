@@ -50,8 +50,11 @@ struct shunt_addr {
 /* ---- settings ------------------------------------------------------------------ */
 
 enum shunt_settings_flags {
-	SHUNT_S_DRAIN = 1 << 0, /* detaching: no new flows, they go to the cluster's proxy */
-	SHUNT_S_HOLD = 1 << 1,	/* ABI handover: new flows are dropped, the sender retries */
+	SHUNT_S_DRAIN = 1 << 0,	   /* detaching: no new flows, they go to the cluster's proxy */
+	SHUNT_S_HOLD = 1 << 1,	   /* ABI handover: new flows are dropped, the sender retries */
+	SHUNT_S_REDIRECT = 1 << 2, /* new flows go from gate to gate past the stack, if they can */
+	SHUNT_S_ANSWERS = 1 << 3,  /* answers are looked for at ingress, whatever their port */
+	SHUNT_S_EXTERNAL = 1 << 4, /* and some gate is external: whether they may come from there */
 };
 
 /* Idle times after which an entry may go; index of shunt_settings.timeout_jiffies. */
@@ -89,7 +92,7 @@ struct shunt_settings {
 	__u32 answer_cost[SHUNT_N_ANSWERS]; /* jiffies << SHUNT_ANSWER_SHIFT; 0: no limit */
 	__u32 answer_burst_jiffies;	    /* what a CPU may have answered ahead of its rate */
 	__u32 client_limit;		    /* of shunt_client.flows; 0: none */
-	__u32 reserved;
+	__u32 route_generation; /* changes of routes and neighbours; 0: no next hop is kept */
 };
 _Static_assert(sizeof(struct shunt_settings) == 104, "settings are 104 bytes");
 
@@ -379,6 +382,8 @@ enum shunt_gate_flags {
 	SHUNT_GATE_PEER = 1 << 2,     /* a veth whose other end is in another namespace: a pod */
 	SHUNT_GATE_INSIDE = 1 << 3,   /* no gate by itself: the bridge of some that are */
 	SHUNT_GATE_MACS = 1 << 4,     /* mac has all of this host's there: others are not ours */
+	SHUNT_GATE_XDP = 1 << 5,      /* what comes in meets XDP, not tc */
+	SHUNT_GATE_XMIT = 1 << 6,     /* takes frames that XDP redirects */
 };
 
 #define SHUNT_MAX_GATE_MACS 4

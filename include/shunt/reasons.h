@@ -59,7 +59,8 @@
 	X(NO_ROUTE, DROP, "no route, neighbour or source address to go on by redirect")            \
 	X(HOP_LIMIT, DROP, "hop limit used up where packets go on by redirect")                    \
 	X(TOO_BIG, DROP, "longer than the way on by redirect takes")                               \
-	X(CLIENT_SHARE, REJECT, "the client has its share of the flow table: --client-share")
+	X(CLIENT_SHARE, REJECT, "the client has its share of the flow table: --client-share")      \
+	X(BY_STACK, FORWARD, "--forward redirect finds no next hop: the flow goes by the stack")
 
 enum shunt_action {
 	SHUNT_A_PASS,

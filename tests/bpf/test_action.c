@@ -57,6 +57,7 @@ static const struct {
 	{ SHUNT_R_HOP_LIMIT, LAB_DROP },
 	{ SHUNT_R_TOO_BIG, LAB_DROP },
 	{ SHUNT_R_CLIENT_SHARE, LAB_BOUNCE },
+	{ SHUNT_R_BY_STACK, LAB_PASS },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

@@ -366,3 +366,283 @@ LAB_EACH(route, hop_limit_and_mtu_are_kept, 0)
 	bad.payload = 1400;
 	CHECK_REASON(lab_ingress(lab, &bad).reason, SHUNT_R_TOO_BIG);
 }
+
+/* ---- --forward redirect -----------------------------------------------------------------------
+ */
+
+/* As uplinks(), with gates that are no uplinks, and all that may be redirected to. */
+static void redirects(struct lab *lab)
+{
+	uplinks(lab);
+	gate(lab, lab->gates[0], SHUNT_GATE_XMIT, false);
+	gate(lab, lab->gates[1], SHUNT_GATE_XMIT, false);
+	gate(lab, if_nametoindex("pod0"), 0, false);
+	lab_settings(lab)->flags = SHUNT_S_REDIRECT | SHUNT_S_ANSWERS;
+}
+
+static struct lab_packet from_gate(struct lab *lab)
+{
+	redirects(lab);
+	lab_scene(lab, 1, 1);
+	return lab_from_client(lab, 1, 4000, 1);
+}
+
+LAB_EACH(redirect, a_flow_goes_from_gate_to_gate_as_itself, 0)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0xb1 };
+	struct lab_packet sent = from_gate(lab), want = sent;
+	struct lab_result got = lab_ingress(lab, &sent);
+
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK(is_sent(&got));
+	want.dst = lab_backend_addr(k->family, 1);
+	want.dport = LAB_BACKEND_PORT;
+	want.ttl--;
+	check_above_link(&got, &want);
+	if (k->hook == LAB_XDP)
+		CHECK(!memcmp(got.frame.data, mac, 6));
+	CHECK_EQ(lab_flow(lab, &sent)->flags, SHUNT_FLOW_REDIRECT);
+}
+
+LAB_EACH(redirect, its_answer_is_restored_at_ingress_and_goes_to_the_clients_gate, 0)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 0xc1 };
+	struct lab_packet sent = from_gate(lab), answer, want;
+	struct lab_result got = lab_ingress(lab, &sent);
+
+	answer = lab_answer(&got.packet);
+	lab->gate = lab->gates[1];
+	got = lab_ingress(lab, &answer);
+	CHECK_REASON(got.reason, SHUNT_R_RESTORED);
+	CHECK(is_sent(&got));
+	want = answer;
+	want.src = sent.dst;
+	want.sport = sent.dport;
+	want.ttl--;
+	check_above_link(&got, &want);
+	if (k->hook == LAB_XDP)
+		CHECK(!memcmp(got.frame.data, mac, 6));
+	CHECK_EQ(lab_backend_counters(lab, 1).packets_out, 1);
+}
+
+LAB_EACH(redirect, without_the_option_answers_are_not_looked_for, 0)
+{
+	struct lab_packet sent = from_gate(lab), answer;
+	struct lab_frame frame;
+	struct lab_result got;
+
+	(void)k;
+	lab_settings(lab)->flags = 0;
+	got = lab_ingress(lab, &sent);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK_EQ(lab_flow(lab, &sent)->flags, 0);
+	answer = lab_answer(&got.packet);
+	packet_build(&answer, &frame);
+	lab->gate = lab->gates[1];
+	got = lab_ingress_frame(lab, &frame);
+	lab_check_untouched(&got, &frame, SHUNT_R_NO_SERVICE);
+}
+
+LAB_EACH(redirect, flows_keep_the_way_that_they_began_with, 0)
+{
+	struct lab_packet first = from_gate(lab), second = first, answer;
+	struct lab_result got, back;
+
+	(void)k;
+	got = lab_ingress(lab, &first);
+	lab_settings(lab)->flags = SHUNT_S_ANSWERS;
+	CHECK(is_sent(&got));
+	first = lab_flags(first, TH_ACK_, 1001, 5001);
+	got = lab_ingress(lab, &first);
+	CHECK(is_sent(&got));
+	second.sport = 4001;
+	CHECK_EQ(lab_ingress(lab, &second).verdict, LAB_PASS);
+	answer = lab_answer(&got.packet);
+	lab->gate = lab->gates[1];
+	back = lab_ingress(lab, &answer);
+	CHECK(is_sent(&back));
+}
+
+LAB_EACH(redirect, from_inside_to_an_uplink_the_source_stays, 0)
+{
+	struct lab_packet sent = from_gate(lab);
+	struct lab_result got;
+
+	(void)k;
+	gate(lab, lab->gates[1], SHUNT_GATE_UPLINK | SHUNT_GATE_XMIT, true);
+	got = lab_ingress(lab, &sent);
+	CHECK(is_sent(&got));
+	CHECK(!memcmp(&got.packet.src, &sent.src, sizeof(sent.src)));
+	CHECK_EQ(got.packet.sport, sent.sport);
+}
+
+/* Its first packet goes by the stack, and is counted as one that should not have to. */
+static void check_by_stack(struct lab *lab, const struct lab_packet *packet)
+{
+	struct lab_result got = lab_ingress(lab, packet);
+
+	CHECK_REASON(got.reason, SHUNT_R_BY_STACK);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK_EQ(lab_flow(lab, packet)->flags & SHUNT_FLOW_REDIRECT, 0);
+}
+
+LAB_EACH(redirect, without_a_gate_on_either_side_a_flow_goes_by_the_stack, 0)
+{
+	struct lab_packet packet = from_gate(lab);
+	uint32_t client = lab->gates[0], backend = lab->gates[1];
+
+	(void)k;
+	cr_assert_eq(bpf_map_delete_elem(lab->maps.gates_fd, &backend), 0);
+	check_by_stack(lab, &packet);
+	redirects(lab);
+	/* The client's own route leads elsewhere. */
+	lab->gate = if_nametoindex("pod0");
+	cr_assert_eq(bpf_map_delete_elem(lab->maps.gates_fd, &client), 0);
+	packet.sport++;
+	check_by_stack(lab, &packet);
+}
+
+LAB_EACH(redirect, without_a_neighbour_xdp_leaves_a_flow_to_the_stack, 0)
+{
+	struct lab_packet packet = from_gate(lab);
+	struct shunt_addr one = lab_backend_addr(k->family, 1);
+
+	lab_run_ip("ip neigh del %s dev gate1", &one, k->family);
+	if (k->hook == LAB_XDP)
+		check_by_stack(lab, &packet);
+	else
+		CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
+	lab_run_ip("ip neigh add %s lladdr 02:00:00:00:00:b1 dev gate1", &one, k->family);
+}
+
+LAB_EACH(redirect, xdp_redirects_only_where_frames_are_taken, LAB_ONLY_XDP)
+{
+	struct lab_packet packet = from_gate(lab);
+
+	(void)k;
+	gate(lab, lab->gates[1], 0, false);
+	check_by_stack(lab, &packet);
+	redirects(lab);
+	packet.sport++;
+	gate(lab, lab->gates[0], 0, false); /* tc takes the answers, so that is enough */
+	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
+	packet.sport++;
+	gate(lab, lab->gates[1], SHUNT_GATE_XMIT | SHUNT_GATE_XDP, false);
+	check_by_stack(lab, &packet);
+}
+
+LAB_EACH(redirect, a_flow_whose_way_ends_goes_on_by_the_stack_both_ways, 0)
+{
+	struct lab_packet sent = from_gate(lab), answer;
+	uint32_t backend = lab->gates[1], client = lab->gates[0];
+	struct lab_frame frame;
+	struct lab_result got = lab_ingress(lab, &sent);
+
+	(void)k;
+	answer = lab_answer(&got.packet);
+	cr_assert_eq(bpf_map_delete_elem(lab->maps.gates_fd, &backend), 0);
+	got = lab_ingress(lab, &sent);
+	CHECK_REASON(got.reason, SHUNT_R_BY_STACK);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK(!memcmp(&got.packet.dst, &answer.src, sizeof(answer.src)));
+	CHECK_EQ(got.packet.ttl, sent.ttl);
+	redirects(lab); /* the gate is there again, but the flow stays with the stack */
+	packet_build(&answer, &frame);
+	lab->gate = backend;
+	got = lab_ingress_frame(lab, &frame);
+	lab_check_untouched(&got, &frame, SHUNT_R_NO_SERVICE);
+	lab->gate = client;
+	got = lab_egress(lab, &answer);
+	CHECK_REASON(got.reason, SHUNT_R_RESTORED);
+	CHECK_EQ(lab_flow(lab, &sent)->flags, 0);
+	CHECK_EQ(lab_flow(lab, &sent)->family, k->family);
+	CHECK_EQ(lab_flow(lab, &sent)->proto, k->proto);
+}
+
+LAB_EACH(redirect, an_answer_whose_way_ends_is_left_for_egress, 0)
+{
+	struct lab_packet sent = from_gate(lab), answer;
+	uint32_t client = lab->gates[0];
+	struct lab_frame frame;
+	struct lab_result got = lab_ingress(lab, &sent);
+
+	(void)k;
+	answer = lab_answer(&got.packet);
+	packet_build(&answer, &frame);
+	cr_assert_eq(bpf_map_delete_elem(lab->maps.gates_fd, &client), 0);
+	lab->gate = lab->gates[1];
+	got = lab_ingress_frame(lab, &frame);
+	lab_check_untouched(&got, &frame, SHUNT_R_BY_STACK);
+	CHECK_EQ(lab_flow(lab, &sent)->flags, 0);
+}
+
+LAB_EACH(redirect, what_is_too_long_or_at_its_last_hop_goes_by_the_stack, 0)
+{
+	struct lab_packet packet = from_gate(lab), bad = packet, answer;
+	struct lab_frame frame;
+	struct lab_result got = lab_ingress(lab, &packet);
+
+	(void)k;
+	answer = lab_answer(&got.packet);
+	bad.ttl = 1;
+	got = lab_ingress(lab, &bad);
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	CHECK_EQ(got.packet.ttl, 1);
+	bad = lab_flags(packet, TH_ACK_, 1001, 5001);
+	bad.payload = 1400;
+	got = lab_ingress(lab, &bad);
+	CHECK_REASON(got.reason, SHUNT_R_FORWARDED);
+	CHECK_EQ(got.verdict, LAB_PASS);
+	answer.ttl = 1;
+	packet_build(&answer, &frame);
+	lab->gate = lab->gates[1];
+	got = lab_ingress_frame(lab, &frame);
+	lab_check_untouched(&got, &frame, SHUNT_R_NO_SERVICE);
+	CHECK_EQ(lab_flow(lab, &packet)->flags, SHUNT_FLOW_REDIRECT);
+}
+
+LAB_EACH(redirect, where_the_table_is_full_flows_without_an_entry_go_by_the_stack, LAB_ONLY_UDP)
+{
+	struct lab_packet packet = from_gate(lab);
+
+	(void)k;
+	for (uint32_t set = 0; set < lab->maps.flow_sets.n; set++)
+		for (int way = 0; way < SHUNT_FLOW_WAYS; way++)
+			SHUNT_DP_AT(lab->maps.flow_sets, struct shunt_flow_set, set)->tag[way] = 2;
+	for (uint32_t i = 0; i < lab->maps.flows.n; i++)
+		*SHUNT_DP_AT(lab->maps.flows, struct shunt_flow, i) = (struct shunt_flow){
+			.life = SHUNT_F_ESTABLISHED,
+			.seen_jiffies = lab_jiffies(lab),
+			.proto = IPPROTO_TCP,
+		};
+	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_STATELESS);
+}
+
+/* ---- external gates ------------------------------------------------------------------------- */
+
+LAB_EACH(redirect, an_answer_at_an_external_gate_comes_from_where_the_backend_is, 0)
+{
+	for (int redirect = 0; redirect < 2; redirect++) {
+		struct lab_packet sent = from_gate(lab), answer;
+		struct lab_result got;
+
+		(void)k;
+		lab_settings(lab)->flags =
+			SHUNT_S_ANSWERS | SHUNT_S_EXTERNAL | (redirect ? SHUNT_S_REDIRECT : 0);
+		gate(lab, if_nametoindex("pod0"), SHUNT_GATE_EXTERNAL, false);
+		sent.sport = (uint16_t)(5000 + redirect);
+		got = lab_ingress(lab, &sent);
+		CHECK_EQ(is_sent(&got), redirect);
+		answer = lab_answer(&got.packet);
+		lab->gate = if_nametoindex("pod0");
+		got = lab_ingress(lab, &answer);
+		CHECK_REASON(got.reason, SHUNT_R_SPOOFED);
+		CHECK_EQ(got.verdict, LAB_DROP);
+		lab->gate = lab->gates[1];
+		gate(lab, lab->gates[1], SHUNT_GATE_EXTERNAL | SHUNT_GATE_XMIT, false);
+		got = lab_ingress(lab, &answer);
+		CHECK_REASON(got.reason, redirect ? SHUNT_R_RESTORED : SHUNT_R_NO_SERVICE);
+		lab->gate = lab->gates[0];
+	}
+}

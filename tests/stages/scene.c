@@ -56,6 +56,9 @@ static void settings(struct rng *rng)
 	s->answer_burst_jiffies = rng_draw(rng, 50);
 	for (int i = 0; i < SHUNT_N_TIMEOUTS; i++)
 		s->timeout_jiffies[i] = is_patient ? 1000000 : 1 + rng_draw(rng, 1000);
+	/* Past the stack; answers at ingress; external gates. */
+	if (rng_draw(rng, 2))
+		s->flags |= rng_draw(rng, 8) << 2;
 }
 
 static void frontend(struct shunt_addr addr, uint16_t port, uint8_t proto, uint32_t service0,
@@ -163,7 +166,7 @@ static void service(struct rng *rng, uint32_t kind, uint32_t n)
 static void gates(struct rng *rng)
 {
 	for (int i = 0; i < 2; i++) {
-		struct shunt_gate gate = { .flags = rng_draw(rng, 32) };
+		struct shunt_gate gate = { .flags = rng_draw(rng, 128) };
 
 		for (int m = 0; m < SHUNT_MAX_GATE_MACS; m++)
 			memcpy(gate.mac[m], shim_gate_mac, sizeof(shim_gate_mac));

@@ -250,6 +250,15 @@ long bpf_skb_store_bytes(struct __sk_buff *ctx, uint32_t offset, const void *fro
 	return store(offset, from, len);
 }
 
+/* The kernel changes nobody's type to or from that of a frame sent to itself. */
+long bpf_skb_change_type(struct __sk_buff *ctx, uint32_t type)
+{
+	if (ctx->pkt_type > PACKET_OTHERHOST || type > PACKET_OTHERHOST)
+		return -EINVAL;
+	ctx->pkt_type = type;
+	return 0;
+}
+
 long bpf_skb_change_tail(struct __sk_buff *ctx, uint32_t len, uint64_t flags)
 {
 	uint32_t old = now.len;

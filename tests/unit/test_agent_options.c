@@ -48,6 +48,7 @@ Test(options, every_kind_of_value_is_taken)
 
 	cr_assert_eq(
 		parse("--source=/m --gate veth*:tc --gate eth0:xdp --tc clsact --max-step 12.5 "
+		      "--forward redirect "
 		      "--metrics [::1]:9100 --timeout-half-open 0.25 --timeout-udp 2m "
 		      "--resync 500ms --allow-uid 1000 --nat-ports 50000-50010 --icmp-rate 0 "
 		      "--rst-rate 5000 "
@@ -62,6 +63,7 @@ Test(options, every_kind_of_value_is_taken)
 	cr_assert_eq(o.nat_source[SHUNT_V4].word_be[3], htonl(0xc0000201));
 	cr_assert_eq(o.nat_source[SHUNT_V6].word_be[3], htonl(1));
 	cr_assert_eq(o.dp.tc_mode, SHUNT_TC_CLSACT);
+	cr_assert_eq(o.dp.forward, SHUNT_FORWARD_REDIRECT);
 	cr_assert_eq(o.max_step_bp, 1250);
 	cr_assert_eq(o.metrics_port, 9100);
 	cr_assert_eq(o.metrics_ip.family, SHUNT_V6);
@@ -91,6 +93,8 @@ Test(options, what_is_wrong_is_named)
 		{ "--source /m --version=3", "--version=3" },
 		{ "--source /m --gate [x", "[x" },
 		{ "--source /m --tc bcl", "--tc" },
+		{ "--source /m --forward", "--forward" },
+		{ "--source /m --forward direct", "--forward direct" },
 		{ "--source /m --max-flows 1023", "--max-flows" },
 		{ "--source /m --max-flows 16777217", "--max-flows" },
 		{ "--source /m --max-flows 1k", "--max-flows" },

@@ -110,6 +110,26 @@ Test(doctor, a_program_that_came_before_ours_is_a_warning)
 	shunt_dp_close(dp);
 }
 
+Test(doctor, the_way_of_new_connections_is_said)
+{
+	struct dp_lab lab;
+	struct shunt_settings *settings;
+	struct shunt_dp *dp;
+	struct findings f;
+
+	dp_lab_enter(&lab);
+	dp = dp_lab_open(&lab);
+	settings = SHUNT_DP_AT(shunt_dp_maps(dp)->settings, struct shunt_settings, 0);
+	f = look(&lab);
+	cr_expect_eq(find(&f, "forward", "stack: ")->state, SHUNT_CHECK_OK);
+	free(f.checks);
+	settings->flags |= SHUNT_S_REDIRECT;
+	f = look(&lab);
+	cr_expect_eq(find(&f, "forward", "network policies")->state, SHUNT_CHECK_OK);
+	free(f.checks);
+	shunt_dp_close(dp);
+}
+
 Test(doctor, draining_and_other_versions_are_seen)
 {
 	struct dp_lab lab;

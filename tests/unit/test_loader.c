@@ -118,6 +118,20 @@ Test(loader, settings_are_filled_from_options_and_defaults)
 	shunt_dp_close(dp);
 }
 
+Test(loader, the_way_of_new_flows_can_change_at_a_restart)
+{
+	struct shunt_dp *dp;
+
+	lab.opts.forward = SHUNT_FORWARD_REDIRECT;
+	dp = dp_lab_open(&lab);
+	cr_expect_eq(settings_of(dp)->flags, SHUNT_S_REDIRECT | SHUNT_S_ANSWERS);
+	shunt_dp_close(dp);
+	lab.opts.forward = SHUNT_FORWARD_STACK;
+	dp = dp_lab_open(&lab);
+	cr_expect_eq(settings_of(dp)->flags, SHUNT_S_ANSWERS, "flows past the stack live on");
+	shunt_dp_close(dp);
+}
+
 Test(loader, a_port_range_upside_down_and_an_endless_timeout_are_refused)
 {
 	struct shunt_err err;

@@ -38,6 +38,7 @@ struct option_row {
 };
 
 static const char *const tc_modes[] = { "auto", "tcx", "clsact", NULL };
+static const char *const forward_ways[] = { "stack", "redirect", NULL };
 static const char *const log_levels[] = { "error", "warn", "info", "debug", NULL };
 
 #define AT(field) offsetof(struct agent_options, field)
@@ -70,6 +71,11 @@ static const struct option_row rows[] = {
 	  KIND_SOURCE, 0, 0, 0, NULL },
 	{ "tc", "MODE", "how tc programs are attached: auto, tcx or clsact (default auto)",
 	  KIND_CHOICE, AT(dp.tc_mode), 0, 0, tc_modes },
+	{ "forward", "WAY",
+	  "how new connections go on: stack, by the host's stack and its netfilter; redirect, from "
+	  "gate to gate past both, in both directions, where routes lead so: netfilter's rules, "
+	  "network policies among them, do not see them (default stack)",
+	  KIND_CHOICE, AT(dp.forward), 0, 0, forward_ways },
 	SHUNT_TRANSLATE_OPTIONS(TRANSLATE) //
 	{ "max-step", "PERCENT",
 	  "refuse a change that raises one variant's share by more, 0.01 to 100 (default: off)",

@@ -25,6 +25,8 @@ struct shunt_gate agent_gate_record(const struct agent *agent, const struct agen
 {
 	struct shunt_gate record = { .flags = gate->roles };
 
+	if (gate->hook == SHUNT_HOOK_XDP)
+		record.flags |= SHUNT_GATE_XDP;
 	if (gate->is_pod)
 		record.flags |= SHUNT_GATE_PEER;
 	if (gate->macs.n)
@@ -52,6 +54,16 @@ static bool has_inside_bridge(const struct agent_gates *gates, size_t i)
 	return true;
 }
 
+/* What answers from behind the bridge of gate @i meet: SHUNT_GATE_XDP if one port has it. */
+static uint32_t ports_hook(const struct agent_gates *gates, size_t i)
+{
+	for (size_t k = 0; k < gates->n; k++)
+		if (gates->items[k].master == gates->items[i].master &&
+		    gates->items[k].hook == SHUNT_HOOK_XDP)
+			return SHUNT_GATE_XDP;
+	return 0;
+}
+
 /* Brings shunt_gates to what is known now. Return: 0 or -errno. */
 static int publish(struct agent *agent)
 {
@@ -70,7 +82,7 @@ static int publish(struct agent *agent)
 		if (has_inside_bridge(gates, i))
 			records[n++] = (struct shunt_dp_gate_record){
 				.ifindex = gates->items[i].master,
-				.gate = { .flags = SHUNT_GATE_INSIDE },
+				.gate = { .flags = SHUNT_GATE_INSIDE | ports_hook(gates, i) },
 			};
 	}
 	return shunt_dp_gates_replace(agent->dp, records, n);

@@ -76,6 +76,9 @@ void status_print_agent(const struct cli *cli, const json_t *status)
 		   shunt_duration_str((uint64_t)cli_int(status, "uptime_s") * 1000, uptime),
 		   cli_int(status, "generation"), n_gates, n_gates == 1 ? "gate" : "gates",
 		   cli_int(flows, "used"), cli_int(flows, "capacity"));
+	if (!strcmp(cli_str(status, "forward"), "redirect"))
+		print_text(cli, PRINT_PLAIN,
+			   "\nforward redirect: past netfilter and the network policies in it");
 	fputs("\n\n", cli->out);
 }
 

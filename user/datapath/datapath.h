@@ -18,6 +18,7 @@
 
 enum shunt_tc_mode { SHUNT_TC_AUTO, SHUNT_TC_TCX, SHUNT_TC_CLSACT };
 enum shunt_hook { SHUNT_HOOK_TC, SHUNT_HOOK_XDP };
+enum shunt_forward { SHUNT_FORWARD_STACK, SHUNT_FORWARD_REDIRECT };
 
 struct shunt_dp_sizes {	       /* entries; rounded up to powers of two */
 	uint32_t flows;	       /* default 262144 */
@@ -39,6 +40,7 @@ struct shunt_dp_opts {
 	uint32_t icmp_rate, rst_rate;		/* answers per second and CPU; 0: no limit */
 	uint32_t client_share_bp;		/* of the flow table, for one client; 0: all */
 	enum shunt_tc_mode tc_mode;
+	enum shunt_forward forward; /* of new flows */
 };
 
 /* One mmaped array map. */
@@ -176,6 +178,13 @@ int shunt_dp_gate_put(struct shunt_dp *dp, uint32_t ifindex, const struct shunt_
  */
 int shunt_dp_gates_replace(struct shunt_dp *dp, const struct shunt_dp_gate_record *records,
 			   size_t n);
+
+/*
+ * Routes, neighbours or gates have changed: the next hops that the programs keep count no more.
+ * @may_keep: they may keep any, for no rule of the host looks at more than the destination and
+ *	      where a packet comes in
+ */
+void shunt_dp_routes_changed(struct shunt_dp *dp, bool may_keep);
 
 /*
  * Detaches every gate and unpins everything of this ABI. The explicit way out. The agent

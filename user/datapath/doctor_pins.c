@@ -160,6 +160,20 @@ static void check_settings(struct doctor *doctor, const struct shunt_dp_maps *ma
 		   settings->flags & SHUNT_S_HOLD ? ", held: new flows are dropped" : "");
 }
 
+static void check_forward(struct doctor *doctor, const struct shunt_dp_maps *maps)
+{
+	const struct shunt_settings *settings = maps->settings.base;
+
+	if (settings->flags & SHUNT_S_REDIRECT)
+		doctor_add(doctor, SHUNT_CHECK_OK, "forward", "",
+			   "redirect: new connections go from gate to gate; netfilter does not see "
+			   "them, so its network policies, masquerading and counters do not "
+			   "apply to them");
+	else
+		doctor_add(doctor, SHUNT_CHECK_OK, "forward", "",
+			   "stack: new connections go by the host's stack and netfilter");
+}
+
 static void check_maps(struct doctor *doctor)
 {
 	CLEANUP(dp_closep) struct shunt_dp *dp = NULL;
@@ -173,6 +187,7 @@ static void check_maps(struct doctor *doctor)
 			   "run as root, or as the user that shuntd runs as", "%s", err.text);
 	} else {
 		check_settings(doctor, shunt_dp_maps(dp));
+		check_forward(doctor, shunt_dp_maps(dp));
 		check_flow_table(doctor, shunt_dp_maps(dp));
 	}
 }

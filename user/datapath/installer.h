@@ -60,7 +60,8 @@ struct shunt_installer {
 	uint32_t mark;	/* of the running or last install */
 	bool installed; /* at least once: only then is it known what is not wanted */
 	bool unsettled;
-	uint32_t next_set; /* where the next sweep of the flow table begins */
+	uint32_t next_set;	  /* where the next sweep of the flow table begins */
+	uint32_t n_ticks_without; /* flows that go past the stack, as far as it was looked */
 };
 
 int shunt_installer_create(const struct shunt_installer_env *env,

@@ -45,6 +45,16 @@ static uint32_t client_limit(uint32_t bp, uint32_t n_flows)
 	return bp && !flows ? 1 : (uint32_t)flows;
 }
 
+/* Flows that are there keep their way, so their answers are looked for until none is left. */
+static void set_forward(struct shunt_settings *settings, enum shunt_forward forward)
+{
+	if (forward == SHUNT_FORWARD_REDIRECT)
+		__atomic_fetch_or(&settings->flags, SHUNT_S_REDIRECT | SHUNT_S_ANSWERS,
+				  __ATOMIC_SEQ_CST);
+	else
+		__atomic_fetch_and(&settings->flags, ~SHUNT_S_REDIRECT, __ATOMIC_SEQ_CST);
+}
+
 /* What follows from the options; programs may be reading, so every field is one store. */
 static int apply_options(struct shunt_settings *settings, const struct shunt_dp_opts *opts,
 			 uint32_t n_flows, uint32_t hz, struct shunt_err *err)
@@ -76,6 +86,7 @@ static int apply_options(struct shunt_settings *settings, const struct shunt_dp_
 	SHUNT_WRITE_ONCE(settings->client_limit, client_limit(opts->client_share_bp, n_flows));
 	SHUNT_WRITE_ONCE(settings->nat_port_first, (uint16_t)first);
 	SHUNT_WRITE_ONCE(settings->nat_port_count, (uint16_t)(last - first + 1));
+	set_forward(settings, opts->forward);
 	return 0;
 }
 

@@ -17,4 +17,8 @@
 uint32_t shunt_flowtab_sweep(const struct shunt_dp_maps *maps, uint32_t from_set, uint32_t n_sets,
 			     uint32_t now);
 
+/* Does any flow of these sets go past the stack by SHUNT_FLOW_REDIRECT? */
+bool shunt_flowtab_has_redirect(const struct shunt_dp_maps *maps, uint32_t from_set,
+				uint32_t n_sets);
+
 #endif
