@@ -145,7 +145,8 @@ static __always_inline __u32 hook_wire_bytes(hook_ctx *ctx, __u32 ip_bytes, __u3
 
 /*
  * Sends the frame into the other end of a veth: no queue, no second look at this end. Its network
- * namespace takes it for a frame that came in, so it must be one for this host.
+ * namespace takes it for a frame that came in, so it must be one for this host; kernels before 6.15
+ * leave that as it was, and at the port of a bridge it is another's.
  */
 static __always_inline int hook_enter(hook_ctx *ctx, const struct bpf_fib_lookup *to)
 {

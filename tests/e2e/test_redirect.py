@@ -13,7 +13,7 @@ from lab.world import DATAGRAM, ECHO, HTTP, VIPS
 from test_hooks import exchange
 
 FAMILIES = [4, 6]
-HOOKS = ["tc"]
+HOOKS = ["tc", "xdp"]
 PORTS = [HTTP, ECHO, DATAGRAM]
 REDIRECT = ["--forward", "redirect"]
 
@@ -174,6 +174,23 @@ def test_a_route_that_changes_is_followed_within_a_second(world, family, hook, a
     assert not tally.since(moved + 1.2).errors
     assert set(tally.since(moved + 1.2).pods) == {new.name}
     assert seen(w) == 0
+
+
+@pytest.mark.parametrize("alive", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_neighbour_that_changes_is_followed_within_a_second(world, family, alive):
+    """XDP writes the link address itself; the pod drops frames to another one."""
+    w = redirect_world(world, "xdp", groups={"blue": 1}).start({"blue": 1})
+    pod, vip = w.cluster.pods[0], VIPS[family]
+    assert not http(w.client, vip, total=50).errors
+    if not alive:
+        w.agent.kill()
+    mac = "02:00:02:00:99:01"
+    pod.host.ip(f"link set eth0 address {mac}")
+    w.node.ip(f"neigh replace {address(pod, family)} lladdr {mac} dev {pod.dev} nud permanent")
+    tally = http(w.client, vip, total=1, timeout=5)
+    assert not tally.errors and tally.slowest() < 1.5, tally.records
+    assert not http(w.client, vip, total=50).errors and seen(w) == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)

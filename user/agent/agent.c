@@ -467,6 +467,7 @@ void agent_free(struct agent *agent)
 	free(agent->told);
 	free(agent->node_addrs);
 	free(agent->sources);
+	shunt_xmit_free(&agent->xmit);
 	fd_closep(&agent->netlink_fd);
 	fd_closep(&agent->state_fd);
 }

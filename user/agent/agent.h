@@ -12,6 +12,7 @@
 #include "agent/options.h"
 #include "ctl/server.h"
 #include "datapath/install.h"
+#include "datapath/xmit.h"
 #include "metrics/http.h"
 #include "model/guard.h"
 #include "model/override.h"
@@ -89,6 +90,7 @@ struct agent {
 	size_t n_node_addrs;
 	struct agent_source *sources; /* addresses that connections may begin from */
 	size_t n_sources;
+	struct shunt_xmit xmit; /* interfaces that XDP can redirect to */
 	int netlink_fd;
 
 	uv_poll_t dir_poll, netlink_poll;

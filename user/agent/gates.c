@@ -178,6 +178,7 @@ static int sync_link(struct agent_gates *gates, const struct agent_link *link,
 	gate->roles = pattern->roles;
 	gate->master = link->master;
 	gate->is_pod = link->is_pod;
+	gate->is_hardware = link->is_hardware;
 	gate->macs = link->macs;
 	memcpy(gate->ifname, link->ifname, sizeof(gate->ifname));
 	if (!gate->attached || verify)

@@ -50,7 +50,7 @@ struct agent_gate {
 	enum shunt_hook hook;
 	uint32_t roles;	 /* of its pattern */
 	uint32_t master; /* as struct agent_link has them */
-	bool is_pod;
+	bool is_pod, is_hardware;
 	struct shunt_macs macs;
 	bool attached;
 	bool seen;		   /* by the sync that runs */
@@ -81,6 +81,7 @@ struct agent_link {
 	char ifname[AGENT_IFNAME_LEN];
 	uint32_t master; /* the bridge or bond that it belongs to; 0: none */
 	bool is_pod;	 /* a veth whose other end is in another namespace */
+	bool is_hardware;
 	struct shunt_macs macs;
 };
 

@@ -96,6 +96,7 @@ int agent_links(struct agent_link **ret_links, size_t *ret_n)
 		links[i].ifindex = all[i].ifindex;
 		links[i].master = all[i].master;
 		links[i].is_pod = all[i].is_elsewhere && !strcmp(all[i].kind, "veth");
+		links[i].is_hardware = !all[i].kind[0];
 		links[i].macs = shunt_links_macs(all, n, &all[i]);
 		snprintf(links[i].ifname, sizeof(links[i].ifname), "%s", all[i].ifname);
 	}

@@ -29,6 +29,9 @@ struct shunt_gate agent_gate_record(const struct agent *agent, const struct agen
 		record.flags |= SHUNT_GATE_XDP;
 	if (gate->is_pod)
 		record.flags |= SHUNT_GATE_PEER;
+	if (shunt_xmit_has(&agent->xmit, gate->ifindex, gate->is_hardware,
+			   gate->hook == SHUNT_HOOK_XDP))
+		record.flags |= SHUNT_GATE_XMIT;
 	if (gate->macs.n)
 		record.flags |= SHUNT_GATE_MACS;
 	for (size_t i = 0; gate->macs.n && i < SHUNT_MAX_GATE_MACS; i++)
@@ -102,6 +105,18 @@ static int read_sources(struct agent *agent)
 	return 0;
 }
 
+static int read_xmit(struct agent *agent)
+{
+	struct shunt_xmit xmit;
+	int r = shunt_xmit_read(&xmit);
+
+	if (r < 0)
+		return r;
+	shunt_xmit_free(&agent->xmit);
+	agent->xmit = xmit;
+	return 0;
+}
+
 void agent_sync_gates(struct agent *agent, bool verify)
 {
 	CLEANUP(freep) struct agent_link *links = NULL;
@@ -114,6 +129,8 @@ void agent_sync_gates(struct agent *agent, bool verify)
 	r = agent_links(&links, &n);
 	if (!r)
 		r = read_sources(agent);
+	if (!r)
+		r = read_xmit(agent);
 	if (!r)
 		r = agent_gates_sync(&agent->gates, links, n, verify);
 	if (!r)
