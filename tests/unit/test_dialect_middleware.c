@@ -244,3 +244,42 @@ Test(middleware, what_does_not_fit_together_is_refused)
 	for (size_t i = 0; i < ARRAY_LEN(more); i++)
 		expect_text(&more[i], SHOP, &opts);
 }
+
+/* Units that a limit lets in of @n that come at even distances over @ms. */
+static unsigned admitted(const struct shunt_rate *rate, unsigned n, unsigned ms)
+{
+	const uint64_t start = 3600ull * 1000000000;
+	uint64_t word = 0;
+	unsigned sum = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += !shunt_gcra_admit(&word, rate, 1, start + (uint64_t)ms * 1000000 * i / n);
+	return sum;
+}
+
+Test(middleware, what_a_manifest_lets_in_is_what_traefik_lets_in)
+{
+	static const struct {
+		const char *yaml;
+		unsigned n, ms, golden; /* a replay of Traefik's limiter */
+	} cases[] = {
+		{ HTTP("m", "{rateLimit: {average: 100, burst: 50}}"), 200, 0, 50 },
+		{ HTTP("m", "{rateLimit: {average: 100, burst: 50}}"), 2000, 10000, 1050 },
+		{ HTTP("m", "{rateLimit: {average: 10, burst: 20}}"), 40, 0, 20 },
+		{ HTTP("m", "{rateLimit: {average: 6, period: 1m}}"), 5, 0, 1 },
+		{ HTTP("m", "{rateLimit: {average: 6, period: 60, burst: 0}}"), 5, 0, 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct shunt_model model;
+		char yaml[8192];
+
+		snprintf(yaml, sizeof(yaml), "%s%s%s", SHOP, cases[i].yaml, ROUTE(M));
+		model_of_yaml(yaml, &opts, &model);
+		cr_assert_eq(model.n_services, 1);
+		cr_expect_eq(admitted(&model.services[0].policy->limits[0].rate, cases[i].n,
+				      cases[i].ms),
+			     cases[i].golden, "case %zu", i);
+		shunt_model_free(&model);
+	}
+}

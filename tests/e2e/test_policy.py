@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policies as the agent has them: from a manifest to status, edited under way, and wrong ones."""
+
+import os
+
+from lab import k8s, wait_for
+from lab.cluster import VIP4
+from lab.load import http
+
+WEIGHTS = {"blue": 95, "green": 5}
+
+
+def policy(name="demo", target="demo", created=None, **spec):
+    metadata = k8s.meta(name)
+    if created:
+        metadata["creationTimestamp"] = created
+    return {"apiVersion": "shunt.io/v1alpha1", "kind": "TrafficPolicy", "metadata": metadata,
+            "spec": {"targetRefs": [{"kind": "Service", "name": target}], **spec}}
+
+
+def limits(average):
+    return [{"unit": "connections", "scope": "client", "average": average, "burst": 1000000}]
+
+
+def average(w, name="demo"):
+    found = w.agent.service(name)["policy"]
+    return found["rate_limits"][0]["average"] if found else None
+
+
+def conditions(w, type_):
+    return [c for c in w.agent.service()["conditions"] if c["type"] == type_]
+
+
+def test_status_shows_a_policy_and_follows_its_changes(world):
+    w = world().start(WEIGHTS)
+    assert w.agent.service()["policy"] is None
+    w.agent.apply("policy", policy(rateLimits=limits(5000000)))
+    wait_for(lambda: average(w) == 5000000, 3, "the policy")
+    limit = w.agent.service()["policy"]["rate_limits"][0]
+    assert limit["source"]["kind"] == "TrafficPolicy" and limit["source"]["name"] == "demo"
+    assert "at most 5000000 connections a second for each client (/32, /128), burst 1000000" in \
+        w.agent.cli.run("status", "demo").stdout
+
+    w.agent.apply("policy", policy(rateLimits=limits(6000000)))
+    wait_for(lambda: average(w) == 6000000, 3, "the new average")
+    assert w.agent.service()["policy"]["rate_limits"][0]["id"] == limit["id"], \
+        "the limit is another one, and its buckets begin anew"
+    os.unlink(f"{w.agent.source}/policy.yaml")
+    wait_for(lambda: w.agent.service()["policy"] is None, 3, "the end of the policy")
+    assert w.agent.weights() == WEIGHTS
+
+
+def test_a_policy_that_becomes_wrong_stays_as_it_was(world):
+    w = world().start(WEIGHTS)
+    w.agent.apply("policy", policy(rateLimits=limits(5000000)))
+    wait_for(lambda: average(w) == 5000000, 3, "the policy")
+    for wrong in ({"rateLimits": limits(-1)},
+                  {"circuitBreaker": {"expression": "NetworkErrorRatio() > 1"}},
+                  {"sources": {"allow": ["10.0.0.0/64"]}}):
+        w.agent.apply("policy", policy(**wrong))
+        wait_for(lambda: conditions(w, "ManifestRefused"), 3, f"a word about {wrong}")
+        text = conditions(w, "ManifestRefused")[0]["message"]
+        assert "policy.yaml:" in text and "what it asked before stays in force" in text, text
+        assert average(w) == 5000000
+        w.agent.apply("policy", policy(rateLimits=limits(5000000)))
+        wait_for(lambda: not conditions(w, "ManifestRefused"), 3, "a good policy again")
+    tally = http(w.client, VIP4, total=200)
+    assert not tally.errors, tally
+
+
+def test_of_two_policies_the_older_one_holds(world):
+    w = world().start(WEIGHTS)
+    w.agent.apply("a", policy("young", created="2026-02-01T00:00:00Z", rateLimits=limits(5000000)))
+    wait_for(lambda: average(w) == 5000000, 3, "the policy")
+    w.agent.apply("b", policy("old", created="2026-01-01T00:00:00Z", rateLimits=limits(6000000)))
+    wait_for(lambda: average(w) == 6000000, 3, "the older policy")
+    report = next(r for r in w.agent.status()["reports"] if r["name"] == "young")
+    accepted = next(c for c in report["conditions"] if c["type"] == "Accepted")
+    assert accepted["reason"] == "Conflicted" and "default/old" in accepted["message"], report
+
+
+def test_a_service_without_a_split_is_led_by_its_policy(world):
+    w = world().start()
+    w.agent.apply("demo", k8s.service("demo", [VIP4]),
+                  k8s.slices("demo", w.cluster.endpoints("blue")))
+    w.agent.apply("policy", policy(rateLimits=limits(5000000)))
+    wait_for(lambda: w.agent.service(), 3, "the Service")
+    assert w.agent.weights() == {"demo": 1}
+    assert w.agent.service()["source"]["kind"] == "TrafficPolicy"
+    tally = http(w.client, VIP4, total=200)
+    assert not tally.errors, tally
+    total = sum(w.agent.backends().values())
+    assert total >= 200, w.agent.backends()
+
+
+def test_check_says_where_an_expression_is_wrong(world, lab):
+    w = world()
+    path = lab.path("check.yaml")
+    breaker = {"expression": "NetworkErrorRatio() > 0.30 ||", "minRequests": 0}
+    k8s.write(path, policy("bad", circuitBreaker=breaker))
+    done = w.cluster.node.run(os.path.join(w.agent.build, "shunt"), "check", path, check=False)
+    assert done.returncode != 0
+    assert f"{path}:" in done.stdout and "spec.circuitBreaker.expression: character 30: " \
+        "expected a function or '(', got the end" in done.stdout, done.stdout
