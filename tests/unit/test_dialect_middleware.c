@@ -249,7 +249,7 @@ Test(middleware, what_does_not_fit_together_is_refused)
 static unsigned admitted(const struct shunt_rate *rate, unsigned n, unsigned ms)
 {
 	const uint64_t start = 3600ull * 1000000000;
-	uint64_t word = 0;
+	__u64 word = 0;
 	unsigned sum = 0;
 
 	for (unsigned i = 0; i < n; i++)
