@@ -197,6 +197,7 @@ static bool is_unknown(const struct shunt_model_service *service, const char *na
 bool shunt_policy_drop_unknown(struct shunt_policy *policy,
 			       const struct shunt_model_service *service, char *buf, size_t size)
 {
+	bool dead = false;
 	size_t n = 0;
 
 	buf[0] = '\0';
@@ -211,8 +212,10 @@ bool shunt_policy_drop_unknown(struct shunt_policy *policy,
 	policy->n_in_flight = n;
 	if (is_unknown(service, policy->breaker.fallback, buf, size))
 		policy->breaker.fallback[0] = '\0';
-	if (is_unknown(service, policy->dead_man.canary, buf, size) |
-	    is_unknown(service, policy->dead_man.stable, buf, size))
+	/* Both are asked, so that both are named. */
+	dead |= is_unknown(service, policy->dead_man.canary, buf, size);
+	dead |= is_unknown(service, policy->dead_man.stable, buf, size);
+	if (dead)
 		policy->dead_man = (struct shunt_dead_man){ 0 };
 	return buf[0];
 }
