@@ -20,7 +20,7 @@ E2E_BIN		:= $(patsubst tests/e2e/lab/%.c,$(BUILD)/tests/e2e/%,$(filter-out %.bpf
 # Programs that only tests load: stages.bpf.c becomes tests/bpf/stages.skel.h.
 TEST_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/bpf/*.bpf.c))
 
-.PHONY: deps test fuzz fuzz-bins test-unit test-bpf test-e2e soak demo mutants san test-bins e2e-helpers
+.PHONY: deps test fuzz fuzz-bins test-crd test-unit test-bpf test-e2e soak demo mutants san test-bins e2e-helpers
 .PRECIOUS: $(BUILD)/tests/bpf/%.skel.h $(BUILD)/tests/%.o $(BUILD)/tests/bpf/%.bpf.o
 
 $(BUILD)/tests/e2e/%.bpf.o: tests/e2e/lab/%.bpf.c
@@ -86,6 +86,13 @@ test: deps ## Build and run every suite (root; minutes each and one summary line
 
 test-unit: deps ## Run the unit tests
 	$(Q)$(PYTHON) tests/run --build $(BUILD) unit
+
+# Needs Go and, the first time, the module proxy; so it is no part of `make test`.
+test-crd: ## Judge the CRD and its cases by the API server's own code (Go, network)
+	@mkdir -p $(BUILD)/tests/crd
+	$(Q)cd tests/crd && go build -o $(abspath $(BUILD))/tests/crd/crdtest .
+	$(Q)$(BUILD)/tests/crd/crdtest manifests/crd/trafficpolicies.shunt.io.yaml \
+		tests/unit/policy_cases.yaml
 
 fuzz: deps ## Feed the parsers mutated input under ASan and UBSan
 	$(Q)$(PYTHON) tests/run --build $(BUILD) fuzz

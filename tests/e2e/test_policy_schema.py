@@ -2,7 +2,7 @@
 """The schema of TrafficPolicy refuses what the decoder refuses: one table is fed to both.
 
 tests/unit/test_dialect_policy.c feeds it to the decoder. Here the plain part of the schema is
-judged; that the API server takes the schema, and what its CEL rules do, needs an API server.
+judged; `make test-crd` judges all of it, CEL rules included, by the API server's own code.
 """
 
 import os
