@@ -10,7 +10,8 @@
 #ifdef HOOK_ANY_OFFSET
 #include "rare_reject.h"
 #else
-#define rare_reject(ctx) (-1) /* nothing of that kind is rejected */
+#define ACTION_RARE	      0
+#define rare_reject(ctx, why) (-1) /* nothing of that kind is rejected */
 #endif
 
 /* The only place that turns a reason into a verdict, and that counts. */
@@ -74,27 +75,46 @@ static __always_inline enum shunt_action action_of(enum shunt_reason reason)
 	}
 }
 
-/*
- * Answers a packet that is to be rejected. It counts for its variant also when this CPU may not
- * answer any more.
- */
-static __always_inline int action_reject(hook_ctx *ctx, enum shunt_reason reason, __u32 variant)
+/* What the sender of a packet that is to be rejected is told. */
+static __always_inline enum reject_why action_why(enum shunt_reason reason)
+{
+	if (reason == SHUNT_R_TOO_BIG)
+		return REJECT_TOO_BIG;
+	return reason == SHUNT_R_HOP_LIMIT ? REJECT_HOP_LIMIT : REJECT_REFUSED;
+}
+
+/* Makes the answer. Return: as reject_packet(). */
+static __always_inline int action_answer(hook_ctx *ctx, enum reject_why why)
 {
 	__u32 family = parse_family(ctx);
 	int r = REJECT_ODD;
 
+	/* Partial checksums are known there. */
+	if (!REJECT_TELLS && why != REJECT_REFUSED)
+		return rare_reject(ctx, why);
 	if (family == SHUNT_V4)
-		r = reject_v4(ctx);
+		r = reject_v4(ctx, why);
 	else if (family == SHUNT_V6)
-		r = reject_v6(ctx);
-	if (r == REJECT_ODD)
-		r = rare_reject(ctx);
+		r = reject_v6(ctx, why);
+	return r == REJECT_ODD ? rare_reject(ctx, why) : r;
+}
+
+/*
+ * Answers a packet that is to be rejected. It counts for its variant also when this CPU may not
+ * answer any more. One that was refused nothing, but cannot go on, counts for none.
+ */
+static __always_inline int action_reject(hook_ctx *ctx, enum shunt_reason reason, __u32 variant)
+{
+	enum reject_why why = action_why(reason);
+	int r = action_answer(ctx, why);
+
 	if (r == REJECT_NOT_OURS) {
 		action_count(SHUNT_R_OTHER_HOST);
 		return HOOK_PASS;
 	}
-	action_count_reject(variant);
-	action_count(r == REJECT_LIMITED ? SHUNT_R_ANSWER_LIMIT : reason);
+	if (why == REJECT_REFUSED)
+		action_count_reject(variant);
+	action_count(r == REJECT_LIMITED && why == REJECT_REFUSED ? SHUNT_R_ANSWER_LIMIT : reason);
 	return r ? HOOK_DROP : hook_bounce(ctx);
 }
 

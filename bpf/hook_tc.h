@@ -131,6 +131,22 @@ static __always_inline int hook_resize(hook_ctx *ctx, __u32 old_len, __u32 len, 
 	return bpf_skb_change_tail(ctx, len, 0);
 }
 
+/*
+ * Is the checksum of the TCP or UDP header at @l4_off partial, as of what a host on this machine
+ * sent, or what GRO put together? No program is told, but the kernel does not cut such a frame
+ * before the field. Any other is cut there.
+ */
+static __always_inline int hook_cut_partial(hook_ctx *ctx, __u32 l4_off)
+{
+	return bpf_skb_change_tail(ctx, l4_off + 4, 0) != 0;
+}
+
+/* Puts @len bytes before the frame, which are Ethernet's from now on. */
+static __always_inline int hook_shift(hook_ctx *ctx, __u32 len)
+{
+	return bpf_skb_change_head(ctx, len, 0);
+}
+
 /* Writes @len bytes at the start of the frame. @len is a constant. */
 #define hook_write(ctx, buf, len) bpf_skb_store_bytes(ctx, 0, buf, len, BPF_F_INVALIDATE_HASH)
 

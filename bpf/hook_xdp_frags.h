@@ -28,6 +28,21 @@ static __always_inline __u32 hook_len(hook_ctx *ctx)
 	return bpf_xdp_get_buff_len(ctx);
 }
 
+/* As in hook_tc.h: here all checksums are complete. */
+static __always_inline int hook_cut_partial(hook_ctx *ctx, __u32 l4_off)
+{
+	(void)ctx;
+	(void)l4_off;
+	return 0;
+}
+
+static __always_inline int hook_shift(hook_ctx *ctx, __u32 len)
+{
+	(void)ctx;
+	(void)len;
+	return -1;
+}
+
 /* hook_fix_l4_csum() where @l4_off is no constant. */
 static __always_inline int hook_fix_l4_csum_any(hook_ctx *ctx, __u32 l4_off, int is_v6,
 						__u32 addr_diff, __u32 port_diff, int is_udp)

@@ -7,11 +7,16 @@
 #include "hook.h"
 #include "lookup.h"
 #include "parse.h"
+#include "scratch.h"
 
 /*
  * Turns a packet into the answer that refuses it, and sends it back: TCP gets a RST
  * (RFC 9293, 3.10.7.1), UDP an ICMP port unreachable (RFC 792, RFC 4443) that quotes the IP
- * header and 8 bytes behind it.
+ * header and 8 bytes behind it. What Shunt itself routes (route.h) and cannot send on is answered
+ * as a router does, by another ICMP error of that form.
+ *
+ * The answer's source is what the packet was sent to, as that is an address that its sender has
+ * a way to; a gate's own may be one that firewalls on the way back do not take.
  *
  * A refused skb's checksum may be partial, which tc can neither see nor change: then it is
  * completed later, over what stands there now. So each answer is made right both ways, as it
@@ -29,15 +34,30 @@
 /* linux/icmp.h needs a C library for the target. Both families' errors begin alike. */
 #define ICMP_DEST_UNREACH   3
 #define ICMP_PORT_UNREACH   3
+#define ICMP_FRAG_NEEDED    4
+#define ICMP_TIME_EXCEEDED  11
 #define ICMPV6_DEST_UNREACH 1
 #define ICMPV6_PORT_UNREACH 4
+#define ICMPV6_PKT_TOOBIG   2
+#define ICMPV6_TIME_EXCEED  3
+#define REJECT_LEAST_MTU_V6 1280
+
+/* What the sender is told. */
+enum reject_why {
+	REJECT_REFUSED,	  /* RST, or port unreachable */
+	REJECT_TOO_BIG,	  /* for the way in scratch.fib */
+	REJECT_HOP_LIMIT, /* used up */
+};
 
 struct icmp_error {
 	__u8 type;
 	__u8 code;
 	__u16 checksum;
 	__be16 unused;
-	__u16 partial; /* unused, too: where a UDP header has its checksum */
+	union {
+		__u16 partial; /* unused: where a UDP header has its checksum */
+		__be16 mtu_be; /* of "too big"; IPv6: its low half */
+	};
 };
 
 struct reject_rst4 {
@@ -176,24 +196,50 @@ static __always_inline int reject_rst_v6(hook_ctx *ctx, const struct packet *pkt
 	return reject_send(ctx, pkt, rst, 0);
 }
 
-static __always_inline int reject_unreachable_v4(hook_ctx *ctx, const struct packet *pkt,
-						 const struct ethhdr *from)
+/* The MTU that the kernel named for the way in the scratch. */
+static __always_inline __be16 reject_mtu(int is_v6)
+{
+	const struct scratch *s = scratch_get();
+	__u32 mtu = s ? s->fib.mtu_result : 0;
+
+	return bpf_htons(is_v6 && mtu < REJECT_LEAST_MTU_V6 ? REJECT_LEAST_MTU_V6 : mtu);
+}
+
+/* Type, code and MTU; the rest is 0. */
+static __always_inline void reject_icmp(struct icmp_error *icmp, int is_v6, enum reject_why why)
+{
+	__builtin_memset(icmp, 0, sizeof(*icmp));
+	switch (why) {
+	case REJECT_TOO_BIG:
+		icmp->type = is_v6 ? ICMPV6_PKT_TOOBIG : ICMP_DEST_UNREACH;
+		icmp->code = is_v6 ? 0 : ICMP_FRAG_NEEDED;
+		icmp->mtu_be = reject_mtu(is_v6);
+		break;
+	case REJECT_HOP_LIMIT:
+		icmp->type = is_v6 ? ICMPV6_TIME_EXCEED : ICMP_TIME_EXCEEDED;
+		break;
+	default:
+		icmp->type = is_v6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
+		icmp->code = is_v6 ? ICMPV6_PORT_UNREACH : ICMP_PORT_UNREACH;
+	}
+}
+
+static __always_inline int reject_icmp_v4(hook_ctx *ctx, const struct packet *pkt,
+					  const struct ethhdr *from, enum reject_why why)
 {
 	struct reject_icmp4 out;
 	const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp4, ip);
 
 	reject_eth(&out.eth, from);
 	reject_ipv4(&out.ip, pkt, len, IPPROTO_ICMP);
-	__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
-	out.icmp.type = ICMP_DEST_UNREACH;
-	out.icmp.code = ICMP_PORT_UNREACH;
+	reject_icmp(&out.icmp, 0, why);
 	__builtin_memcpy(&out.quoted_ip, from + 1, sizeof(out.quoted_ip) + sizeof(out.quoted));
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len - sizeof(out.ip), 0));
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
 
-static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct packet *pkt,
-						 const struct ethhdr *from)
+static __always_inline int reject_icmp_v6(hook_ctx *ctx, const struct packet *pkt,
+					  const struct ethhdr *from, enum reject_why why)
 {
 	struct reject_icmp6 out;
 	const __u32 len = sizeof(out) - __builtin_offsetof(struct reject_icmp6, icmp);
@@ -201,11 +247,10 @@ static __always_inline int reject_unreachable_v6(hook_ctx *ctx, const struct pac
 
 	reject_eth(&out.eth, from);
 	sum = reject_ipv6(&out.ip, pkt, len, IPPROTO_ICMPV6);
-	__builtin_memset(&out.icmp, 0, sizeof(out.icmp));
-	out.icmp.type = ICMPV6_DEST_UNREACH;
-	out.icmp.code = ICMPV6_PORT_UNREACH;
+	reject_icmp(&out.icmp, 1, why);
 	__builtin_memcpy(&out.quoted_ip, from + 1, sizeof(out.quoted_ip) + sizeof(out.quoted));
-	out.icmp.partial = csum_fold16(sum); /* what completing would write there */
+	if (why == REJECT_REFUSED)
+		out.icmp.partial = csum_fold16(sum); /* what completing would write there */
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
 }
@@ -258,7 +303,7 @@ __attribute__((noinline)) int reject_admit(__u32 kind)
 }
 
 /**
- * reject_packet - answer a packet with RST or ICMP unreachable
+ * reject_packet - answer a packet with RST or an ICMP error
  * @family: a constant
  *
  * Parses again, in a frame of its own: 512 bytes of stack do not hold all. A RST is never
@@ -267,13 +312,14 @@ __attribute__((noinline)) int reject_admit(__u32 kind)
  * Return: 0: the frame is the answer now; REJECT_LIMITED: it would be one too many;
  * REJECT_NOT_OURS; REJECT_ODD; otherwise it could not be made.
  */
-static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
+static __always_inline int reject_packet(hook_ctx *ctx, __u32 family, enum reject_why why)
 {
 	const __u32 l3_len = family == SHUNT_V6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	const struct ethhdr *from;
 	const struct tcphdr *tcp;
 	struct packet pkt = {};
 	__u32 payload;
+	int is_icmp;
 
 	if (parse_linear(ctx, family, &pkt) != SHUNT_R_FORWARDED)
 		return REJECT_ODD;
@@ -284,27 +330,38 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family)
 	if ((const void *)tcp + REJECT_QUOTED > hook_end(ctx) ||
 	    !reject_may_answer(&pkt, from, family))
 		return -1;
-	if (pkt.tuple.proto == IPPROTO_TCP &&
+	if (pkt.tuple.proto == IPPROTO_TCP && why == REJECT_REFUSED &&
 	    (pkt.tcp.flags & SHUNT_TCP_RST || (const void *)(tcp + 1) > hook_end(ctx)))
 		return -1;
-	if (!reject_admit(pkt.tuple.proto == IPPROTO_UDP ? SHUNT_ANSWER_ICMP : SHUNT_ANSWER_RST))
+	is_icmp = pkt.tuple.proto == IPPROTO_UDP || why != REJECT_REFUSED;
+	if (!reject_admit(is_icmp ? SHUNT_ANSWER_ICMP : SHUNT_ANSWER_RST))
 		return REJECT_LIMITED;
-	if (pkt.tuple.proto == IPPROTO_UDP)
-		return family == SHUNT_V6 ? reject_unreachable_v6(ctx, &pkt, from)
-					  : reject_unreachable_v4(ctx, &pkt, from);
+	if (is_icmp)
+		return family == SHUNT_V6 ? reject_icmp_v6(ctx, &pkt, from, why)
+					  : reject_icmp_v4(ctx, &pkt, from, why);
 	payload = pkt.ip_bytes - l3_len - tcp->doff * 4;
 	return family == SHUNT_V6 ? reject_rst_v6(ctx, &pkt, from, payload)
 				  : reject_rst_v4(ctx, &pkt, from, payload);
 }
 
-__attribute__((noinline)) int reject_v4(hook_ctx *ctx)
+/* rare_reject() tells all else, where it is. */
+#ifdef HOOK_ANY_OFFSET
+#define REJECT_TELLS 0
+#else
+#define REJECT_TELLS 1
+#endif
+
+/* @why is used in any case: callers leave out an argument that no code reads. */
+__attribute__((noinline)) int reject_v4(hook_ctx *ctx, enum reject_why why)
 {
-	return reject_packet(ctx, SHUNT_V4);
+	asm volatile("" : "+r"(why));
+	return reject_packet(ctx, SHUNT_V4, REJECT_TELLS ? why : REJECT_REFUSED);
 }
 
-__attribute__((noinline)) int reject_v6(hook_ctx *ctx)
+__attribute__((noinline)) int reject_v6(hook_ctx *ctx, enum reject_why why)
 {
-	return reject_packet(ctx, SHUNT_V6);
+	asm volatile("" : "+r"(why));
+	return reject_packet(ctx, SHUNT_V6, REJECT_TELLS ? why : REJECT_REFUSED);
 }
 
 #endif

@@ -71,7 +71,7 @@ enum shunt_timeout {
 
 /* How a packet is rejected; index of shunt_settings.answer_cost. */
 enum shunt_answer {
-	SHUNT_ANSWER_ICMP, /* port unreachable */
+	SHUNT_ANSWER_ICMP, /* errors */
 	SHUNT_ANSWER_RST,
 	SHUNT_N_ANSWERS
 };

@@ -12,7 +12,7 @@
  * FORWARD  translated towards the backend, goes on through the stack
  * RESTORE  an answer, translated back towards the client
  * PASS     left untouched, goes on through the stack
- * REJECT   answered with a TCP RST or an ICMP port unreachable
+ * REJECT   answered with a TCP RST or an ICMP error
  * DROP     discarded; the sender's retransmission is expected
  */
 #define SHUNT_REASONS(X)                                                                           \
@@ -57,8 +57,8 @@
 	  "no room in the flow table: led where the choice says, without an entry")                \
 	X(HAIRPIN, FORWARD, "of a pod that reached itself through its own service")                \
 	X(NO_ROUTE, DROP, "no route, neighbour or source address to go on by redirect")            \
-	X(HOP_LIMIT, DROP, "hop limit used up where packets go on by redirect")                    \
-	X(TOO_BIG, DROP, "longer than the way on by redirect takes")                               \
+	X(HOP_LIMIT, REJECT, "hop limit used up where packets go on by redirect")                  \
+	X(TOO_BIG, REJECT, "longer than the way on by redirect takes")                             \
 	X(CLIENT_SHARE, REJECT, "the client has its share of the flow table: --client-share")      \
 	X(BY_STACK, FORWARD, "--forward redirect finds no next hop: the flow goes by the stack")
 

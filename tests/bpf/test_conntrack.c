@@ -147,26 +147,45 @@ LAB_EACH(conntrack, a_reset_from_either_side_gives_the_count_back_in_every_state
 		}
 }
 
-LAB_EACH(conntrack, a_syn_after_the_close_is_a_new_connection_with_a_new_choice, LAB_ONLY_TCP)
+/* The entry is there, and its backend gets nothing more of this client port. */
+static void check_begins_anew(struct lab *lab, struct conversation *c)
 {
-	struct conversation c = established(lab);
 	struct lab_result result;
 
-	(void)k;
-	from_client(lab, &c, TH_RST_, 1001, 0);
 	lab_backend(lab, 2, 1);
 	*SHUNT_DP_AT(lab->maps.members, uint32_t, 0) = 2;
 
-	result = lab_ingress(lab, &c.client);
+	result = lab_ingress(lab, &c->client);
 	CHECK_REASON(result.reason, SHUNT_R_FORWARDED);
 	CHECK_EQ(lab_backend_of(lab, &result.packet.dst), 2);
-	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_SYN);
+	CHECK_EQ(lab_state(lab, &c->client), SHUNT_F_SYN);
 	CHECK_EQ(lab_active(lab, 1), 0);
 	CHECK_EQ(lab_active(lab, 2), 1);
 	CHECK_EQ(lab_flows_in_use(lab), 1);
 	CHECK_EQ(lab_replies_in_use(lab), 1);
 	/* Answers of the old backend are no longer its. */
-	CHECK_REASON(from_backend(lab, &c, TH_ACK_, 1, 1).reason, SHUNT_R_NO_REPLY);
+	CHECK_REASON(from_backend(lab, c, TH_ACK_, 1, 1).reason, SHUNT_R_NO_REPLY);
+}
+
+LAB_EACH(conntrack, a_syn_after_the_reset_is_a_new_connection_with_a_new_choice, LAB_ONLY_TCP)
+{
+	struct conversation c = established(lab);
+
+	(void)k;
+	from_client(lab, &c, TH_RST_, 1001, 0);
+	check_begins_anew(lab, &c);
+}
+
+LAB_EACH(conntrack, a_syn_after_the_close_is_a_new_connection_with_a_new_choice, LAB_ONLY_TCP)
+{
+	struct conversation c = established(lab);
+
+	(void)k;
+	from_client(lab, &c, TH_FIN_ | TH_ACK_, 1001, 5001);
+	from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1002);
+	from_client(lab, &c, TH_ACK_, 1002, 5002);
+	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_CLOSED);
+	check_begins_anew(lab, &c);
 }
 
 LAB_EACH(conntrack, a_syn_in_a_live_connection_stays_with_it, LAB_ONLY_TCP)

@@ -308,3 +308,50 @@ LAB_EACH(offload, the_refusal_of_a_packet_with_a_partial_checksum_is_right, LAB_
 	CHECK_EQ(l4_sum(k, &got), 0);
 	wire_close(&wire);
 }
+
+/* Does the frame quote @sent as it was, and is its sum right? */
+static void check_error(const struct lab_kind *k, const struct jumbo *got, const struct jumbo *sent,
+			uint32_t quoted)
+{
+	uint32_t ip_len = (uint32_t)packet_ip_len(k->family), l4 = LAB_ETH + ip_len, pseudo = 0;
+
+	CHECK_EQ(got->len, l4 + 8 + ip_len + quoted);
+	CHECK(!memcmp(got->data + l4 + 8, sent->data + LAB_ETH, ip_len + 8));
+	if (k->family == SHUNT_V6)
+		pseudo =
+			packet_pseudo(got->data + LAB_ETH, SHUNT_V6, IPPROTO_ICMPV6, got->len - l4);
+	CHECK_EQ(packet_fold(packet_sum(got->data + l4, got->len - l4, pseudo)), 0);
+}
+
+/* So is an ICMP error that Shunt itself sends, as of what GRO put together. */
+LAB_EACH(offload, an_error_about_a_packet_with_a_partial_checksum_is_right, LAB_ONLY_TC)
+{
+	struct jumbo sent, got;
+	struct lab_packet packet;
+	struct wire wire;
+
+	lab_scene(lab, 1, 1);
+	packet = lab_from_client(lab, 1, 4000, 1);
+	lab_connect(lab, &packet);
+	/* As of a flow from uplink to uplink: it has another source. */
+	lab_flow(lab, &packet)->flags |= SHUNT_FLOW_REDIRECT | SHUNT_FLOW_SOURCE_NAT;
+	lab_flow(lab, &packet)->source_lo_be ^= 1;
+	packet = lab_flags(packet, TH_ACK_, 1001, 5001);
+	packet.ttl = 1;
+	wire_open(&wire, lab, lab->tc->progs.shunt_tc_ingress);
+	for (int n = 0; n < 20; n++) {
+		bool is_partial = n % 2;
+
+		packet.ack += (uint32_t)n * 7777;
+		jumbo_build(&packet, 100u + (uint32_t)n, &sent);
+		if (is_partial)
+			make_partial(&packet, &sent);
+		cr_assert(through(&wire, &sent, &got), "%s: lost", lab_what);
+		CHECK_EQ(lab_reason(lab, SHUNT_R_HOP_LIMIT), 1 + n);
+		CHECK_EQ(!!(got.hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM), is_partial);
+		check_error(k, &got, &sent, is_partial ? 12 : 8);
+		complete(&got);
+		check_error(k, &got, &sent, is_partial ? 12 : 8);
+	}
+	wire_close(&wire);
+}

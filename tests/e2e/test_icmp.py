@@ -14,6 +14,7 @@ from lab.capture import Capture, ones_sum, pseudo_header
 from lab.cluster import neighbours
 from lab.load import Long
 from lab.world import DATAGRAM, ECHO, VIPS
+from test_route import remote_world
 
 SMALL, SIZE = 1300, 5 << 20
 FAMILIES = [4, 6]
@@ -122,3 +123,48 @@ def test_a_closed_port_of_a_backend_is_reported_by_the_frontend(world, mode, fam
         sock.recv(100)
     sock.close()
     assert w.agent.reasons()["ICMP_RESTORED"] == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+@pytest.mark.parametrize("side", ["client", "backend"])
+def test_a_smaller_mtu_between_uplinks_is_told_by_the_node(world, side, hook, family):
+    """Where Shunt itself routes: the way to one side takes less than both sides' own interfaces.
+
+    On tc the senders' frames have partial checksums and are super-packets.
+    """
+    w, remote = remote_world(world, hook)
+    member, sender = (w.client, remote.host) if side == "client" else (remote, w.client.host)
+    address = member.v4 if family == 4 else member.v6
+    device = "vc0" if side == "client" else "vc1"
+    w.node.ip(f"route add {address} dev {device} mtu lock {SMALL}")
+    with Capture(sender) as seen:
+        held = Long(w.client, VIPS[family], 9000, 1, timeout=20)
+        upload_and_download(held.sockets[0], SIZE)
+        held.close()
+    destination = remote.node[family] if side == "client" else VIPS[family]
+    assert route_mtu(sender, destination, family) == SMALL
+    found = list(errors(seen))
+    assert found and all(right for _, right in found), found[0][0].summary()
+    assert w.agent.reasons()["TOO_BIG"] >= len(found)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_the_node_is_a_hop_between_uplinks(world, hook, family):
+    """As traceroute sees it: a datagram that ends there comes back as an error."""
+    w, _ = remote_world(world, hook)
+    kind, level, option = (socket.AF_INET6, socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) \
+        if family == 6 else (socket.AF_INET, socket.IPPROTO_IP, socket.IP_TTL)
+    with w.client.host.socket(kind, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(3)
+        sock.connect((VIPS[family], DATAGRAM[0]))
+        sock.send(b"hello")
+        assert sock.recv(100).endswith(b"hello")
+        sock.setsockopt(level, option, 1)
+        sock.setsockopt(level, 25 if family == 6 else 11, 1)  # IPV6_RECVERR, IP_RECVERR
+        sock.send(b"ends here")
+        with pytest.raises(OSError) as raised:
+            sock.recv(100)
+    assert raised.value.errno == 113  # EHOSTUNREACH: time exceeded
+    assert w.agent.reasons()["HOP_LIMIT"] == 1

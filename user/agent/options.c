@@ -135,7 +135,7 @@ static const struct option_row rows[] = {
 	  "take, 0.01 to 100 (default 25)",
 	  KIND_PERCENT, AT(dp.client_share_bp), 1, 10000, NULL },
 	{ "icmp-rate", "N",
-	  "ICMP port unreachable answers per second and CPU, 0 to 1000000; what is above is "
+	  "ICMP errors that are sent per second and CPU, 0 to 1000000; what is above is "
 	  "dropped, 0: no limit (default 1000)",
 	  KIND_NUMBER, AT(dp.icmp_rate), 0, 1000000, NULL },
 	{ "rst-rate", "N",
