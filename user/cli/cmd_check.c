@@ -16,6 +16,7 @@ struct check {
 	struct shunt_objects objects;
 	struct shunt_model model;
 	json_t *findings; /* array, as printed with -o json */
+	json_t *known;	  /* object: "FILE:LINE TEXT" of each condition that was said */
 	bool other_kinds; /* are fine: a repository holds more than Shunt reads */
 };
 
@@ -24,6 +25,7 @@ static void check_end(struct check *check)
 	shunt_objects_free(&check->objects);
 	shunt_model_free(&check->model);
 	json_decref(check->findings);
+	json_decref(check->known);
 }
 
 static void add_problem(struct check *check, const struct shunt_err *err)
@@ -132,14 +134,13 @@ static bool is_bad(const struct shunt_condition *condition)
 static bool is_known(const struct check *check, const struct shunt_object_ref *ref,
 		     const struct shunt_condition *condition)
 {
-	const json_t *finding;
-	size_t i;
+	CLEANUP(freep) char *key = NULL;
 
-	json_array_foreach (check->findings, i, finding)
-		if (!strcmp(cli_str(finding, "text"), condition->message) &&
-		    !strcmp(cli_str(finding, "file"), ref->file) &&
-		    cli_int(finding, "line") == (long long)ref->line)
-			return true;
+	if (asprintf(&key, "%s:%u %s", ref->file, ref->line, condition->message) < 0)
+		return false;
+	if (json_object_get(check->known, key))
+		return true;
+	json_object_set_new(check->known, key, json_true());
 	return false;
 }
 
@@ -149,8 +150,8 @@ static void add_conditions(struct check *check, const struct shunt_object_ref *r
 	for (size_t i = 0; i < conditions->n; i++) {
 		const struct shunt_condition *c = &conditions->items[i];
 
-		if (!is_bad(c) || is_known(check, ref, c) ||
-		    (check->other_kinds && !strcmp(c->reason, "UnsupportedKind")))
+		if (!is_bad(c) || (check->other_kinds && !strcmp(c->reason, "UnsupportedKind")) ||
+		    is_known(check, ref, c))
 			continue;
 		json_array_append_new(check->findings,
 				      json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
@@ -290,7 +291,8 @@ static void options_freep(struct shunt_dialect_options *options)
 
 static int run(struct cli *cli)
 {
-	CLEANUP(check_end) struct check check = { .cli = cli, .findings = json_array() };
+	CLEANUP(check_end)
+	struct check check = { .cli = cli, .findings = json_array(), .known = json_object() };
 	CLEANUP(options_freep) struct shunt_dialect_options options;
 	struct shunt_err err = { 0 };
 
