@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "cli_lab.h"
 #include "cli_run_line.h"
-#include "policy_json.h"
+#include "policy_example.h"
 
 #define STATUS(policy)                                                                             \
 	"{\"version\":\"0.1.0\",\"abi_version\":1,\"generation\":14,\"pid\":411,\"uptime_s\":8,"   \
@@ -78,5 +78,41 @@ Test(cli_policy, without_a_policy_there_is_no_line)
 	cli_lab_start(&lab, STATUS("null"));
 	cr_assert_eq(cli_run_line(&lab, "status shop/app", &out, &err), 0, "%s", err);
 	cr_expect_null(strstr(out, "policy"), "%s", out);
+	cli_lab_stop(&lab);
+}
+
+Test(cli_policy, check_shows_what_holds_for_which_service)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	struct cli_lab lab;
+
+	cli_lab_start(&lab, NULL);
+	cli_run_line(&lab, "check --policies manifests/examples/guarded-canary.yaml", &out, &err);
+	cr_expect(strstr(out, "demo/checkout\n"
+			      "  policy      at most 2000 connections a second, burst 500, else "
+			      "reject"),
+		  "%s%s", out, err);
+	cr_expect(strstr(out, "at most 100 connections at once for each backend of "
+			      "checkout-canary, else reject"),
+		  "%s", out);
+	cli_lab_stop(&lab);
+}
+
+Test(cli_policy, check_has_the_policies_for_programs)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	json_auto_t *got = NULL;
+	const json_t *policy;
+	struct cli_lab lab;
+
+	cli_lab_start(&lab, NULL);
+	cli_run_line(&lab, "check --policies -o json manifests/examples/guarded-canary.yaml", &out,
+		     &err);
+	got = json_loads(out, 0, NULL);
+	cr_assert_not_null(got, "%s%s", out, err);
+	policy = json_object_get(json_object_get(got, "policies"), "demo/checkout");
+	cr_expect_eq(json_array_size(json_object_get(policy, "rate_limits")), 2, "%s", out);
 	cli_lab_stop(&lab);
 }

@@ -7,6 +7,7 @@
 #include "agent/told.h"
 #include "base/cleanup.h"
 #include "base/units.h"
+#include "model/policy_json.h"
 #include "base/version.h"
 #include "datapath/read.h"
 
@@ -108,7 +109,7 @@ static json_t *reports_json(const struct agent *agent)
 	for (size_t i = 0; i < agent->model.n_reports; i++) {
 		if (!is_bad(&agent->model.reports[i]))
 			continue;
-		report = agent_ref_json(&agent->model.reports[i].ref);
+		report = shunt_object_ref_to_json(&agent->model.reports[i].ref);
 		json_object_set_new(report, "conditions",
 				    agent_conditions_json(&agent->model.reports[i].conditions));
 		json_array_append_new(array, report);

@@ -22,6 +22,4 @@ json_t *agent_conditions_json(const struct shunt_conditions *conditions);
 const char *agent_flow_state_name(unsigned state);
 const char *agent_reason_action(enum shunt_reason reason);
 
-json_t *agent_ref_json(const struct shunt_object_ref *ref);
-
 #endif

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "agent/rest.h"
-#include "agent/status_policy.h"
 #include "base/units.h"
+#include "model/policy_json.h"
 
 static const char *proto_name(uint8_t proto)
 {
@@ -25,13 +25,6 @@ json_t *agent_conditions_json(const struct shunt_conditions *conditions)
 						       "message", c->message));
 	}
 	return array;
-}
-
-json_t *agent_ref_json(const struct shunt_object_ref *ref)
-{
-	return json_pack("{s:s, s:s, s:s, s:s, s:i}", "kind", ref->kind, "namespace",
-			 ref->namespace_, "name", ref->name, "file", ref->file, "line",
-			 (int)ref->line);
 }
 
 /* ---- backends
@@ -294,8 +287,8 @@ json_t *agent_service_json(const struct agent_view *view, const struct shunt_mod
 			 service->namespace_, "name", service->name, "frontends",
 			 frontends_json(service), "ports", ports_json(service), "affinity",
 			 affinity_name(service->affinity.kind), "owned", service->owned, "variants",
-			 variants, "source", agent_ref_json(&service->source), "override",
+			 variants, "source", shunt_object_ref_to_json(&service->source), "override",
 			 override_json(view->agent, service), "policy",
-			 agent_policy_json(service->policy), "conditions",
+			 shunt_policy_to_json(service->policy), "conditions",
 			 agent_conditions_json(&service->conditions));
 }

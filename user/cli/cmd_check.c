@@ -6,8 +6,10 @@
 #include "base/cleanup.h"
 #include "cli/cli.h"
 #include "cli/print.h"
+#include "cli/status.h"
 #include "dialect/dialect.h"
 #include "dialect/options.h"
+#include "model/policy_json.h"
 #include "source/yaml/yaml.h"
 
 /* What was read from all paths, and what is wrong. */
@@ -17,6 +19,7 @@ struct check {
 	struct shunt_model model;
 	json_t *findings; /* array, as printed with -o json */
 	json_t *known;	  /* object: "FILE:LINE TEXT" of each condition that was said */
+	bool policies;	  /* are shown */
 	bool other_kinds; /* are fine: a repository holds more than Shunt reads */
 };
 
@@ -237,6 +240,41 @@ static void print_finding(const struct cli *cli, const json_t *finding)
 	fputc('\n', cli->out);
 }
 
+/* What each service lets in, as `shunt status SERVICE` shows it. */
+static void print_policies(const struct check *check)
+{
+	for (size_t i = 0; i < check->model.n_services; i++) {
+		const struct shunt_model_service *service = &check->model.services[i];
+		char label[SHUNT_LABEL_LEN];
+		json_auto_t *json = NULL;
+
+		if (!service->policy)
+			continue;
+		json = json_pack("{s:o}", "policy", shunt_policy_to_json(service->policy));
+		print_text(check->cli, PRINT_BOLD, "%s",
+			   shunt_model_label(&check->model, service, label));
+		fputc('\n', check->cli->out);
+		status_print_policy(check->cli, json);
+	}
+}
+
+/* The policies, by service, for programs. */
+static json_t *policies_json(const struct check *check)
+{
+	json_t *policies = json_object();
+
+	for (size_t i = 0; i < check->model.n_services; i++) {
+		const struct shunt_model_service *service = &check->model.services[i];
+		char label[SHUNT_LABEL_LEN];
+
+		if (service->policy)
+			json_object_set_new(policies,
+					    shunt_model_label(&check->model, service, label),
+					    shunt_policy_to_json(service->policy));
+	}
+	return policies;
+}
+
 static int print_result(struct check *check)
 {
 	size_t n = json_array_size(check->findings), i;
@@ -247,11 +285,15 @@ static int print_result(struct check *check)
 	if (check->cli->is_json) {
 		result = json_pack("{s:i, s:i, s:O}", "objects", (int)check->objects.n, "services",
 				   (int)check->model.n_services, "findings", check->findings);
+		if (check->policies)
+			json_object_set_new(result, "policies", policies_json(check));
 		r = cli_print_json(check->cli, result);
 		return r ? r : n ? SHUNT_EXIT_FINDINGS : 0;
 	}
 	json_array_foreach (check->findings, i, finding)
 		print_finding(check->cli, finding);
+	if (check->policies)
+		print_policies(check);
 	fprintf(check->cli->out, "%zu object%s, %zu split service%s, %zu finding%s\n",
 		check->objects.n, check->objects.n == 1 ? "" : "s", check->model.n_services,
 		check->model.n_services == 1 ? "" : "s", n, n == 1 ? "" : "s");
@@ -298,6 +340,7 @@ static int run(struct cli *cli)
 
 	shunt_dialect_options_init(&options);
 	check.other_kinds = cli_flag(cli, "other-kinds") != NULL;
+	check.policies = cli_flag(cli, "policies") != NULL;
 	for (int i = 0; i < cli->n_set; i++) {
 		if (shunt_dialect_options_set(&options, cli->set[i].name, cli->set[i].value, &err) <
 		    0)
@@ -307,6 +350,7 @@ static int run(struct cli *cli)
 }
 
 static const struct cli_flag flags[] = {
+	{ "policies", NULL, "show what each service lets in", 0 },
 	{ "other-kinds", NULL, "let objects of kinds that Shunt does not read pass", 0 },
 #define TRANSLATE_FLAG(name, value, help) { name, value, help, 0 },
 	SHUNT_TRANSLATE_OPTIONS(TRANSLATE_FLAG)
@@ -316,6 +360,7 @@ static const struct cli_flag flags[] = {
 
 static const struct cli_example examples[] = {
 	{ "shunt check manifests/", "every *.yaml, *.yml and *.json below it" },
+	{ "shunt check --policies shop.yaml", "and which limits hold for which service" },
 	{ "shunt check --frontend-cidr 203.0.113.0/24 shop.yaml", "as the agent would take it" },
 	{ 0 },
 };

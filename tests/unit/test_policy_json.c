@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/status_policy.h"
+#include "model/policy_json.h"
 #include "model_text.h"
-#include "policy_json.h"
+#include "policy_example.h"
 #include "shop_yaml.h"
 
 #define ROUTE                                                                                      \
@@ -38,7 +38,7 @@ static void strip(json_t *json, size_t *n_parts)
 		strip(value, n_parts);
 }
 
-Test(agent_policy, status_has_every_part_of_a_policy)
+Test(policy_json, status_has_every_part_of_a_policy)
 {
 	static const struct shunt_translate_opts opts = { .default_drain_s = 60 };
 	json_auto_t *want = json_loads(POLICY_JSON, 0, NULL), *got = NULL;
@@ -48,7 +48,7 @@ Test(agent_policy, status_has_every_part_of_a_policy)
 
 	cr_assert_not_null(want);
 	model_of_yaml(SHOP ROUTE POLICY_YAML, &opts, &model);
-	got = agent_policy_json(model.services[0].policy);
+	got = shunt_policy_to_json(model.services[0].policy);
 	strip(got, &n_parts);
 	text = json_dumps(got, JSON_INDENT(1));
 	cr_expect(json_equal(got, want), "%s", text);
@@ -57,14 +57,14 @@ Test(agent_policy, status_has_every_part_of_a_policy)
 	shunt_model_free(&model);
 }
 
-Test(agent_policy, no_policy_is_null)
+Test(policy_json, no_policy_is_null)
 {
-	json_auto_t *got = agent_policy_json(NULL);
+	json_auto_t *got = shunt_policy_to_json(NULL);
 
 	cr_expect(json_is_null(got));
 }
 
-Test(agent_policy, what_is_not_enforced_says_so)
+Test(policy_json, what_is_not_enforced_says_so)
 {
 	static const struct shunt_translate_opts opts = { .default_drain_s = 60 };
 	const json_t *breaker, *limit;
@@ -72,7 +72,7 @@ Test(agent_policy, what_is_not_enforced_says_so)
 	json_auto_t *got = NULL;
 
 	model_of_yaml(SHOP ROUTE POLICY_YAML, &opts, &model);
-	got = agent_policy_json(model.services[0].policy);
+	got = shunt_policy_to_json(model.services[0].policy);
 	breaker = json_object_get(got, "circuit_breaker");
 	limit = json_array_get(json_object_get(got, "rate_limits"), 2);
 	cr_expect_eq(json_is_true(json_object_get(breaker, "enforced")),

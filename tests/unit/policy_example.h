@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef TESTS_UNIT_POLICY_JSON_H
-#define TESTS_UNIT_POLICY_JSON_H
+#ifndef TESTS_UNIT_POLICY_EXAMPLE_H
+#define TESTS_UNIT_POLICY_EXAMPLE_H
 
 /*
  * One policy with every part, as a manifest and as the agent's answer has it: what the agent's

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/status_policy.h"
+#include "model/policy_json.h"
 
-#include "agent/status.h"
+json_t *shunt_object_ref_to_json(const struct shunt_object_ref *ref)
+{
+	return json_pack("{s:s, s:s, s:s, s:s, s:i}", "kind", ref->kind, "namespace",
+			 ref->namespace_, "name", ref->name, "file", ref->file, "line",
+			 (int)ref->line);
+}
 
 /* What every part has: where it comes from, and whether this version enforces it. */
 static json_t *with_origin(json_t *json, const struct shunt_policy *policy, uint16_t origin,
@@ -10,7 +15,7 @@ static json_t *with_origin(json_t *json, const struct shunt_policy *policy, uint
 	if (!json)
 		return NULL;
 	json_object_set_new(json, "enforced", json_boolean(part & SHUNT_PARTS_ENFORCED));
-	json_object_set_new(json, "source", agent_ref_json(&policy->origins[origin]));
+	json_object_set_new(json, "source", shunt_object_ref_to_json(&policy->origins[origin]));
 	return json;
 }
 
@@ -153,7 +158,7 @@ static json_t *age_json(const struct shunt_policy *policy)
 			   policy->max_age_origin, SHUNT_PART_MAX_AGE);
 }
 
-json_t *agent_policy_json(const struct shunt_policy *policy)
+json_t *shunt_policy_to_json(const struct shunt_policy *policy)
 {
 	if (!policy)
 		return json_null();
