@@ -80,6 +80,9 @@ static __always_inline enum reject_why action_why(enum shunt_reason reason)
 {
 	if (reason == SHUNT_R_TOO_BIG)
 		return REJECT_TOO_BIG;
+	if (reason == SHUNT_R_LIMITED || reason == SHUNT_R_IN_FLIGHT ||
+	    reason == SHUNT_R_SOURCE_DENIED)
+		return REJECT_PROHIBITED;
 	return reason == SHUNT_R_HOP_LIMIT ? REJECT_HOP_LIMIT : REJECT_REFUSED;
 }
 
@@ -90,7 +93,7 @@ static __always_inline int action_answer(hook_ctx *ctx, enum reject_why why)
 	int r = REJECT_ODD;
 
 	/* Partial checksums are known there. */
-	if (!REJECT_TELLS && why != REJECT_REFUSED)
+	if (!REJECT_TELLS && !reject_is_refusal(why))
 		return rare_reject(ctx, why);
 	if (family == SHUNT_V4)
 		r = reject_v4(ctx, why);
@@ -112,9 +115,9 @@ static __always_inline int action_reject(hook_ctx *ctx, enum shunt_reason reason
 		action_count(SHUNT_R_OTHER_HOST);
 		return HOOK_PASS;
 	}
-	if (why == REJECT_REFUSED)
+	if (reject_is_refusal(why))
 		action_count_reject(variant);
-	action_count(r == REJECT_LIMITED && why == REJECT_REFUSED ? SHUNT_R_ANSWER_LIMIT : reason);
+	action_count(r == REJECT_LIMITED && reject_is_refusal(why) ? SHUNT_R_ANSWER_LIMIT : reason);
 	return r ? HOOK_DROP : hook_bounce(ctx);
 }
 

@@ -51,6 +51,36 @@ static __always_inline struct shunt_client *shunt_ft_client(shunt_ft_t t, __u32 
 	return bpf_map_lookup_elem(&shunt_clients, &index);
 }
 
+static __always_inline struct shunt_active *shunt_ft_service_active(shunt_ft_t t, __u32 service)
+{
+	const struct shunt_service *s = bpf_map_lookup_elem(&shunt_services, &service);
+	__u32 account;
+
+	FT_USE(t);
+	if (!s)
+		return NULL;
+	account = s->account;
+	return bpf_map_lookup_elem(&shunt_service_active, &account);
+}
+
+static __always_inline struct shunt_active *shunt_ft_variant_active(shunt_ft_t t, __u32 variant)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_variant_active, &variant);
+}
+
+static __always_inline struct shunt_client_active *shunt_ft_client_active(shunt_ft_t t, __u32 index)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_client_active, &index);
+}
+
+static __always_inline struct shunt_client_set *shunt_ft_client_set(shunt_ft_t t, __u32 index)
+{
+	FT_USE(t);
+	return bpf_map_lookup_elem(&shunt_client_sets, &index);
+}
+
 #include "shunt/flowtab.h"
 
 #endif

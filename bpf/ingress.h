@@ -86,6 +86,11 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 		if (reason != SHUNT_R_FORWARDED)
 			return reason;
 	}
+	if (settings->flags & SHUNT_S_PACKET_LIMITS) {
+		reason = limit_packets(SHUNT_FT_INDEX(ref), hook_segments(ctx), pkt->ip_bytes);
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+	}
 	reason = conntrack_track(settings, flow, ref, pkt, 0);
 	if (reason == SHUNT_R_BACKEND_GONE &&
 	    (pkt->tuple.proto == IPPROTO_UDP || parse_is_syn(pkt))) {

@@ -32,6 +32,14 @@ static __always_inline const struct shunt_settings *lookup_settings(void)
 	return bpf_map_lookup_elem(&shunt_settings, &zero);
 }
 
+/* The secret of the hashes that clients must not foresee. */
+static __always_inline __u64 lookup_key(void)
+{
+	const struct shunt_settings *settings = lookup_settings();
+
+	return settings ? settings->table_key : 0;
+}
+
 /**
  * lookup_target - which service or backend is a packet addressed to?
  *
@@ -86,12 +94,12 @@ lookup_slot(const struct shunt_service *service, __u32 slot)
 }
 
 /**
- * lookup_service - the service's slot of this epoch, and its seed
+ * lookup_service - the service's slot of this epoch, its seed and its policy (0: none)
  *
  * Return: the slot, or NULL when the map lacks it.
  */
 static __always_inline const struct shunt_service_slot *lookup_service(const struct target *target,
-								       __u64 *seed)
+								       __u64 *seed, __u32 *policy)
 {
 	const struct shunt_service *service =
 		bpf_map_lookup_elem(&shunt_services, &target->service);
@@ -99,7 +107,16 @@ static __always_inline const struct shunt_service_slot *lookup_service(const str
 	if (!service)
 		return NULL;
 	*seed = service->seed;
+	*policy = SHUNT_PICK(target->slot, service->policy[0], service->policy[1]);
 	return lookup_slot(service, target->slot);
+}
+
+/* The policy of a service in the epoch of @slot; 0: none. */
+static __always_inline __u32 lookup_policy(__u32 service, __u32 slot)
+{
+	const struct shunt_service *s = bpf_map_lookup_elem(&shunt_services, &service);
+
+	return s ? SHUNT_PICK(slot, s->policy[0], s->policy[1]) : 0;
 }
 
 /**

@@ -197,6 +197,114 @@ SHUNT_ARRAY(shunt_backend_active, struct shunt_active, 4096);
 SHUNT_ARRAY(shunt_clients, struct shunt_client, 64);
 
 /*
+ * shunt_policies - what a service lets in
+ *
+ * Key:    policy index, 1..
+ * Value:  struct shunt_policy_record
+ * Writer: agent, policies.c: written aside; a freed record is reused after a grace period
+ * Reader: bpf/limit.h, new flows of services with a policy; known ones where packets are limited
+ * Miss:   no limits
+ * Size:   --max-policies
+ */
+SHUNT_ARRAY(shunt_policies, struct shunt_policy_record, 64);
+
+/*
+ * shunt_buckets - the token buckets of limits that are one for all
+ *
+ * Key:    bucket index, 1..
+ * Value:  struct shunt_bucket
+ * Writer: bpf/limit.h, by compare-and-swap; agent, policies.c, zeroes it for its next owner
+ * Reader: bpf/limit.h
+ * Size:   4 x --max-policies
+ */
+SHUNT_ARRAY(shunt_buckets, struct shunt_bucket, 256);
+
+/*
+ * shunt_bucket_names - for people: the limit that a bucket belongs to
+ *
+ * Key, Size: as shunt_buckets
+ * Value:  struct shunt_bucket_name
+ * Writer: agent, policies.c, before the index is used
+ * Reader: user space only; a new agent learns the indices from here
+ */
+SHUNT_ARRAY(shunt_bucket_names, struct shunt_bucket_name, 256);
+
+/*
+ * shunt_limit_counters - how many each limit admitted and refused
+ *
+ * Key, Size: as shunt_buckets
+ * Value:  struct shunt_limit_counters, per CPU
+ * Writer: bpf/limit.h
+ * Reader: agent
+ */
+SHUNT_PERCPU_ARRAY(shunt_limit_counters, struct shunt_limit_counters, 256);
+
+/*
+ * shunt_client_sets - the token buckets of limits that each client has one of
+ *
+ * Key:    hash of limit and client & shunt_settings.limit_set_mask
+ * Value:  struct shunt_client_set
+ * Writer: shunt/clients.h, by compare-and-swap
+ * Reader: shunt/clients.h
+ * Miss:   no room: the client passes, counted as untracked
+ * Size:   --max-limit-clients / SHUNT_LIMIT_WAYS, a power of two
+ */
+SHUNT_ARRAY(shunt_client_sets, struct shunt_client_set, 64);
+
+/*
+ * shunt_client_active - connections in being of each client, for limits that ask for them
+ *
+ * Key:    set * SHUNT_LIMIT_WAYS + way; sets as those of shunt_client_sets
+ * Size:   --max-limit-clients, a power of two
+ * Miss:   as shunt_client_sets
+ * Value:  struct shunt_client_active
+ * Writer: shunt/clients.h: up when a limited flow is made, down when it ends; atomic
+ * Reader: shunt/clients.h
+ */
+SHUNT_ARRAY(shunt_client_active, struct shunt_client_active, 512);
+
+/*
+ * shunt_service_active - connections in being of services that limit them
+ *
+ * Key:    shunt_service.account
+ * Value:  struct shunt_active
+ * Writer: shunt/flowtab.h and bpf/limit.h: flows with SHUNT_FLOW_IN_FLIGHT; atomic
+ * Reader: bpf/limit.h, agent
+ * Size:   --max-services
+ */
+SHUNT_ARRAY(shunt_service_active, struct shunt_active, 1024);
+
+/*
+ * shunt_variant_active - connections in being of variants, of services that limit them
+ *
+ * Key, Size: as shunt_variants
+ * Value, Writer, Reader: as shunt_service_active
+ */
+SHUNT_ARRAY(shunt_variant_active, struct shunt_active, 2048);
+
+/*
+ * shunt_sources_v4, shunt_sources_v6 - may this address connect?
+ *
+ * Key:    struct shunt_source_key_v4, _v6: policy and prefix
+ * Value:  struct shunt_source
+ * Writer: agent, policies.c: written before a service names the policy, deleted afterwards
+ * Reader: bpf/limit.h, new flows of services whose policy has SHUNT_POLICY_SOURCES
+ * Miss:   shunt_policy_record.flags says
+ * Size:   --max-sources
+ */
+#define SHUNT_TRIE(name_, key_)                                                                    \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE);                                               \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
+		__uint(max_entries, 1024);                                                         \
+		__type(key, key_);                                                                 \
+		__type(value, struct shunt_source);                                                \
+	} name_ SEC(".maps")
+
+SHUNT_TRIE(shunt_sources_v4, struct shunt_source_key_v4);
+SHUNT_TRIE(shunt_sources_v6, struct shunt_source_key_v6);
+
+/*
  * shunt_backend_counters - traffic by backend
  *
  * Key, Size: as shunt_backends

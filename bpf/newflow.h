@@ -8,6 +8,7 @@
 #include "conntrack.h"
 #include "forward.h"
 #include "gate.h"
+#include "limit.h"
 #include "lookup.h"
 #include "placed.h"
 #include "route.h"
@@ -168,7 +169,7 @@ static __always_inline void newflow_fill(struct shunt_flow *flow, const struct s
 	flow->variant = s->nf.variant;
 	flow->service = s->nf.target.service;
 	flow->rule = s->nf.rule;
-	flow->split = s->nf.split;
+	flow->client_way = s->nf.client_way;
 	flow->gate_ifindex = s->nf.ifindex;
 	flow->reply_way = 0;
 	flow->backend_isn = 0;
@@ -235,6 +236,64 @@ static __always_inline void newflow_sweep(const struct shunt_settings *settings,
 		return;
 	shunt_ft_expire(FT, there, s->nf.now);
 	shunt_ft_expire(FT, there + 1, s->nf.now);
+}
+
+#define NEWFLOW_FAR_SETS 32 /* that a refusal sweeps: 4 us, once a jiffy and CPU at most */
+
+/* Ends the expired flows of the @n-th set, cyclically. */
+__attribute__((noinline)) __u32 newflow_sweep_set(__u32 n, __u32 now)
+{
+	__u32 set_index = shunt_ft_set_index(FT, n), ended = 0;
+	const struct shunt_flow_set *set = shunt_ft_set(FT, set_index);
+
+	if (!set)
+		return 0;
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (SHUNT_READ_ONCE(set->tag[w]))
+			ended += shunt_ft_expire(FT, set_index * SHUNT_FLOW_WAYS + w, now);
+	return ended;
+}
+
+/*
+ * A service has as many connections as it may: those whose clients went without a word must end
+ * some time, also without the agent, and also where nobody else begins flows. Each refusal looks
+ * at some sets more. Return: how many flows ended.
+ */
+__attribute__((noinline)) __u32 newflow_sweep_far(void)
+{
+	struct scratch *s = scratch_get();
+	__u32 n, now, ended = 0;
+
+	if (!s || s->swept_jiffies == s->nf.now)
+		return 0;
+	now = s->nf.now;
+	n = s->sweep_set;
+	s->swept_jiffies = now;
+	s->sweep_set = n + NEWFLOW_FAR_SETS;
+#pragma GCC unroll 32
+	for (__u32 i = 0; i < NEWFLOW_FAR_SETS; i++) {
+		ended += newflow_sweep_set(n++, now);
+		/* One after the other: clang would make all numbers first, and spill them. */
+		asm volatile("" : "+r"(n));
+	}
+	return ended;
+}
+
+/* May the decided flow begin, as far as its service's policy says? @is_replaced: it does not. */
+static __always_inline enum shunt_reason newflow_limit(hook_ctx *ctx, struct scratch *s,
+						       int is_replaced)
+{
+	enum shunt_reason reason = limit_behind(hook_segments(ctx), s->pkt.ip_bytes, !is_replaced);
+
+	if (reason == SHUNT_R_FORWARDED && !is_replaced) {
+		reason = limit_enter(s->nf.policy);
+		if (reason != SHUNT_R_FORWARDED && newflow_sweep_far())
+			reason = limit_enter(s->nf.policy);
+	}
+	if (reason != SHUNT_R_FORWARDED)
+		TRACE_SAID(SHUNT_TRACE_ADMIT, reason);
+	return reason;
 }
 
 /**
@@ -341,7 +400,7 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	if (s->nf.target.service) {
-		service = lookup_service(&s->nf.target, &seed);
+		service = lookup_service(&s->nf.target, &seed, &s->nf.policy);
 		if (!service)
 			return SHUNT_R_BAD_CONFIG;
 	}
@@ -351,6 +410,12 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 		return reason;
 
 	is_replaced = reason == SHUNT_R_REPLACED;
+	if (s->nf.policy && !is_replaced) {
+		reason = limit_before(s->nf.policy);
+		TRACE_SAID(SHUNT_TRACE_ADMIT, reason);
+		if (reason != SHUNT_R_FORWARDED)
+			return reason;
+	}
 	if (!is_replaced)
 		newflow_sweep(settings, s);
 	/* The pointer itself is to be tested: kernel 6.1 forgets what clang would test instead. */
@@ -362,11 +427,15 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 		reason = newflow_resolve(s);
 	if (reason == SHUNT_R_FORWARDED)
 		reason = route_plan(ctx);
+	if (reason == SHUNT_R_FORWARDED && s->nf.policy)
+		reason = newflow_limit(ctx, s, is_replaced);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	if (is_replaced)
 		return newflow_place(s, SHUNT_R_REPLACED, SHUNT_R_MIDSTREAM_OWNED);
 	reason = newflow_track(s);
+	if (reason != SHUNT_R_FORWARDED && s->nf.flags & SHUNT_FLOW_IN_FLIGHT)
+		limit_leave();
 	if (reason == SHUNT_R_TABLE_FULL)
 		reason = newflow_full(s, service->flags);
 	TRACE_ENTRY(s->nf.ref, reason);

@@ -117,7 +117,7 @@ static __always_inline void rare_reject_head(struct rare_answer *a, int is_v6, _
 					     __u32 pseudo, enum reject_why why)
 {
 	reject_icmp(&a->icmp, is_v6, why);
-	if (is_v6 && why == REJECT_REFUSED)
+	if (is_v6 && reject_is_refusal(why))
 		a->icmp.partial = csum_fold16(pseudo);
 	a->icmp.checksum = ~csum_fold16(
 		reject_sum(a->quote, len, reject_sum(&a->icmp, sizeof(a->icmp), pseudo)));
@@ -191,7 +191,7 @@ static __always_inline int rare_reject_error(hook_ctx *ctx, const struct scratch
 	asm volatile("" : "+r"(len));
 	if (len > RARE_QUOTE_MAX || hook_load(ctx, s->at.l3_off, a->quote, len))
 		return -1;
-	if (why != REJECT_REFUSED && hook_cut_partial(ctx, s->at.l4_off)) {
+	if (!reject_is_refusal(why) && hook_cut_partial(ctx, s->at.l4_off)) {
 		if (rare_reject_shift(ctx, s, a, is_v6))
 			return -1;
 		len = (is_v6 ? sizeof(a->ip6) : sizeof(a->ip4)) + REJECT_QUOTED + 4;
@@ -226,7 +226,7 @@ __attribute__((noinline)) int rare_reject(hook_ctx *ctx, enum reject_why why)
 		return REJECT_NOT_OURS;
 	if (!reject_may_answer(&s->pkt, &eth, s->pkt.tuple.family))
 		return -1;
-	is_icmp = s->pkt.tuple.proto == IPPROTO_UDP || why != REJECT_REFUSED;
+	is_icmp = s->pkt.tuple.proto == IPPROTO_UDP || !reject_is_refusal(why);
 	if (!is_icmp && s->pkt.tcp.flags & SHUNT_TCP_RST)
 		return -1;
 	if (!reject_admit(is_icmp ? SHUNT_ANSWER_ICMP : SHUNT_ANSWER_RST))

@@ -35,8 +35,10 @@
 #define ICMP_DEST_UNREACH   3
 #define ICMP_PORT_UNREACH   3
 #define ICMP_FRAG_NEEDED    4
+#define ICMP_PKT_FILTERED   13
 #define ICMP_TIME_EXCEEDED  11
 #define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PROHIBITED   1
 #define ICMPV6_PORT_UNREACH 4
 #define ICMPV6_PKT_TOOBIG   2
 #define ICMPV6_TIME_EXCEED  3
@@ -44,10 +46,17 @@
 
 /* What the sender is told. */
 enum reject_why {
-	REJECT_REFUSED,	  /* RST, or port unreachable */
-	REJECT_TOO_BIG,	  /* for the way in scratch.fib */
-	REJECT_HOP_LIMIT, /* used up */
+	REJECT_REFUSED,	   /* RST, or port unreachable */
+	REJECT_TOO_BIG,	   /* for the way in scratch.fib */
+	REJECT_HOP_LIMIT,  /* used up */
+	REJECT_PROHIBITED, /* as REJECT_REFUSED, by a policy: RST, or administratively prohibited */
 };
+
+/* Is the packet refused, and not just unable to go on? */
+static __always_inline int reject_is_refusal(enum reject_why why)
+{
+	return why == REJECT_REFUSED || why == REJECT_PROHIBITED;
+}
 
 struct icmp_error {
 	__u8 type;
@@ -218,6 +227,10 @@ static __always_inline void reject_icmp(struct icmp_error *icmp, int is_v6, enum
 	case REJECT_HOP_LIMIT:
 		icmp->type = is_v6 ? ICMPV6_TIME_EXCEED : ICMP_TIME_EXCEEDED;
 		break;
+	case REJECT_PROHIBITED:
+		icmp->type = is_v6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
+		icmp->code = is_v6 ? ICMPV6_PROHIBITED : ICMP_PKT_FILTERED;
+		break;
 	default:
 		icmp->type = is_v6 ? ICMPV6_DEST_UNREACH : ICMP_DEST_UNREACH;
 		icmp->code = is_v6 ? ICMPV6_PORT_UNREACH : ICMP_PORT_UNREACH;
@@ -249,7 +262,7 @@ static __always_inline int reject_icmp_v6(hook_ctx *ctx, const struct packet *pk
 	sum = reject_ipv6(&out.ip, pkt, len, IPPROTO_ICMPV6);
 	reject_icmp(&out.icmp, 1, why);
 	__builtin_memcpy(&out.quoted_ip, from + 1, sizeof(out.quoted_ip) + sizeof(out.quoted));
-	if (why == REJECT_REFUSED)
+	if (reject_is_refusal(why))
 		out.icmp.partial = csum_fold16(sum); /* what completing would write there */
 	out.icmp.checksum = ~csum_fold16(reject_sum(&out.icmp, len, sum));
 	return reject_send(ctx, pkt, out, sizeof(out.ip) + sizeof(out.icmp));
@@ -330,15 +343,18 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family, enum rejec
 	if ((const void *)tcp + REJECT_QUOTED > hook_end(ctx) ||
 	    !reject_may_answer(&pkt, from, family))
 		return -1;
-	if (pkt.tuple.proto == IPPROTO_TCP && why == REJECT_REFUSED &&
+	if (pkt.tuple.proto == IPPROTO_TCP && reject_is_refusal(why) &&
 	    (pkt.tcp.flags & SHUNT_TCP_RST || (const void *)(tcp + 1) > hook_end(ctx)))
 		return -1;
-	is_icmp = pkt.tuple.proto == IPPROTO_UDP || why != REJECT_REFUSED;
+	is_icmp = pkt.tuple.proto == IPPROTO_UDP || !reject_is_refusal(why);
 	if (!reject_admit(is_icmp ? SHUNT_ANSWER_ICMP : SHUNT_ANSWER_RST))
 		return REJECT_LIMITED;
 	if (is_icmp)
 		return family == SHUNT_V6 ? reject_icmp_v6(ctx, &pkt, from, why)
 					  : reject_icmp_v4(ctx, &pkt, from, why);
+	/* As above: the verifier does not see that this is the same case. */
+	if ((const void *)(tcp + 1) > hook_end(ctx))
+		return -1;
 	payload = pkt.ip_bytes - l3_len - tcp->doff * 4;
 	return family == SHUNT_V6 ? reject_rst_v6(ctx, &pkt, from, payload)
 				  : reject_rst_v4(ctx, &pkt, from, payload);
@@ -351,17 +367,24 @@ static __always_inline int reject_packet(hook_ctx *ctx, __u32 family, enum rejec
 #define REJECT_TELLS 1
 #endif
 
+/* What this program's plain answers can say. */
+static __always_inline enum reject_why reject_told(enum reject_why why)
+{
+	return REJECT_TELLS || why == REJECT_PROHIBITED ? why : REJECT_REFUSED;
+}
+
 /* @why is used in any case: callers leave out an argument that no code reads. */
+
 __attribute__((noinline)) int reject_v4(hook_ctx *ctx, enum reject_why why)
 {
 	asm volatile("" : "+r"(why));
-	return reject_packet(ctx, SHUNT_V4, REJECT_TELLS ? why : REJECT_REFUSED);
+	return reject_packet(ctx, SHUNT_V4, reject_told(why));
 }
 
 __attribute__((noinline)) int reject_v6(hook_ctx *ctx, enum reject_why why)
 {
 	asm volatile("" : "+r"(why));
-	return reject_packet(ctx, SHUNT_V6, REJECT_TELLS ? why : REJECT_REFUSED);
+	return reject_packet(ctx, SHUNT_V6, reject_told(why));
 }
 
 #endif

@@ -33,6 +33,18 @@ struct newflow {
 	__be16 backend_port_be;
 	__u16 is_by_stack; /* it would go past the stack, but there is no way */
 	__u16 reserved[2];
+	__u32 client_way; /* limit.h: where its client is counted, as in the record */
+	__u32 policy;	  /* 0: none */
+};
+
+/* What limits look at of a packet: limit.h. */
+struct limited {
+	struct shunt_addr client;
+	__u64 now_ns; /* read when the first limit applies */
+	__u32 family;
+	__u32 variant; /* 0: not chosen yet */
+	__u32 packets;
+	__u32 bytes;
 };
 
 enum place_part {
@@ -59,6 +71,7 @@ struct scratch {
 	struct packet quote;   /* what an ICMP error quotes, and where that stands */
 	struct place quote_at;
 	struct newflow nf;
+	struct limited limited;
 	struct shunt_flow flow;	   /* of placed.h: one without an entry */
 	struct shunt_tuple tuple;  /* of its answers, or of its client */
 	struct shunt_addr way_src; /* route.h: whose way is looked for */
@@ -67,7 +80,8 @@ struct scratch {
 	__u32 out_flags;	   /* of where that leads: enum shunt_gate_flags, NEXTHOP_IS_GATE */
 	__u32 route_how;	   /* enum route_how */
 	__u32 route_flow;	   /* with ROUTE_END: the flow's index */
-	__u32 reserved;
+	__u32 sweep_set;	   /* newflow.h: where its far sweep goes on */
+	__u32 swept_jiffies;	   /* and when it was last */
 };
 
 struct {

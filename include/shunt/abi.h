@@ -55,6 +55,7 @@ enum shunt_settings_flags {
 	SHUNT_S_REDIRECT = 1 << 2, /* new flows go from gate to gate past the stack, if they can */
 	SHUNT_S_ANSWERS = 1 << 3,  /* answers are looked for at ingress, whatever their port */
 	SHUNT_S_EXTERNAL = 1 << 4, /* and some gate is external: whether they may come from there */
+	SHUNT_S_PACKET_LIMITS = 1 << 5, /* some policy limits packets of known flows */
 };
 
 /* Idle times after which an entry may go; index of shunt_settings.timeout_jiffies. */
@@ -93,8 +94,10 @@ struct shunt_settings {
 	__u32 answer_burst_jiffies;	    /* what a CPU may have answered ahead of its rate */
 	__u32 client_limit;		    /* of shunt_client.flows; 0: none */
 	__u32 route_generation; /* changes of routes and neighbours; 0: no next hop is kept */
+	__u32 limit_set_mask;	/* of shunt_client_sets and shunt_client_active */
+	__u32 reserved;
 };
-_Static_assert(sizeof(struct shunt_settings) == 104, "settings are 104 bytes");
+_Static_assert(sizeof(struct shunt_settings) == 112, "settings are 112 bytes");
 
 /* Per CPU: when the answers given so far are paid for, in jiffies64 << SHUNT_ANSWER_SHIFT. */
 #define SHUNT_ANSWER_SHIFT 20
@@ -152,8 +155,9 @@ struct shunt_service_slot {
 
 struct shunt_service {
 	struct shunt_service_slot slot[2];
-	__u64 seed; /* hash of its name: separates the choices of services */
-	__u64 reserved;
+	__u64 seed;	 /* hash of its name: separates the choices of services */
+	__u16 policy[2]; /* by slot: index in shunt_policies; 0: none */
+	__u32 account;	 /* index in shunt_service_active; ports of one Service have the same */
 };
 _Static_assert(sizeof(struct shunt_service) == 64, "a service is one cache line");
 
@@ -266,7 +270,7 @@ struct shunt_reason_count {
 	__u64 packets;
 };
 
-/* Shared, changed once per connection. */
+/* Shared, changed once per connection. By backend, by variant, or by account of a service. */
 struct shunt_active {
 	__u32 connections;
 	__u32 reserved;
@@ -275,6 +279,140 @@ struct shunt_active {
 /* Shared, changed once per connection; by hash of the client: its IPv4 address or IPv6 /64. */
 struct shunt_client {
 	__u32 flows; /* that count as active, direct ones too */
+	__u32 reserved;
+};
+
+/* ---- policies: what a service lets in ------------------------------------------------ */
+
+#define SHUNT_MAX_RATES	  8 /* rate limits of a policy */
+#define SHUNT_MAX_AT_ONCE 4 /* limits of connections in being */
+#define SHUNT_LIMIT_WAYS  8 /* clients in a set of shunt_client_sets, _client_active */
+
+/* Made by shunt_rate_make(); shunt/gcra.h works with it. All zero: no limit. */
+struct shunt_rate {
+	__u64 cost;	/* of one unit, in ticks of 1/64 ns, */
+	__u32 fraction; /* and in 2^-32 of a tick: units may be bytes */
+	__u32 burst;	/* units that may come at once: cost * burst does not overflow */
+	__u64 limit;	/* ticks that the word may be ahead of now, what is admitted included */
+};
+
+enum shunt_limit_unit {
+	SHUNT_LIMIT_CONNECTIONS, /* new ones, or in being; of UDP, flows */
+	SHUNT_LIMIT_PACKETS,	 /* of the client; super-packets count as their segments */
+	SHUNT_LIMIT_BYTES,	 /* of the client's IP packets, headers included */
+};
+
+enum shunt_limit_scope {
+	SHUNT_LIMIT_SERVICE,
+	SHUNT_LIMIT_VARIANT,
+	SHUNT_LIMIT_BACKEND, /* of connections in being only */
+	SHUNT_LIMIT_CLIENT,  /* an address or prefix */
+};
+
+/* What who is over a limit gets. */
+enum shunt_limit_answer {
+	SHUNT_LIMIT_REJECT, /* RST, or ICMP administratively prohibited */
+	SHUNT_LIMIT_DROP,
+};
+
+/* A limit of scope variant has a bucket for each. */
+struct shunt_limit_bucket {
+	__u32 variant;
+	__u32 bucket;
+};
+
+/* A limit of a rate, or of connections in being. 176 bytes. */
+struct shunt_limit {
+	struct shunt_rate rate;
+	__u32 max;	    /* connections in being */
+	__u32 bucket;	    /* index in shunt_buckets, shunt_limit_counters; never 0 */
+	__u32 only_variant; /* counts only what goes there; 0: whatever goes anywhere */
+	__u8 unit;	    /* enum shunt_limit_unit */
+	__u8 scope;	    /* enum shunt_limit_scope */
+	__u8 answer;	    /* enum shunt_limit_answer */
+	__u8 prefix_len[SHUNT_N_FAMILIES]; /* scope client: 0..32, 0..128 */
+	__u8 reserved[7];
+	struct shunt_limit_bucket variant[SHUNT_MAX_VARIANTS]; /* scope variant */
+};
+_Static_assert(sizeof(struct shunt_limit) == 176, "no padding");
+
+enum shunt_policy_flags {
+	SHUNT_POLICY_SOURCES = 1 << 0,	  /* shunt_sources_v4, _v6 hold entries of it */
+	SHUNT_POLICY_ALLOW_ONLY = 1 << 1, /* who is in none of them may not connect */
+	SHUNT_POLICY_PACKETS = 1 << 2,	  /* n_packet is not 0 */
+};
+
+/*
+ * Index 0 is never used. Immutable while a service names it, as a split is. The rates come in
+ * three groups: connections as they are asked before the choice of variant and backend, those
+ * asked behind it, packets and bytes.
+ */
+struct shunt_policy_record {
+	__u32 flags;	/* enum shunt_policy_flags */
+	__u32 service;	/* the first that named it; for people */
+	__u32 n_before; /* of rate[] */
+	__u32 n_behind;
+	__u32 n_packet;
+	__u32 n_at_once; /* of at_once[] */
+	__u32 reserved[2];
+	struct shunt_limit rate[SHUNT_MAX_RATES];
+	struct shunt_limit at_once[SHUNT_MAX_AT_ONCE];
+};
+_Static_assert(sizeof(struct shunt_policy_record) == 2144, "no padding");
+
+/* Token bucket of a limit: shunt/gcra.h. Kept as long as the limit is, whatever its numbers. */
+struct shunt_bucket {
+	__u64 word;	   /* when all that was admitted is paid for, in ticks of 1/64 ns */
+	__u64 reserved[7]; /* a line each: other CPUs' limits are elsewhere */
+};
+_Static_assert(sizeof(struct shunt_bucket) == 64, "a bucket is one cache line");
+
+/* For people, and for the next agent: what a bucket belongs to. Empty where unused. */
+struct shunt_bucket_name {
+	char namespace_[SHUNT_NAME_LEN];
+	char service[SHUNT_NAME_LEN];
+	char variant[SHUNT_NAME_LEN]; /* scope variant: whose it is */
+	__u64 limit;		      /* the limit's stable name in the service's policy */
+	__u32 variant_index;	      /* scope variant: index in shunt_variants */
+	__u8 unit;		      /* enum shunt_limit_unit */
+	__u8 scope;		      /* enum shunt_limit_scope */
+	__u8 is_at_once;	      /* 1: of connections in being, 0: a rate */
+	__u8 reserved;
+};
+
+/* Per CPU, by bucket index. */
+struct shunt_limit_counters {
+	__u64 admitted;	 /* units; of connections in being, connections */
+	__u64 refused;	 /* packets, those of new connections too */
+	__u64 untracked; /* packets of clients that the table had no room for: admitted */
+};
+
+/* Buckets of clients, where the hash of limit and client says; shunt/clients.h. Two lines. */
+struct shunt_client_set {
+	__u64 tag[SHUNT_LIMIT_WAYS];  /* that hash; 0: never used */
+	__u64 word[SHUNT_LIMIT_WAYS]; /* as in shunt_bucket: rested when it is not ahead of now */
+};
+
+/* A client's connections in being. Anybody's when there are none. */
+struct shunt_client_active {
+	__u64 word; /* tag << 32 | connections */
+};
+
+/* Longest prefix of a policy and an address. */
+struct shunt_source_key_v4 {
+	__u32 prefix_len; /* 32 for the policy, and the address's own */
+	__u32 policy;
+	__be32 addr_be;
+};
+
+struct shunt_source_key_v6 {
+	__u32 prefix_len;
+	__u32 policy;
+	__be32 word_be[4];
+};
+
+struct shunt_source {
+	__u32 is_denied; /* 1: may not connect, 0: may */
 	__u32 reserved;
 };
 
@@ -325,6 +463,7 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_SOURCE_NAT = 1 << 2, /* source differs from the client */
 	SHUNT_FLOW_HAIRPIN = 1 << 3,	/* its backend is its client: bounced both ways */
 	SHUNT_FLOW_REDIRECT = 1 << 4,	/* from gate to gate both ways, past the stack */
+	SHUNT_FLOW_IN_FLIGHT = 1 << 5,	/* counts in shunt_service_active and _variant_active */
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */
@@ -368,7 +507,8 @@ struct shunt_flow {
 #ifndef SHUNT_ABI_NEXT
 	__u32 created_jiffies;
 #endif
-	__u32 split;	  /* the record that chose; for people, it may be reused since */
+	__u32 client_way; /* where its client is counted for a limit: index in
+			   * shunt_client_active + 1; 0: nowhere */
 	__u32 client_fin; /* where in its sequence numbers the side has sent FIN; 0: it has not */
 	__u32 backend_fin;
 };

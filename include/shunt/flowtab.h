@@ -5,6 +5,7 @@
 #include <linux/in.h>
 
 #include "choose.h"
+#include "clients.h"
 
 /*
  * The flow table: one code for the BPF programs and for the agent, which maps the same
@@ -20,8 +21,8 @@
  *    by a locked store of life (generation + 1, state).
  *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
  *    earlier tenant of the record fails on the generation. Who moves a record out of a
- *    counted state gives the count back, hence exactly once: shunt_ft_end(). The way back into
- *    one counts first, and takes that back if somebody else was faster: shunt_ft_reopen().
+ *    counted state gives the count back, hence exactly once: shunt_ft_end(), shunt_ft_change(). The
+ *    way back into one counts first, and takes that back if somebody else was faster.
  *  - A reader copies what it needs and looks at life again: another generation, or FREE, means
  *    that the record is being reused, and is a miss. This relies on loads not being reordered
  *    with loads, as on x86-64. On arm64 the two loads of life do not order those in between (BPF
@@ -38,6 +39,9 @@
  *	struct shunt_reply_set *shunt_ft_reply_set(shunt_ft_t t, __u32 index);
  *	struct shunt_active    *shunt_ft_active(shunt_ft_t t, __u32 backend);
  *	struct shunt_client    *shunt_ft_client(shunt_ft_t t, __u32 index);
+ *	struct shunt_active    *shunt_ft_service_active(shunt_ft_t t, __u32 service);
+ *	struct shunt_active    *shunt_ft_variant_active(shunt_ft_t t, __u32 variant);
+ *	struct shunt_client_active *shunt_ft_client_active(shunt_ft_t t, __u32 index);
  *	const struct shunt_settings *shunt_ft_settings(shunt_ft_t t);
  */
 
@@ -169,11 +173,47 @@ static SHUNT_INLINE void shunt_ft_count(shunt_ft_t t, __u32 backend, __u32 clien
 		shunt_fetch_add(&its->flows, by);
 }
 
+/*
+ * The same for a flow with SHUNT_FLOW_IN_FLIGHT, which counts for limits of its service and
+ * variant, too. @limited: as shunt_ft_in_flight() gave it.
+ */
+static SHUNT_INLINE void shunt_ft_count_in_flight(shunt_ft_t t, __u64 limited, int by)
+{
+	struct shunt_active *all = shunt_ft_service_active(t, limited >> 32);
+	struct shunt_active *its = shunt_ft_variant_active(t, limited);
+
+	if (all)
+		shunt_fetch_add(&all->connections, by);
+	if (its)
+		shunt_fetch_add(&its->connections, by);
+}
+
+/**
+ * shunt_ft_in_flight - what of a flow counts for limits, to be asked before its state changes
+ * @ends: 1: it is to stop counting; then it gives back what it counts of its client
+ *
+ * client_way is the token of that: who turns it to 0 gives back, hence exactly once, whatever
+ * becomes of the flow. One that is opened again after a RST no longer counts for its client.
+ *
+ * Return: service << 32 | variant, or 0: it counts for no limit.
+ */
+static SHUNT_INLINE __u64 shunt_ft_in_flight(shunt_ft_t t, struct shunt_flow *flow, int ends)
+{
+	__u32 way;
+
+	if (!(flow->flags & SHUNT_FLOW_IN_FLIGHT))
+		return 0;
+	way = ends ? SHUNT_READ_ONCE(flow->client_way) : 0;
+	if (way && shunt_cmpxchg(&flow->client_way, way, 0) == way)
+		shunt_clients_leave(t, way - 1);
+	return (__u64)flow->service << 32 | flow->variant;
+}
+
 /**
  * shunt_ft_end - change a flow's state and give back its count if it stops counting
  * @life: as read before; the change fails if it differs now
  *
- * The only way out of a counted state.
+ * The only way out of a counted state; who calls it does the same for shunt_ft_in_flight().
  *
  * Return: 1 if this call made the change.
  */
@@ -191,35 +231,40 @@ static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u3
 }
 
 /**
- * shunt_ft_reopen - change a flow's state from one that does not count to one that does
+ * shunt_ft_change - change the state of flow @index, and its counts with it
  * @life: as read before; the change fails if it differs now
  *
- * The count goes up before anybody can see the new state and give it back.
+ * A flow that begins to count again counts before anybody can see the new state and give it back;
+ * if the change fails, that is taken back. Its counts for limits follow: they may be one too low
+ * for a moment.
  *
  * Return: 1 if this call made the change.
  */
-static SHUNT_INLINE int shunt_ft_reopen(shunt_ft_t t, struct shunt_flow *flow, __u32 life,
-					__u32 state)
-{
-	__u32 backend = flow->backend, client = shunt_ft_client_index(t, flow);
-
-	shunt_ft_count(t, backend, client, 1);
-	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) == life)
-		return 1;
-	shunt_ft_count(t, backend, client, -1);
-	return 0;
-}
-
-/* Changes the state of flow @index as shunt_ft_end() or shunt_ft_reopen(), whichever it takes. */
 SHUNT_OUTLINE int shunt_ft_change(shunt_ft_t t, __u32 index, __u32 life, __u32 state)
 {
 	struct shunt_flow *flow = shunt_ft_flow(t, index);
+	int by = shunt_ft_is_counted(state) - shunt_ft_is_counted(SHUNT_LIFE_STATE(life));
+	__u32 backend, client;
+	__u64 limited;
+	int made;
 
 	if (!flow)
 		return 0;
-	if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(life)) && shunt_ft_is_counted(state))
-		return shunt_ft_reopen(t, flow, life, state);
-	return shunt_ft_end(t, flow, life, state);
+	state |= SHUNT_LIFE_GEN(life);
+	if (!by)
+		return shunt_cmpxchg(&flow->life, life, state) == life;
+	/* Read before: afterwards the record may be another's. */
+	limited = shunt_ft_in_flight(t, flow, by < 0);
+	backend = flow->backend;
+	client = shunt_ft_client_index(t, flow);
+	if (by > 0)
+		shunt_ft_count(t, backend, client, 1);
+	made = shunt_cmpxchg(&flow->life, life, state) == life;
+	if (made && limited)
+		shunt_ft_count_in_flight(t, limited, by);
+	if (made == (by < 0))
+		shunt_ft_count(t, backend, client, -1);
+	return made;
 }
 
 /*
@@ -485,9 +530,16 @@ SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
 	__u32 index = SHUNT_FT_INDEX(ref), way = index & (SHUNT_FLOW_WAYS - 1), tag;
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 	struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u64 limited = 0;
 
-	if (!set || !flow || !shunt_ft_end(t, flow, SHUNT_FT_LIFE(ref), SHUNT_F_FREE))
+	if (!set || !flow)
 		return 0;
+	if (shunt_ft_is_counted(SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref))))
+		limited = shunt_ft_in_flight(t, flow, 1);
+	if (!shunt_ft_end(t, flow, SHUNT_FT_LIFE(ref), SHUNT_F_FREE))
+		return 0;
+	if (limited)
+		shunt_ft_count_in_flight(t, limited, -1);
 	shunt_ft_drop_reply(t, index, flow->reply_way);
 	/* The half-open bit may go between the read and the swap, by a late promotion. */
 	tag = shunt_ft_tag_at(set, way);

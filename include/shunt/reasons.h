@@ -60,7 +60,13 @@
 	X(HOP_LIMIT, REJECT, "hop limit used up where packets go on by redirect")                  \
 	X(TOO_BIG, REJECT, "longer than the way on by redirect takes")                             \
 	X(CLIENT_SHARE, REJECT, "the client has its share of the flow table: --client-share")      \
-	X(BY_STACK, FORWARD, "--forward redirect finds no next hop: the flow goes by the stack")
+	X(BY_STACK, FORWARD, "--forward redirect finds no next hop: the flow goes by the stack")   \
+	X(LIMITED, REJECT, "over a rate limit of its service's policy")                            \
+	X(LIMITED_DROP, DROP, "over a rate limit of its service's policy, which says drop")        \
+	X(IN_FLIGHT, REJECT, "as many connections at once as its service's policy lets in")        \
+	X(IN_FLIGHT_DROP, DROP,                                                                    \
+	  "as many connections at once as its service's policy lets in, which says drop")          \
+	X(SOURCE_DENIED, REJECT, "its address may not connect: address lists of the policy")
 
 enum shunt_action {
 	SHUNT_A_PASS,

@@ -65,6 +65,9 @@ static void maps_open(struct lab *lab)
 	lab->maps.backend_counters_fd = map_fd(obj, "shunt_backend_counters");
 	lab->maps.variant_counters_fd = map_fd(obj, "shunt_variant_counters");
 	lab->maps.reasons_fd = map_fd(obj, "shunt_reasons");
+	lab->maps.limit_counters_fd = map_fd(obj, "shunt_limit_counters");
+	lab->maps.sources_fd[SHUNT_V4] = map_fd(obj, "shunt_sources_v4");
+	lab->maps.sources_fd[SHUNT_V6] = map_fd(obj, "shunt_sources_v6");
 }
 
 void lab_share_maps(const struct lab *lab, struct bpf_object *obj)
@@ -180,6 +183,7 @@ static void settings_reset(struct lab *lab)
 		.reply_set_mask = lab->maps.reply_sets.n - 1,
 		.nat_port_first = 61000,
 		.nat_port_count = 4536,
+		.limit_set_mask = lab->maps.client_sets.n - 1,
 	};
 	for (int i = 0; i < SHUNT_N_TIMEOUTS; i++)
 		settings->timeout_jiffies[i] = LAB_LONG;
@@ -194,9 +198,13 @@ void lab_reset(struct lab *lab, const struct lab_kind *kind)
 	hash_empty(lab->maps.sessions_fd, sizeof(struct shunt_session_key));
 	hash_empty(lab->maps.gates_fd, sizeof(uint32_t));
 	hash_empty(lab->fragments_fd, sizeof(struct shunt_fragment_key));
+	hash_empty(lab->maps.sources_fd[SHUNT_V4], sizeof(struct shunt_source_key_v4));
+	hash_empty(lab->maps.sources_fd[SHUNT_V6], sizeof(struct shunt_source_key_v6));
 	percpu_zero(lab->maps.backend_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.variant_counters_fd, sizeof(struct shunt_counters), LAB_INDICES);
 	percpu_zero(lab->maps.reasons_fd, sizeof(uint64_t), SHUNT_R_MAX);
+	percpu_zero(lab->maps.limit_counters_fd, sizeof(struct shunt_limit_counters),
+		    lab->maps.buckets.n);
 	hash_empty(map_fd(lab->tc->obj, "shunt_placed"), sizeof(struct shunt_tuple));
 	percpu_zero(map_fd(lab->tc->obj, "shunt_answer_limits"), sizeof(struct shunt_answer_limit),
 		    SHUNT_N_ANSWERS);

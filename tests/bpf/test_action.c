@@ -67,6 +67,11 @@ static const struct {
 	{ SHUNT_R_TOO_BIG, LAB_BOUNCE },
 	{ SHUNT_R_CLIENT_SHARE, LAB_BOUNCE },
 	{ SHUNT_R_BY_STACK, LAB_PASS },
+	{ SHUNT_R_LIMITED, LAB_BOUNCE },
+	{ SHUNT_R_LIMITED_DROP, LAB_DROP },
+	{ SHUNT_R_IN_FLIGHT, LAB_BOUNCE },
+	{ SHUNT_R_IN_FLIGHT_DROP, LAB_DROP },
+	{ SHUNT_R_SOURCE_DENIED, LAB_BOUNCE },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

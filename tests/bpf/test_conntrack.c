@@ -22,7 +22,6 @@ LAB_EACH(conntrack, a_new_flow_is_half_open_and_says_all_about_itself, 0)
 	CHECK_EQ(flow->variant, 1);
 	CHECK_EQ(flow->service, 1);
 	CHECK_EQ(flow->rule, 1);
-	CHECK_EQ(flow->split, 1);
 	CHECK_EQ(flow->gate_ifindex, lab->gate);
 	CHECK_EQ(flow->flags, 0);
 	CHECK_EQ(ntohs(flow->source_port_be), 4000);

@@ -187,6 +187,7 @@ Test(load, without_the_two_capabilities_nothing_loads)
 struct code {
 	const struct bpf_insn *insns;
 	size_t n;
+	int *known; /* by instruction: what stack_from() said of a function there; 0: not asked */
 };
 
 static bool is_call(const struct bpf_insn *insn)
@@ -233,6 +234,8 @@ static int stack_from(const struct code *code, size_t begin, int depth)
 	int frame = 1, below = 0;
 
 	cr_assert_lt(depth, MAX_DEPTH);
+	if (code->known[begin])
+		return code->known[begin];
 	for (size_t i = begin; i < end_of(code, begin); i++) {
 		int reach = reach_of(code, i);
 		int callee = 0;
@@ -242,7 +245,8 @@ static int stack_from(const struct code *code, size_t begin, int depth)
 		frame = reach > frame ? reach : frame;
 		below = callee > below ? callee : below;
 	}
-	return (frame + STACK_ROUND - 1) / STACK_ROUND * STACK_ROUND + below;
+	code->known[begin] = (frame + STACK_ROUND - 1) / STACK_ROUND * STACK_ROUND + below;
+	return code->known[begin];
 }
 
 Test(load, every_chain_of_calls_fits_the_stack_also_where_frames_are_rounded_to_32)
@@ -258,9 +262,11 @@ Test(load, every_chain_of_calls_fits_the_stack_also_where_frames_are_rounded_to_
 		cr_assert_eq(bpf_object__load(obj), 0);
 		bpf_object__for_each_program(prog, obj)
 		{
-			struct code code = { bpf_program__insns(prog),
-					     bpf_program__insn_cnt(prog) };
+			struct code code = { bpf_program__insns(prog), bpf_program__insn_cnt(prog),
+					     calloc(bpf_program__insn_cnt(prog), sizeof(int)) };
 			int bytes_used = stack_from(&code, 0, 0);
+
+			free(code.known);
 
 			printf("%s%s: %d bytes of stack\n", bpf_program__name(prog),
 			       mark_of(&objects[i]), bytes_used);

@@ -91,7 +91,8 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
                                        f"{folder}/{name}"]).stdout)
         assert isinstance(dump, list), (name, dump)
         assert f"{name}" in page, f"docs/maps.md says nothing of {name}"
-        if name in ("shunt_sessions", "shunt_fragments", "shunt_placed"):
+        if name in ("shunt_sessions", "shunt_fragments", "shunt_placed", "shunt_sources_v4",
+                    "shunt_sources_v6"):
             continue  # empty here: their types are checked by the loader's tests
         formatted = dump[0]["formatted"]
         value = formatted.get("value", formatted.get("values"))

@@ -49,7 +49,7 @@ void contents_flow(struct shunt_flow *f, uint32_t i)
 		f->source_hi_be[w] = word(i, 27 + (uint32_t)w);
 	}
 	f->created_jiffies = word(i, 30);
-	f->split = word(i, 31);
+	f->client_way = word(i, 31);
 }
 
 static uint32_t active_of(uint32_t backend)
@@ -71,12 +71,22 @@ static const struct {
 	{                                                                                          \
 #name, offsetof(struct shunt_dp_maps, name), sizeof(type)                          \
 	}
-	PLAIN(services, struct shunt_service),	 PLAIN(service_names, struct shunt_service_name),
-	PLAIN(rules, struct shunt_rule),	 PLAIN(splits, struct shunt_split),
-	PLAIN(rings, struct shunt_ring_word),	 PLAIN(members, uint32_t),
-	PLAIN(variants, struct shunt_variant),	 PLAIN(variant_names, struct shunt_variant_name),
-	PLAIN(overlay, struct shunt_overlay),	 PLAIN(backends, struct shunt_backend),
-	PLAIN(flow_sets, struct shunt_flow_set), PLAIN(reply_sets, struct shunt_reply_set),
+	PLAIN(services, struct shunt_service),
+	PLAIN(service_names, struct shunt_service_name),
+	PLAIN(rules, struct shunt_rule),
+	PLAIN(splits, struct shunt_split),
+	PLAIN(rings, struct shunt_ring_word),
+	PLAIN(members, uint32_t),
+	PLAIN(variants, struct shunt_variant),
+	PLAIN(variant_names, struct shunt_variant_name),
+	PLAIN(overlay, struct shunt_overlay),
+	PLAIN(backends, struct shunt_backend),
+	PLAIN(flow_sets, struct shunt_flow_set),
+	PLAIN(reply_sets, struct shunt_reply_set),
+	PLAIN(policies, struct shunt_policy_record),
+	PLAIN(bucket_names, struct shunt_bucket_name),
+	PLAIN(buckets, struct shunt_bucket),
+	PLAIN(client_sets, struct shunt_client_set),
 #undef PLAIN
 };
 

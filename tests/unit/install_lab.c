@@ -22,6 +22,9 @@ struct shunt_dp_sizes lab_sizes(void)
 		.backends = 512,
 		.ring_entries = 65536,
 		.sessions = 64,
+		.policies = 64,
+		.limit_clients = 512,
+		.sources = 64,
 	};
 }
 
@@ -49,6 +52,16 @@ static int map_new(enum bpf_map_type type, const char *name, uint32_t key_size, 
 		   uint32_t n)
 {
 	int fd = bpf_map_create(type, name, key_size, value_size, n, NULL);
+
+	cr_assert_geq(fd, 0, "%s: %m (these tests need root)", name);
+	return fd;
+}
+
+static int trie_new(const char *name, uint32_t key_size, uint32_t n)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	int fd = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, name, key_size, sizeof(struct shunt_source),
+				n, &opts);
 
 	cr_assert_geq(fd, 0, "%s: %m (these tests need root)", name);
 	return fd;
@@ -88,6 +101,26 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 					       sizeof(struct shunt_counters), sizes->backends),
 		.variant_counters_fd = map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "variant_counters", 4,
 					       sizeof(struct shunt_counters), sizes->variants),
+		.policies =
+			array_new("policies", sizeof(struct shunt_policy_record), sizes->policies),
+		.buckets = array_new("buckets", sizeof(struct shunt_bucket), 4 * sizes->policies),
+		.bucket_names = array_new("bucket_names", sizeof(struct shunt_bucket_name),
+					  4 * sizes->policies),
+		.client_sets = array_new("client_sets", sizeof(struct shunt_client_set),
+					 sizes->limit_clients / SHUNT_LIMIT_WAYS),
+		.client_active = array_new("client_active", sizeof(struct shunt_client_active),
+					   sizes->limit_clients),
+		.service_active =
+			array_new("service_active", sizeof(struct shunt_active), sizes->services),
+		.variant_active =
+			array_new("variant_active", sizeof(struct shunt_active), sizes->variants),
+		.limit_counters_fd =
+			map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "limit_counters", 4,
+				sizeof(struct shunt_limit_counters), 4 * sizes->policies),
+		.sources_fd = { trie_new("sources_v4", sizeof(struct shunt_source_key_v4),
+					 sizes->sources),
+				trie_new("sources_v6", sizeof(struct shunt_source_key_v6),
+					 sizes->sources) },
 		.reasons_fd = map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "reasons", 4, sizeof(__u64),
 				      SHUNT_R_MAX),
 	};

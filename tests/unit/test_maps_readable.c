@@ -218,6 +218,9 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	int fragments_fd = bpf_object__find_map_fd_by_name(dp->tc, "shunt_fragments");
 	struct shunt_tuple answer = { .proto = 6 };
 	struct shunt_flow flow = { .proto = 6 };
+	struct shunt_source_key_v4 v4 = { .prefix_len = 64 };
+	struct shunt_source_key_v6 v6 = { .prefix_len = 160 };
+	struct shunt_source source = { .is_denied = 1 };
 	struct bpf_map *map;
 
 	/* Hash maps are empty at first, and bpftool shows what is there. */
@@ -227,6 +230,8 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	cr_assert_eq(bpf_map_update_elem(fragments_fd, &packet, &fragment, 0), 0);
 	map = bpf_object__find_map_by_name(dp->tc, "shunt_placed");
 	cr_assert_eq(bpf_map_update_elem(bpf_map__fd(map), &answer, &flow, 0), 0);
+	cr_assert_eq(bpf_map_update_elem(dp->maps.sources_fd[SHUNT_V4], &v4, &source, 0), 0);
+	cr_assert_eq(bpf_map_update_elem(dp->maps.sources_fd[SHUNT_V6], &v6, &source, 0), 0);
 	bpf_object__for_each_map(map, dp->tc) if (!strncmp(bpf_map__name(map), "shunt_", 6))
 		expect_readable(map);
 }

@@ -10,20 +10,23 @@
 
 /* What only the agent writes: copied while the old programs still serve everything. */
 static const char *const static_maps[] = {
-	"shunt_frontends", "shunt_services",	  "shunt_service_names", "shunt_rules",
-	"shunt_splits",	   "shunt_rings",	  "shunt_members",	 "shunt_variants",
-	"shunt_backends",  "shunt_variant_names", "shunt_gates",
+	"shunt_frontends",    "shunt_services",	     "shunt_service_names", "shunt_rules",
+	"shunt_splits",	      "shunt_rings",	     "shunt_members",	    "shunt_variants",
+	"shunt_backends",     "shunt_variant_names", "shunt_gates",	    "shunt_policies",
+	"shunt_bucket_names", "shunt_sources_v4",    "shunt_sources_v6",
 };
 
 /* What the programs write: copied on hold, so that no flow is added meanwhile. */
 static const char *const flow_maps[] = {
-	"shunt_flows", "shunt_flow_sets", "shunt_reply_sets", "shunt_sessions", "shunt_overlay",
+	"shunt_flows",	 "shunt_flow_sets", "shunt_reply_sets",	 "shunt_sessions",
+	"shunt_overlay", "shunt_buckets",   "shunt_client_sets", "shunt_client_active",
 };
 
 static const char *const counter_maps[] = {
 	"shunt_backend_counters",
 	"shunt_variant_counters",
 	"shunt_reasons",
+	"shunt_limit_counters",
 };
 
 struct shunt_carry {
@@ -313,7 +316,8 @@ uint32_t shunt_carry_entries(const struct shunt_carry *carry, const char *map)
 /* A set of another number of ways would put flows elsewhere. */
 static bool is_positional(const char *name)
 {
-	return !strcmp(name, "shunt_flow_sets") || !strcmp(name, "shunt_reply_sets");
+	return !strcmp(name, "shunt_flow_sets") || !strcmp(name, "shunt_reply_sets") ||
+	       !strcmp(name, "shunt_client_sets") || !strcmp(name, "shunt_client_active");
 }
 
 static int copy_maps(struct shunt_carry *carry, const char *const *names, size_t n,
@@ -370,6 +374,7 @@ static void take_settings(struct shunt_carry *carry)
 	theirs.flags |= SHUNT_S_HOLD;
 	theirs.flow_set_mask = maps->flow_sets.n - 1;
 	theirs.reply_set_mask = maps->reply_sets.n - 1;
+	theirs.limit_set_mask = maps->client_sets.n - 1;
 	*ours = theirs;
 	__atomic_store_n(&ours->abi_version, SHUNT_ABI_VERSION, __ATOMIC_SEQ_CST);
 }

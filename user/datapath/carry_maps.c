@@ -209,16 +209,38 @@ int shunt_carry_map_add(const struct shunt_carry_map *map)
 
 /* ---- flows ----------------------------------------------------------------------------------- */
 
+/* Whose ways these are stays; how many connections they have is counted anew. */
+static void forget_client_counts(const struct shunt_dp_maps *maps)
+{
+	for (uint32_t i = 0; i < maps->client_active.n; i++)
+		shunt_ft_client_active(maps, i)->word &= ~(uint64_t)UINT32_MAX;
+}
+
+/* What a carried flow counts for limits; its way was copied with it. */
+static void count_in_flight(const struct shunt_dp_maps *maps, const struct shunt_flow *flow)
+{
+	struct shunt_client_active *client;
+
+	shunt_ft_count_in_flight(maps, (uint64_t)flow->service << 32 | flow->variant, 1);
+	client = flow->client_way ? shunt_ft_client_active(maps, flow->client_way - 1) : NULL;
+	if (client)
+		client->word++;
+}
+
 void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 {
+	forget_client_counts(maps);
 	for (uint32_t i = 0; i < maps->flows.n; i++) {
 		const struct shunt_flow_set *set = shunt_ft_set(maps, i / SHUNT_FLOW_WAYS);
 		struct shunt_flow *flow = shunt_ft_flow(maps, i);
 		/* The tags were copied later: this one ended meanwhile, and no sweep sees it. */
 		if (set && !set->tag[i % SHUNT_FLOW_WAYS])
 			flow->life = SHUNT_LIFE_GEN(flow->life) | SHUNT_F_FREE;
-		if (shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)))
-			shunt_ft_count(maps, flow->backend, shunt_ft_client_index(maps, flow), 1);
+		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)))
+			continue;
+		shunt_ft_count(maps, flow->backend, shunt_ft_client_index(maps, flow), 1);
+		if (flow->flags & SHUNT_FLOW_IN_FLIGHT)
+			count_in_flight(maps, flow);
 	}
 }
 
@@ -277,7 +299,7 @@ static void merge_flow(const struct shunt_dp_maps *maps, uint32_t index,
 	} while (shunt_ft_is_half_open(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_half_open(state) &&
 				 shunt_ft_is_counted(state)
 			 ? !shunt_ft_promote(maps, SHUNT_FT_REF(index, life), state)
-			 : !shunt_ft_end(maps, ours, life, state));
+			 : !shunt_ft_change(maps, index, life, state));
 }
 
 int shunt_carry_merge_flows(const struct shunt_carry_map *flows, const struct shunt_dp_maps *maps)

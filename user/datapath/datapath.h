@@ -20,15 +20,18 @@ enum shunt_tc_mode { SHUNT_TC_AUTO, SHUNT_TC_TCX, SHUNT_TC_CLSACT };
 enum shunt_hook { SHUNT_HOOK_TC, SHUNT_HOOK_XDP };
 enum shunt_forward { SHUNT_FORWARD_STACK, SHUNT_FORWARD_REDIRECT };
 
-struct shunt_dp_sizes {	       /* entries; rounded up to powers of two */
-	uint32_t flows;	       /* default 262144 */
-	uint32_t frontends;    /* default 65536: frontends and backends together */
-	uint32_t services;     /* default 4096 */
-	uint32_t variants;     /* default 8192 */
-	uint32_t backends;     /* default 32768 */
-	uint32_t ring_entries; /* default 8388608 u16 = 16 MiB */
-	uint32_t sessions;     /* default 65536 */
-	uint32_t fragments;    /* default 8192 */
+struct shunt_dp_sizes {		/* entries; rounded up to powers of two */
+	uint32_t flows;		/* default 262144 */
+	uint32_t frontends;	/* default 65536: frontends and backends together */
+	uint32_t services;	/* default 4096 */
+	uint32_t variants;	/* default 8192 */
+	uint32_t backends;	/* default 32768 */
+	uint32_t ring_entries;	/* default 8388608 u16 = 16 MiB */
+	uint32_t sessions;	/* default 65536 */
+	uint32_t fragments;	/* default 8192 */
+	uint32_t policies;	/* default 1024; four buckets each */
+	uint32_t limit_clients; /* default 65536 */
+	uint32_t sources;	/* default 65536 */
 };
 
 struct shunt_dp_opts {
@@ -66,6 +69,13 @@ struct shunt_dp_array {
 	X(backends)                                                                                \
 	X(backend_active)                                                                          \
 	X(clients)                                                                                 \
+	X(policies)                                                                                \
+	X(buckets)                                                                                 \
+	X(bucket_names)                                                                            \
+	X(client_sets)                                                                             \
+	X(client_active)                                                                           \
+	X(service_active)                                                                          \
+	X(variant_active)                                                                          \
 	X(flow_sets)                                                                               \
 	X(flows)                                                                                   \
 	X(reply_sets)
@@ -81,6 +91,8 @@ struct shunt_dp_maps {
 	int backend_counters_fd; /* per CPU */
 	int variant_counters_fd; /* per CPU */
 	int reasons_fd;		 /* per CPU */
+	int limit_counters_fd;	 /* per CPU */
+	int sources_fd[SHUNT_N_FAMILIES];
 };
 
 /* Entry @index of a mapped array, typed. The caller has checked the bound. */

@@ -46,6 +46,39 @@ static inline struct shunt_client *shunt_ft_client(shunt_ft_t maps, __u32 index)
 	return SHUNT_DP_AT(maps->clients, struct shunt_client, index);
 }
 
+static inline struct shunt_active *shunt_ft_service_active(shunt_ft_t maps, __u32 service)
+{
+	uint32_t account;
+
+	if (service >= maps->services.n)
+		return NULL;
+	account = SHUNT_DP_AT(maps->services, struct shunt_service, service)->account;
+	if (account >= maps->service_active.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->service_active, struct shunt_active, account);
+}
+
+static inline struct shunt_active *shunt_ft_variant_active(shunt_ft_t maps, __u32 variant)
+{
+	if (variant >= maps->variant_active.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->variant_active, struct shunt_active, variant);
+}
+
+static inline struct shunt_client_active *shunt_ft_client_active(shunt_ft_t maps, __u32 index)
+{
+	if (index >= maps->client_active.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->client_active, struct shunt_client_active, index);
+}
+
+static inline struct shunt_client_set *shunt_ft_client_set(shunt_ft_t maps, __u32 index)
+{
+	if (index >= maps->client_sets.n)
+		return NULL;
+	return SHUNT_DP_AT(maps->client_sets, struct shunt_client_set, index);
+}
+
 #include "shunt/flowtab.h"
 
 #endif

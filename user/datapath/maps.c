@@ -35,6 +35,8 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 	uint32_t services = size_or(asked->services, 4096);
 	uint32_t variants = size_or(asked->variants, 8192);
 	uint32_t backends = size_or(asked->backends, 32768);
+	uint32_t policies = size_or(asked->policies, 1024);
+	uint32_t clients = size_or(asked->limit_clients, 65536);
 	const struct map_size sizes[] = {
 		{ "shunt_frontends", size_or(asked->frontends, 65536) },
 		{ "shunt_services", services },
@@ -56,6 +58,16 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_reply_sets", flows / 4 },
 		{ "shunt_sessions", size_or(asked->sessions, 65536) },
 		{ "shunt_fragments", size_or(asked->fragments, 8192) },
+		{ "shunt_policies", policies },
+		{ "shunt_buckets", 4 * policies },
+		{ "shunt_bucket_names", 4 * policies },
+		{ "shunt_limit_counters", 4 * policies },
+		{ "shunt_client_sets", clients / SHUNT_LIMIT_WAYS },
+		{ "shunt_client_active", clients },
+		{ "shunt_service_active", services },
+		{ "shunt_variant_active", variants },
+		{ "shunt_sources_v4", size_or(asked->sources, 65536) },
+		{ "shunt_sources_v6", size_or(asked->sources, 65536) },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
@@ -160,7 +172,7 @@ static void note_kept_size(struct shunt_dp *dp, const struct bpf_map *map, uint3
 		 bpf_map__max_entries(map), asked);
 }
 
-/* Flows stand where their hash says: their tables keep the exact size. */
+/* Flows and clients stand where their hash says: their tables keep the exact size. */
 static uint32_t carried_entries(const char *name, const struct shunt_dp_sizes *sizes,
 				const struct shunt_carry *carry)
 {
@@ -168,7 +180,8 @@ static uint32_t carried_entries(const char *name, const struct shunt_dp_sizes *s
 	uint32_t old = carry && asked ? shunt_carry_entries(carry, name) : 0;
 
 	if (!strcmp(name, "shunt_flows") || !strcmp(name, "shunt_flow_sets") ||
-	    !strcmp(name, "shunt_clients") || !strcmp(name, "shunt_reply_sets"))
+	    !strcmp(name, "shunt_clients") || !strcmp(name, "shunt_reply_sets") ||
+	    !strcmp(name, "shunt_client_sets") || !strcmp(name, "shunt_client_active"))
 		return old ? old : asked;
 	return old > asked ? old : asked;
 }
@@ -316,6 +329,9 @@ int shunt_maps_open(struct shunt_dp *dp, bool writable, struct shunt_err *err)
 		{ "shunt_backend_counters", &maps->backend_counters_fd },
 		{ "shunt_variant_counters", &maps->variant_counters_fd },
 		{ "shunt_reasons", &maps->reasons_fd },
+		{ "shunt_limit_counters", &maps->limit_counters_fd },
+		{ "shunt_sources_v4", &maps->sources_fd[SHUNT_V4] },
+		{ "shunt_sources_v6", &maps->sources_fd[SHUNT_V6] },
 	};
 	const struct {
 		const char *name;
@@ -358,4 +374,7 @@ void shunt_maps_close(struct shunt_dp_maps *maps)
 	fd_closep(&maps->backend_counters_fd);
 	fd_closep(&maps->variant_counters_fd);
 	fd_closep(&maps->reasons_fd);
+	fd_closep(&maps->limit_counters_fd);
+	fd_closep(&maps->sources_fd[SHUNT_V4]);
+	fd_closep(&maps->sources_fd[SHUNT_V6]);
 }

@@ -146,6 +146,7 @@ int shunt_settings_fill(struct shunt_dp *dp, const struct shunt_dp_opts *opts,
 	set_secret(settings, &secret);
 	settings->flow_set_mask = dp->maps.flow_sets.n - 1;
 	settings->reply_set_mask = dp->maps.reply_sets.n - 1;
+	settings->limit_set_mask = dp->maps.client_sets.n - 1;
 	/* Last: settings without a version do not count as filled. */
 	SHUNT_WRITE_ONCE(settings->abi_version, SHUNT_ABI_VERSION);
 	return 0;
