@@ -15,7 +15,7 @@ static struct shunt_ids *ids;
 
 static void setup(void)
 {
-	const uint32_t limits[SHUNT_N_ID_KINDS] = { 64, 64, 64 };
+	const uint32_t limits[SHUNT_N_ID_KINDS] = { 64, 64, 64, 64, 64 };
 	const struct small_variant variants[] = { { "blue", 90, 3, 0 }, { "green", 10, 2, 1 } };
 	char name[16];
 
@@ -78,7 +78,7 @@ Test(images, images_outlive_the_set_that_compiled_them)
 
 Test(images, a_full_id_space_names_the_option_and_leaves_the_result_alone)
 {
-	const uint32_t limits[SHUNT_N_ID_KINDS] = { 64, 64, 8 };
+	const uint32_t limits[SHUNT_N_ID_KINDS] = { 64, 64, 8, 64, 64 };
 	struct shunt_ids *few = shunt_ids_new(limits);
 	struct agent_images none = { 0 };
 	struct shunt_err err = { 0 };

@@ -12,7 +12,7 @@ static struct lab_service web;
 
 static struct shunt_ids *ids_new(void)
 {
-	const uint32_t limit[SHUNT_N_ID_KINDS] = { 100, 100, 1000 };
+	const uint32_t limit[SHUNT_N_ID_KINDS] = { 100, 100, 1000, 100, 100 };
 	struct shunt_ids *made = shunt_ids_new(limit);
 
 	cr_assert_not_null(made);

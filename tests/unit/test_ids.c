@@ -9,7 +9,7 @@ static struct shunt_ids *ids;
 
 static void setup(void)
 {
-	const uint32_t limit[SHUNT_N_ID_KINDS] = { 4, 100, 1000 };
+	const uint32_t limit[SHUNT_N_ID_KINDS] = { 4, 100, 1000, 100, 100 };
 
 	ids = shunt_ids_new(limit);
 	cr_assert_not_null(ids);

@@ -7,6 +7,7 @@
 #include "compile/digest.h"
 #include "compile/image.h"
 #include "compile/maglev.h"
+#include "compile/policy.h"
 #include "shunt/choose.h"
 
 /* What the functions of one compilation share. */
@@ -39,6 +40,7 @@ void shunt_image_free(struct shunt_image_service *image)
 		free(port->backends);
 		free(port->frontends);
 	}
+	shunt_image_policy_free(image->policy);
 	free(image->ports);
 	free(image);
 }
@@ -344,6 +346,15 @@ static int variant_ids(struct compiler *c)
 	return 0;
 }
 
+static int account_id(struct compiler *c)
+{
+	char key[SHUNT_ID_KEY_LEN];
+
+	shunt_id_account_key(key, c->image->namespace_, c->image->name);
+	c->image->account = shunt_ids_get(c->ids, SHUNT_ID_ACCOUNT, key);
+	return c->image->account ? 0 : -ENOSPC;
+}
+
 static struct shunt_image_service *image_new(const struct shunt_model_service *service)
 {
 	CLEANUP(image_freep) struct shunt_image_service *image = calloc(1, sizeof(*image));
@@ -378,6 +389,10 @@ int shunt_compile(const struct shunt_model_service *service, struct shunt_ids *i
 		return -ENOMEM;
 	c.image = image;
 	r = variant_ids(&c);
+	if (r == 0)
+		r = account_id(&c);
+	if (r == 0)
+		r = shunt_compile_policy(service, c.variant_id, ids, &image->policy);
 	if (r < 0)
 		return r;
 	for (size_t p = 0; p < service->n_ports; p++) {

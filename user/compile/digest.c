@@ -76,6 +76,18 @@ static void add_port(struct shunt_sip *sip, const struct shunt_image_port *port)
 	}
 }
 
+static void add_policy(struct shunt_sip *sip, const struct shunt_image_policy *policy)
+{
+	if (!policy)
+		return;
+	add_bytes(sip, &policy->record, sizeof(policy->record));
+	shunt_sip_word(sip, policy->n_sources);
+	for (size_t i = 0; i < policy->n_sources; i++) {
+		add_ip(sip, &policy->sources[i].cidr.net);
+		add_pair(sip, policy->sources[i].cidr.prefix_len, policy->sources[i].is_denied);
+	}
+}
+
 uint64_t shunt_image_digest(const struct shunt_image_service *image)
 {
 	const struct shunt_affinity_spec *affinity = &image->affinity;
@@ -87,6 +99,7 @@ uint64_t shunt_image_digest(const struct shunt_image_service *image)
 	shunt_sip_word(&sip, image->seed);
 	add_pair(&sip, image->flags, affinity->kind);
 	add_pair(&sip, affinity->timeout_s, affinity->prefix_len_4 << 8 | affinity->prefix_len_6);
+	add_policy(&sip, image->policy);
 	shunt_sip_word(&sip, image->n_ports);
 	for (size_t i = 0; i < image->n_ports; i++)
 		add_port(&sip, &image->ports[i]);

@@ -99,6 +99,20 @@ const char *shunt_id_backend_key(char *buf, uint32_t variant_id, const struct sh
 	return buf;
 }
 
+const char *shunt_id_bucket_key(char *buf, const char *namespace_, const char *service,
+				uint64_t limit, bool is_at_once, uint32_t variant_id)
+{
+	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s|%llx|%d|%u", namespace_, service,
+		 (unsigned long long)limit, is_at_once, variant_id);
+	return buf;
+}
+
+const char *shunt_id_account_key(char *buf, const char *namespace_, const char *service)
+{
+	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s", namespace_, service);
+	return buf;
+}
+
 static uint32_t *chain(const struct space *space, const char *key)
 {
 	return &space->bucket[shunt_name_seed(key) & space->mask];

@@ -13,7 +13,14 @@
  * over restarts. A released id is not given out again until shunt_ids_reclaim(): the
  * installer calls it when no flow and no packet refers to the index any more.
  */
-enum shunt_id_kind { SHUNT_ID_SERVICE, SHUNT_ID_VARIANT, SHUNT_ID_BACKEND, SHUNT_N_ID_KINDS };
+enum shunt_id_kind {
+	SHUNT_ID_SERVICE,
+	SHUNT_ID_VARIANT,
+	SHUNT_ID_BACKEND,
+	SHUNT_ID_BUCKET,  /* of a limit */
+	SHUNT_ID_ACCOUNT, /* of a Service: its ports count connections in being together */
+	SHUNT_N_ID_KINDS
+};
 
 #define SHUNT_ID_KEY_LEN 224
 
@@ -29,6 +36,10 @@ const char *shunt_id_service_key(char *buf, const char *namespace_, const char *
 /* @port, @proto: the first of the service's ports that share the split. */
 const char *shunt_id_variant_key(char *buf, const char *namespace_, const char *service,
 				 uint16_t port, uint8_t proto, const char *variant);
+/* @limit, @is_at_once: as in struct shunt_bucket_name; @variant_id: 0 if it is for all. */
+const char *shunt_id_bucket_key(char *buf, const char *namespace_, const char *service,
+				uint64_t limit, bool is_at_once, uint32_t variant_id);
+const char *shunt_id_account_key(char *buf, const char *namespace_, const char *service);
 const char *shunt_id_backend_key(char *buf, uint32_t variant_id, const struct shunt_ip *ip,
 				 uint16_t port, uint8_t proto);
 

@@ -66,12 +66,34 @@ struct shunt_image_port {
 	size_t n_backends;
 };
 
+/* Whose a bucket of the policy is. */
+struct shunt_image_bucket {
+	uint32_t id;
+	struct shunt_bucket_name name;
+};
+
+struct shunt_image_source {
+	struct shunt_cidr cidr;
+	bool is_denied;
+};
+
+/* The limits of a model service, one record for all its ports. */
+struct shunt_image_policy {
+	struct shunt_policy_record record; /* but for service */
+	struct shunt_image_bucket *buckets;
+	size_t n_buckets;
+	struct shunt_image_source *sources; /* no two of one prefix */
+	size_t n_sources;
+};
+
 struct shunt_image_service {
 	char namespace_[SHUNT_NAME_LEN];
 	char name[SHUNT_NAME_LEN];
 	uint64_t seed;
 	uint32_t flags; /* enum shunt_service_flags */
 	struct shunt_affinity_spec affinity;
+	uint32_t account;		   /* id */
+	struct shunt_image_policy *policy; /* NULL: it lets everybody in */
 	struct shunt_image_port *ports;
 	size_t n_ports;
 	uint64_t digest; /* of everything above: equal digests mean nothing to install */

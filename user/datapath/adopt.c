@@ -18,6 +18,8 @@ int shunt_installer_grace(struct shunt_installer *installer)
 	shunt_place_settle(&installer->splits);
 	shunt_place_settle(&installer->rings);
 	shunt_place_settle(&installer->members);
+	shunt_place_settle(&installer->policies);
+	shunt_policy_sweep_sources(installer);
 	return 0;
 }
 
@@ -58,6 +60,7 @@ int shunt_installer_sync(struct shunt_installer *installer)
 		if (!installer->services[id].live)
 			continue;
 		service->slot[!active] = service->slot[active];
+		service->policy[!active] = service->policy[active];
 		rule->split[!active] = rule->split[active];
 	}
 	while ((fe = shunt_frontends_next(&installer->frontends, fe))) {
@@ -125,6 +128,13 @@ static int adopt_service(struct shunt_installer *installer, uint32_t id)
 	if (r < 0)
 		return r;
 	installer->services[id].live = true;
+	shunt_id_account_key(key, name->namespace_, name->name);
+	r = shunt_ids_adopt(
+		installer->ids, SHUNT_ID_ACCOUNT, key,
+		SHUNT_DP_AT(installer->maps->services, struct shunt_service, id)->account);
+	/* Another port of the same Service was first. */
+	if (r < 0 && r != -EEXIST)
+		return r;
 	return split ? shunt_split_adopt(installer, split) : 0;
 }
 
@@ -196,7 +206,7 @@ static bool slots_differ(const struct shunt_installer *installer)
 		if (!installer->services[id].live)
 			continue;
 		if (memcmp(&service->slot[0], &service->slot[1], sizeof(service->slot[0])) ||
-		    rule->split[0] != rule->split[1])
+		    service->policy[0] != service->policy[1] || rule->split[0] != rule->split[1])
 			return true;
 	}
 	while ((fe = shunt_frontends_next(&installer->frontends, fe))) {
@@ -223,6 +233,11 @@ int shunt_installer_adopt(struct shunt_installer *installer, struct shunt_err *e
 		r = adopt_all(installer, maps->backends.n, "backends", adopt_backend, err);
 	if (r < 0)
 		return r;
+	r = shunt_policies_adopt(installer);
+	if (r < 0)
+		return shunt_err_set(err, r == -ENOMEM ? r : -EUCLEAN,
+				     "pinned maps shunt_policies and shunt_bucket_names make no "
+				     "sense; `shunt detach` removes the pins");
 	if (!slots_differ(installer))
 		return 0;
 	r = shunt_installer_settle(installer);
@@ -241,11 +256,14 @@ void shunt_installer_free(struct shunt_installer *installer)
 	shunt_place_done(&installer->splits);
 	shunt_place_done(&installer->rings);
 	shunt_place_done(&installer->members);
+	shunt_place_done(&installer->policies);
 	shunt_frontends_done(&installer->frontends);
 	shunt_ids_free(installer->ids);
 	free(installer->services);
 	free(installer->variants);
 	free(installer->backends);
+	free(installer->buckets);
+	free(installer->policy_users);
 	free(installer);
 }
 
@@ -258,21 +276,25 @@ static int allocate(struct shunt_installer *installer)
 {
 	const struct shunt_dp_maps *maps = installer->maps;
 	uint32_t limit[SHUNT_N_ID_KINDS] = {
-		[SHUNT_ID_SERVICE] = maps->services.n,
-		[SHUNT_ID_VARIANT] = maps->variants.n,
-		[SHUNT_ID_BACKEND] = maps->backends.n,
+		[SHUNT_ID_SERVICE] = maps->services.n, [SHUNT_ID_VARIANT] = maps->variants.n,
+		[SHUNT_ID_BACKEND] = maps->backends.n, [SHUNT_ID_BUCKET] = maps->buckets.n,
+		[SHUNT_ID_ACCOUNT] = maps->services.n,
 	};
 
 	installer->ids = shunt_ids_new(limit);
 	installer->services = calloc(maps->services.n, sizeof(*installer->services));
 	installer->variants = calloc(maps->variants.n, sizeof(*installer->variants));
 	installer->backends = calloc(maps->backends.n, sizeof(*installer->backends));
-	if (!installer->ids || !installer->services || !installer->variants || !installer->backends)
+	installer->buckets = calloc(maps->buckets.n, sizeof(*installer->buckets));
+	installer->policy_users = calloc(maps->policies.n, sizeof(*installer->policy_users));
+	if (!installer->ids || !installer->services || !installer->variants ||
+	    !installer->backends || !installer->buckets || !installer->policy_users)
 		return -ENOMEM;
 	/* Split 0 means "rejects", so the record is never used. */
 	if (shunt_place_init(&installer->splits, 1, maps->splits.n) < 0 ||
 	    shunt_place_init(&installer->rings, 0, maps->rings.n) < 0 ||
-	    shunt_place_init(&installer->members, 0, maps->members.n) < 0)
+	    shunt_place_init(&installer->members, 0, maps->members.n) < 0 ||
+	    shunt_place_init(&installer->policies, 1, maps->policies.n) < 0)
 		return -ENOMEM;
 	return 0;
 }

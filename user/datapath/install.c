@@ -21,7 +21,9 @@ struct change {
 	struct shunt_service_slot slot;
 	uint32_t old_split;
 	uint32_t new_split;
-	bool slot_changes;
+	uint32_t old_policy;
+	uint32_t new_policy;
+	bool slot_changes; /* or the policy */
 };
 
 struct plan {
@@ -32,6 +34,8 @@ struct plan {
 	size_t n_new_variants;
 	uint32_t *new_backends;
 	size_t n_new_backends;
+	uint32_t *new_policies; /* held by this install */
+	size_t n_new_policies;
 	bool frontends_change; /* some address gets another service */
 	uint32_t services_changed;
 	struct shunt_err *err;
@@ -80,8 +84,35 @@ static struct shunt_service_slot wanted_slot(const struct shunt_installer *insta
 	return slot;
 }
 
+static uint32_t policy_of(const struct shunt_installer *installer, uint32_t service)
+{
+	return SHUNT_DP_AT(installer->maps->services, struct shunt_service, service)
+		->policy[installer_slot(installer)];
+}
+
+/* The policy of @image: that of its first port, if it is the same, or a new one. */
+static int prepare_policy(struct plan *plan, const struct shunt_image_service *image,
+			  uint32_t *ret_policy)
+{
+	struct shunt_installer *installer = plan->installer;
+	uint32_t service = image->n_ports ? image->ports[0].id : 0;
+	uint32_t old = policy_of(installer, service), *added;
+	int r;
+
+	r = shunt_policy_prepare(installer, image->policy, service, old, ret_policy, plan->err);
+	if (r < 0 || !*ret_policy || *ret_policy == old)
+		return r;
+	added = shunt_array_add(&plan->new_policies, &plan->n_new_policies, sizeof(*added));
+	if (!added) {
+		shunt_policy_abandon(installer, *ret_policy);
+		return out_of_memory(plan->err);
+	}
+	*added = *ret_policy;
+	return 0;
+}
+
 static int prepare_port(struct plan *plan, const struct shunt_image_service *image,
-			const struct shunt_image_port *port)
+			const struct shunt_image_port *port, uint32_t policy)
 {
 	struct shunt_installer *installer = plan->installer;
 	uint32_t active = installer_slot(installer);
@@ -99,11 +130,14 @@ static int prepare_port(struct plan *plan, const struct shunt_image_service *ima
 	change->slot = wanted_slot(installer, image, port);
 	change->old_split = rule->split[active];
 	change->new_split = change->old_split;
+	change->old_policy = policy_of(installer, port->id);
+	change->new_policy = policy;
 	r = shunt_split_prepare(installer, port, change->old_split, &change->new_split, plan->err);
 	if (r < 0)
 		return r;
 	change->slot_changes =
-		memcmp(&change->slot, &service->slot[active], sizeof(change->slot)) != 0;
+		memcmp(&change->slot, &service->slot[active], sizeof(change->slot)) != 0 ||
+		change->new_policy != change->old_policy;
 	if (change->slot_changes || change->new_split != change->old_split)
 		touch(plan, port->id);
 	else
@@ -119,25 +153,46 @@ static bool is_released(const struct shunt_installer *installer, uint32_t servic
 	return record->slot[installer_slot(installer)].flags & SHUNT_SVC_RELEASED;
 }
 
+static bool is_installed(const struct shunt_installer *installer,
+			 const struct shunt_image_service *image,
+			 const struct shunt_image_port *port)
+{
+	const struct shunt_service_record *record = &installer->services[port->id];
+
+	return record->live && record->digest == image->digest;
+}
+
+static int prepare_image(struct plan *plan, const struct shunt_image_service *image)
+{
+	struct shunt_installer *installer = plan->installer;
+	bool has_policy = false;
+	uint32_t policy = 0;
+	int r;
+
+	for (size_t p = 0; p < image->n_ports; p++) {
+		if (is_installed(installer, image, &image->ports[p]))
+			continue;
+		if (!has_policy) {
+			r = prepare_policy(plan, image, &policy);
+			if (r < 0)
+				return r;
+			has_policy = true;
+		}
+		r = prepare_port(plan, image, &image->ports[p], policy);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int prepare_images(struct plan *plan, const struct shunt_image_service *const *images,
 			  size_t n)
 {
-	struct shunt_installer *installer = plan->installer;
-	int r;
+	int r = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		for (size_t p = 0; p < images[i]->n_ports; p++) {
-			const struct shunt_image_port *port = &images[i]->ports[p];
-			const struct shunt_service_record *record = &installer->services[port->id];
-
-			if (record->live && record->digest == images[i]->digest)
-				continue;
-			r = prepare_port(plan, images[i], port);
-			if (r < 0)
-				return r;
-		}
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = prepare_image(plan, images[i]);
+	return r;
 }
 
 /* Services that nobody wants any more: their entries live on, new flows are passed. */
@@ -163,6 +218,7 @@ static int prepare_releases(struct plan *plan)
 		change->old_split =
 			SHUNT_DP_AT(installer->maps->rules, struct shunt_rule, id)->split[active];
 		change->new_split = change->old_split;
+		change->old_policy = change->new_policy = policy_of(installer, id);
 		touch(plan, id);
 	}
 	return 0;
@@ -183,6 +239,8 @@ static void write_service(struct shunt_installer *installer,
 	name->port_be = htons(port->port);
 	name->proto = port->proto;
 	SHUNT_DP_AT(installer->maps->services, struct shunt_service, port->id)->seed = image->seed;
+	SHUNT_DP_AT(installer->maps->services, struct shunt_service, port->id)->account =
+		image->account;
 	installer->services[port->id] = (struct shunt_service_record){
 		.live = true,
 		.mark = installer->mark,
@@ -314,6 +372,8 @@ static void abandon(struct plan *plan)
 	for (size_t i = 0; i < plan->n_changes; i++)
 		shunt_split_abandon(installer, plan->changes[i].new_split,
 				    plan->changes[i].old_split);
+	for (size_t i = 0; i < plan->n_new_policies; i++)
+		shunt_policy_abandon(installer, plan->new_policies[i]);
 	for (size_t i = 0; i < plan->n_new_backends; i++) {
 		uint32_t id = plan->new_backends[i];
 
@@ -371,6 +431,8 @@ static void flip(const struct plan *plan)
 
 		SHUNT_DP_AT(installer->maps->services, struct shunt_service, change->service)
 			->slot[idle] = change->slot;
+		SHUNT_DP_AT(installer->maps->services, struct shunt_service, change->service)
+			->policy[idle] = (uint16_t)change->new_policy;
 		SHUNT_DP_AT(installer->maps->rules, struct shunt_rule, change->service)
 			->split[idle] = change->new_split;
 	}
@@ -401,8 +463,13 @@ static void remember(struct plan *plan, const struct shunt_image_service *const 
 	for (size_t i = 0; i < plan->n_changes; i++) {
 		shunt_split_retire(installer, plan->changes[i].old_split,
 				   plan->changes[i].new_split);
+		shunt_policy_use(installer, plan->changes[i].new_policy, 1);
+		shunt_policy_use(installer, plan->changes[i].old_policy, -1);
 		installer->services[plan->changes[i].service].digest = 0;
 	}
+	for (size_t i = 0; i < plan->n_new_policies; i++)
+		shunt_policy_use(installer, plan->new_policies[i], -1);
+	shunt_policy_flag_packets(installer);
 	for (size_t i = 0; i < n; i++) {
 		for (size_t p = 0; p < images[i]->n_ports; p++) {
 			installer->services[images[i]->ports[p].id].digest = images[i]->digest;
@@ -439,6 +506,8 @@ static void commit(struct plan *plan, const struct shunt_image_service *const *i
 		for (size_t p = 0; p < images[i]->n_ports; p++)
 			if (!installer->services[images[i]->ports[p].id].live)
 				write_service(installer, images[i], &images[i]->ports[p]);
+	for (size_t i = 0; i < n; i++)
+		shunt_buckets_write(installer, images[i]);
 	changed |= shunt_want_permit(installer);
 	ret_result->single_store = make_visible(plan);
 	ret_result->took_ns = now_ns() - began_ns;
@@ -479,5 +548,6 @@ int shunt_install(struct shunt_installer *installer,
 	free(plan.changes);
 	free(plan.new_variants);
 	free(plan.new_backends);
+	free(plan.new_policies);
 	return r;
 }

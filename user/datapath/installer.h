@@ -2,6 +2,7 @@
 #ifndef SHUNT_DATAPATH_INSTALLER_H
 #define SHUNT_DATAPATH_INSTALLER_H
 
+#include "compile/image.h"
 #include "datapath/frontends.h"
 #include "datapath/install.h"
 #include "datapath/place.h"
@@ -46,6 +47,11 @@ struct shunt_backend_record {
 	uint32_t flags; /* wanted */
 };
 
+struct shunt_bucket_record {
+	bool live;
+	uint32_t mark;
+};
+
 struct shunt_installer {
 	struct shunt_installer_env env;
 	const struct shunt_dp_maps *maps; /* = env.maps */
@@ -57,7 +63,11 @@ struct shunt_installer {
 	struct shunt_place splits;
 	struct shunt_place rings; /* in words of four entries */
 	struct shunt_place members;
-	uint32_t mark;	/* of the running or last install */
+	struct shunt_place policies;
+	struct shunt_bucket_record *buckets; /* by id */
+	uint32_t *policy_users;		     /* by index: ports that name it */
+	bool has_stale_sources;		     /* entries of policies that nobody names any more */
+	uint32_t mark;			     /* of the running or last install */
 	bool installed; /* at least once: only then is it known what is not wanted */
 	bool unsettled;
 	uint32_t next_set;	  /* where the next sweep of the flow table begins */
@@ -120,6 +130,44 @@ void shunt_split_abandon(struct shunt_installer *installer, uint32_t split, uint
 
 /* Retires @split but for what it shares with @successor (0: nothing). */
 void shunt_split_retire(struct shunt_installer *installer, uint32_t split, uint32_t successor);
+
+/* ---- policies.c ---------------------------------------------------------------------------- */
+
+/**
+ * shunt_policy_prepare - the record of @policy (NULL: none), written aside with its address lists
+ * @service: the first port that is to name it
+ * @old:     record in use by that port, 0: none
+ * @ret_new: = @old when nothing differs; 0: none. A new one is held as by one port, until
+ *           shunt_policy_use() takes that back
+ *
+ * Return: 0; -ENOSPC with @err; -errno.
+ */
+int shunt_policy_prepare(struct shunt_installer *installer, const struct shunt_image_policy *policy,
+			 uint32_t service, uint32_t old, uint32_t *ret_new, struct shunt_err *err);
+
+/* Frees @policy, which no packet has seen; 0 is fine. */
+void shunt_policy_abandon(struct shunt_installer *installer, uint32_t policy);
+
+/* One port more, or less, names @policy; it is retired with the last. 0 is fine. */
+void shunt_policy_use(struct shunt_installer *installer, uint32_t policy, int by);
+
+/* Says whether some policy in use limits packets of known flows. */
+void shunt_policy_flag_packets(struct shunt_installer *installer);
+
+/* Deletes entries of address lists whose policy nobody names. After a grace period. */
+void shunt_policy_sweep_sources(struct shunt_installer *installer);
+
+/* Marks the buckets that @image wants; writes the names of those that are new. */
+void shunt_buckets_want(struct shunt_installer *installer, const struct shunt_image_service *image);
+void shunt_buckets_write(struct shunt_installer *installer,
+			 const struct shunt_image_service *image);
+
+/* Are there buckets that nobody wants? And, a grace period later, away with them. 0 or -errno. */
+bool shunt_buckets_wait(const struct shunt_installer *installer);
+int shunt_buckets_retire(struct shunt_installer *installer);
+
+/* Learns what the maps hold; services are known already. Return: 0 or -errno. */
+int shunt_policies_adopt(struct shunt_installer *installer);
 
 /* Takes the ranges of a split that the maps use out of the free ones. 0 or -errno. */
 int shunt_split_adopt(struct shunt_installer *installer, uint32_t split);

@@ -10,6 +10,7 @@
 #include "datapath/installer.h"
 #include "datapath/read.h"
 #include "datapath/refs.h"
+#include "datapath/want.h"
 
 /* What a tick may give back if, after a grace period, no flow refers to it. */
 struct harvest {
@@ -112,10 +113,23 @@ static int remove_frontends(struct shunt_installer *installer)
 	return 0;
 }
 
+/* The account goes with the last port of its Service: no flow of it is there any more. */
+static void forget_account(struct shunt_installer *installer, uint32_t account)
+{
+	if (shunt_account_is_used(installer, account))
+		return;
+	SHUNT_DP_AT(installer->maps->service_active, struct shunt_active, account)->connections = 0;
+	shunt_ids_reclaim(installer->ids, SHUNT_ID_ACCOUNT, account);
+}
+
 static void forget_service(struct shunt_installer *installer, uint32_t id)
 {
 	struct shunt_rule *rule = SHUNT_DP_AT(installer->maps->rules, struct shunt_rule, id);
+	const struct shunt_service *service =
+		SHUNT_DP_AT(installer->maps->services, struct shunt_service, id);
+	uint32_t account = service->account;
 
+	shunt_policy_use(installer, service->policy[installer_slot(installer)], -1);
 	shunt_split_retire(installer, rule->split[installer_slot(installer)], 0);
 	memset(rule, 0, sizeof(*rule));
 	memset(SHUNT_DP_AT(installer->maps->services, struct shunt_service, id), 0,
@@ -124,6 +138,7 @@ static void forget_service(struct shunt_installer *installer, uint32_t id)
 	       sizeof(struct shunt_service_name));
 	installer->services[id] = (struct shunt_service_record){ 0 };
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_SERVICE, id);
+	forget_account(installer, account);
 }
 
 /*
@@ -269,6 +284,7 @@ static int retire_variant(struct shunt_installer *installer, uint32_t id)
 	/* What the kernel decided about this variant is not about the next one of this index. */
 	memset(SHUNT_DP_AT(maps->overlay, struct shunt_overlay, id), 0,
 	       sizeof(struct shunt_overlay));
+	SHUNT_DP_AT(maps->variant_active, struct shunt_active, id)->connections = 0;
 	installer->variants[id] = (struct shunt_variant_record){ 0 };
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_VARIANT, id);
 	return 0;
@@ -294,6 +310,9 @@ static int reap(struct shunt_installer *installer, struct harvest *harvest)
 
 	/* Packets in flight may be about to make a flow to a candidate. */
 	r = shunt_installer_grace(installer);
+	if (r < 0)
+		return r;
+	r = shunt_buckets_retire(installer);
 	if (r < 0)
 		return r;
 	/* Variants first: those whose last backend goes now need a grace period of their own. */
@@ -330,7 +349,8 @@ int shunt_installer_retire(struct shunt_installer *installer)
 		return r;
 	if (harvest.n_backends || harvest.n_services)
 		r = discard_busy(installer, &harvest);
-	waits = shunt_place_waits(&installer->splits) || shunt_place_waits(&installer->rings);
+	waits = shunt_place_waits(&installer->splits) || shunt_place_waits(&installer->rings) ||
+		shunt_place_waits(&installer->policies) || shunt_buckets_wait(installer);
 	if (r == 0 && (waits || harvest.n_backends || harvest.n_services || harvest.n_variants))
 		r = reap(installer, &harvest);
 	free(harvest.backends);

@@ -96,6 +96,7 @@ int shunt_want_images(struct shunt_installer *installer,
 
 	installer->mark++;
 	for (size_t i = 0; i < n; i++) {
+		shunt_buckets_want(installer, images[i]);
 		for (size_t p = 0; p < images[i]->n_ports; p++) {
 			r = want_port(installer, &images[i]->ports[p], err);
 			if (r < 0)
@@ -200,6 +201,16 @@ bool shunt_want_restrict(struct shunt_installer *installer)
 /* ---- ids ---------------------------------------------------------------------------------------
  */
 
+bool shunt_account_is_used(const struct shunt_installer *installer, uint32_t account)
+{
+	for (uint32_t id = 1; id < installer->maps->services.n; id++)
+		if (installer->services[id].live &&
+		    SHUNT_DP_AT(installer->maps->services, struct shunt_service, id)->account ==
+			    account)
+			return true;
+	return false;
+}
+
 static void trim(struct shunt_ids *ids, enum shunt_id_kind kind, uint32_t id, bool live)
 {
 	if (!live && shunt_ids_bound(ids, kind, id))
@@ -216,4 +227,8 @@ void shunt_want_trim_ids(struct shunt_installer *installer)
 		trim(installer->ids, SHUNT_ID_VARIANT, id, installer->variants[id].live);
 	for (uint32_t id = 1; id < maps->backends.n; id++)
 		trim(installer->ids, SHUNT_ID_BACKEND, id, installer->backends[id].live);
+	for (uint32_t id = 1; id < maps->buckets.n; id++)
+		trim(installer->ids, SHUNT_ID_BUCKET, id, installer->buckets[id].live);
+	for (uint32_t id = 1; id < maps->services.n; id++)
+		trim(installer->ids, SHUNT_ID_ACCOUNT, id, shunt_account_is_used(installer, id));
 }

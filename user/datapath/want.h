@@ -23,6 +23,9 @@ bool shunt_want_permit(struct shunt_installer *installer);
 /* After it is visible: marks what ends, with the deadline. Return: is there any? */
 bool shunt_want_restrict(struct shunt_installer *installer);
 
+/* Does a service count its connections in being there? */
+bool shunt_account_is_used(const struct shunt_installer *installer, uint32_t account);
+
 /* Gives back ids that a compilation took and no install used. */
 void shunt_want_trim_ids(struct shunt_installer *installer);
 

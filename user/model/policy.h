@@ -172,7 +172,9 @@ enum shunt_policy_part {
  * What this version puts in force: whatever a policy asks for besides, its object and its
  * service say "NotEnforced" about. A part is added here by the change that makes it true.
  */
-#define SHUNT_PARTS_ENFORCED 0u
+#define SHUNT_PARTS_ENFORCED                                                                       \
+	(SHUNT_PART_CONNECTION_RATE | SHUNT_PART_PACKET_RATE | SHUNT_PART_BYTE_RATE |              \
+	 SHUNT_PART_CONNECTIONS_IN_FLIGHT | SHUNT_PART_SOURCES)
 
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHUNT_COMPILE_POLICY_H
+#define SHUNT_COMPILE_POLICY_H
+
+#include "compile/image.h"
+
+/**
+ * shunt_compile_policy - what the maps must hold of a model service's policy
+ * @variant_id: ids of its variants, in their order
+ * @ids:        hands out stable ids of buckets; a limit keeps its own while its numbers change
+ * @ret_policy: written on 0 only: NULL if it limits nothing that the programs look at; freed with
+ *              shunt_image_policy_free()
+ *
+ * Requests, the breaker and ejection are not of these. Of several limits of connections in being
+ * for each client the first counts: a flow has one place to remember where it is counted.
+ *
+ * Return: 0, -ENOMEM, or -ENOSPC when there are no more buckets.
+ */
+int shunt_compile_policy(const struct shunt_model_service *service, const uint32_t *variant_id,
+			 struct shunt_ids *ids, struct shunt_image_policy **ret_policy);
+
+/* Frees @policy; NULL is fine. */
+void shunt_image_policy_free(struct shunt_image_policy *policy);
+
+#endif
