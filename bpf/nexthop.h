@@ -25,7 +25,7 @@ struct next_hop {
 	struct shunt_addr dst;
 	__u32 from_ifindex;
 	__u32 family;
-	__u32 generation; /* 0: free */
+	__u32 generation; /* never 0, unless it is free */
 	__u32 asked_jiffies;
 	__u32 out_flags; /* as scratch.out_flags */
 	__u32 reserved;
@@ -54,7 +54,8 @@ static __always_inline int nexthop_is(const struct next_hop *hop,
 {
 	__u32 age = (__u32)bpf_jiffies64() - hop->asked_jiffies;
 
-	return hop->generation && hop->generation == SHUNT_READ_ONCE(settings->route_generation) &&
+	/* One that is free has been asked for by no interface. */
+	return hop->generation == SHUNT_READ_ONCE(settings->route_generation) &&
 	       age < 4 * settings->seen_grain_jiffies && hop->from_ifindex == from_ifindex &&
 	       hop->family == family && hop->dst.word_be[3] == dst[3] &&
 	       hop->dst.word_be[2] == dst[2] && hop->dst.word_be[1] == dst[1] &&

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <net/if.h>
+#include <sched.h>
 
 #include "lab.h"
 
@@ -617,6 +618,109 @@ LAB_EACH(redirect, where_the_table_is_full_flows_without_an_entry_go_by_the_stac
 			.proto = IPPROTO_TCP,
 		};
 	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_STATELESS);
+}
+
+/* ---- next hops that are kept ------------------------------------------------------------------
+ */
+
+/* The way to backend 1 leads out of gate1, or of nowhere. */
+static void way(const struct lab *lab, bool is_there)
+{
+	struct shunt_addr one = lab_backend_addr(lab->kind->family, 1);
+
+	lab_run_ip(is_there ? "ip route replace %s/%s dev gate1 mtu lock 1400"
+			    : "ip route replace unreachable %s/%s",
+		   &one, lab->kind->family);
+	if (is_there)
+		lab_run_ip("ip neigh replace %s lladdr 02:00:00:00:00:b1 dev gate1", &one,
+			   lab->kind->family);
+}
+
+/* A flow that goes by redirect, with the next hop kept, which each CPU does by itself. */
+static struct lab_packet with_kept_hop(struct lab *lab, struct lab_result *ret_result)
+{
+	struct lab_packet sent = from_gate(lab);
+	cpu_set_t first;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	cr_assert_eq(sched_setaffinity(0, sizeof(first), &first), 0);
+	lab_settings(lab)->route_generation = 7;
+	lab_settings(lab)->seen_grain_jiffies = LAB_LONG;
+	*ret_result = lab_ingress(lab, &sent);
+	CHECK(is_sent(ret_result));
+	return sent;
+}
+
+LAB_EACH(nexthop, it_is_kept_until_routes_change, 0)
+{
+	struct lab_result got, other;
+	struct lab_packet sent = with_kept_hop(lab, &got);
+
+	(void)k;
+	way(lab, false);
+	other = lab_ingress(lab, &sent);
+	CHECK(is_sent(&other));
+	CHECK(!memcmp(other.frame.data, got.frame.data, 12));
+	lab_settings(lab)->route_generation = 8;
+	other = lab_ingress(lab, &sent);
+	CHECK_REASON(other.reason, SHUNT_R_BY_STACK);
+	way(lab, true);
+}
+
+LAB_EACH(nexthop, it_is_kept_for_a_second_at_most, 0)
+{
+	struct lab_result got;
+	struct lab_packet sent = with_kept_hop(lab, &got);
+
+	(void)k;
+	way(lab, false);
+	lab_settings(lab)->seen_grain_jiffies = 0;
+	got = lab_ingress(lab, &sent);
+	CHECK_REASON(got.reason, SHUNT_R_BY_STACK);
+	way(lab, true);
+}
+
+LAB_EACH(nexthop, nothing_is_kept_if_the_agent_does_not_tell_of_changes, 0)
+{
+	struct lab_result got;
+	struct lab_packet sent = with_kept_hop(lab, &got);
+
+	(void)k;
+	lab_settings(lab)->route_generation = 0;
+	got = lab_ingress(lab, &sent);
+	CHECK(is_sent(&got));
+	way(lab, false);
+	got = lab_ingress(lab, &sent);
+	CHECK_REASON(got.reason, SHUNT_R_BY_STACK);
+	way(lab, true);
+}
+
+LAB_EACH(nexthop, what_is_kept_is_for_one_destination_and_one_gate, 0)
+{
+	struct lab_result got;
+	struct lab_packet sent = with_kept_hop(lab, &got);
+
+	(void)k;
+	way(lab, false);
+	lab->gate = lab->gates[1];
+	got = lab_ingress(lab, &sent);
+	CHECK_REASON(got.reason, SHUNT_R_BY_STACK);
+	way(lab, true);
+}
+
+LAB_EACH(nexthop, the_length_counts_with_one_that_is_kept_too, 0)
+{
+	struct lab_result got;
+	struct lab_packet sent = with_kept_hop(lab, &got);
+
+	(void)k;
+	sent = lab_flags(sent, TH_ACK_, 1001, 5001);
+	sent.payload = 1300;
+	got = lab_ingress(lab, &sent);
+	CHECK(is_sent(&got));
+	sent.payload = 1400;
+	CHECK_EQ(lab_ingress(lab, &sent).verdict, LAB_PASS);
 }
 
 /* ---- external gates ------------------------------------------------------------------------- */

@@ -206,3 +206,18 @@ def test_fragments_from_afar_reach_a_remote_backend_and_come_back(world, family,
             data = os.urandom(4000)
             sock.send(data)
             assert sock.recv(8000).endswith(data)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_agent_has_neighbours_found_for_xdp(world, family):
+    """XDP makes nobody ask for a neighbour; by the stack no packet would do it either."""
+    w, remote = remote_world(world, "xdp")
+    w.agent.stop()
+    remote_address = remote.v4 if family == 4 else remote.v6
+    w.node.ip(f"neigh del {remote_address} dev vc1")
+    w.agent.start()
+    tally = http(w.client, VIPS[family], total=50)
+    assert tally.pods == {remote.name: 50}, tally
+    w.node.ip(f"neigh del {remote_address} dev vc1")
+    tally = http(w.client, VIPS[family], total=50, timeout=8)
+    assert tally.pods == {remote.name: 50}, tally

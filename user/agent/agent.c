@@ -77,6 +77,13 @@ static void on_netlink(uv_poll_t *poll, int status, int events)
 	agent_watch_read(poll->data);
 }
 
+static void on_routes(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	agent_nexthops_read(poll->data);
+}
+
 static void look_again(struct agent *agent, bool anyway)
 {
 	bool moved = agent_read_addresses(agent);
@@ -126,6 +133,7 @@ static void on_tick(uv_timer_t *timer)
 	if (r < 0)
 		log_error("cannot give back what is not used any more: %s", strerror(-r));
 	agent_refusals_tick(agent);
+	agent_neighbours_tick(agent);
 	agent_detach_tick(agent);
 }
 
@@ -361,6 +369,7 @@ static void start_handles(struct agent *agent)
 {
 	start_poll(agent, &agent->dir_poll, shunt_dir_fd(agent->dir), on_dir);
 	start_poll(agent, &agent->netlink_poll, agent->netlink_fd, on_netlink);
+	start_poll(agent, &agent->routes_poll, agent->routes_fd, on_routes);
 	start_timer(agent, &agent->debounce, NULL, 0);
 	start_timer(agent, &agent->resync, on_resync, agent->opts->resync_ms);
 	start_timer(agent, &agent->tick, on_tick, 1000);
@@ -379,6 +388,8 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 		.opts = opts,
 		.loop = loop,
 		.netlink_fd = -EBADF,
+		.routes_fd = -EBADF,
+		.asks_fd = -EBADF,
 		.state_fd = -EBADF,
 		.started_ms = agent_now_ms(),
 		.started_ns = agent_mono_ns(),
@@ -404,10 +415,16 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 			      strerror(-agent->netlink_fd));
 		return EXIT_KERNEL;
 	}
+	r = agent_nexthops_open(agent);
+	if (r < 0) {
+		shunt_err_set(err, r, "cannot hear of routes: %s", strerror(-r));
+		return EXIT_KERNEL;
+	}
 	agent_read_addresses(agent);
 	agent_refresh(agent, true);
 	agent_refusals_tick(agent); /* what was counted before is not new */
 	start_gates(agent);
+	agent_neighbours_tick(agent);
 	start_handles(agent);
 	log_info("shuntd %s, ABI %d, process %d: ready", SHUNT_VERSION, SHUNT_ABI_VERSION,
 		 getpid());
@@ -420,10 +437,11 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 static void close_handles(struct agent *agent)
 {
 	uv_handle_t *const handles[] = {
-		(uv_handle_t *)&agent->dir_poll, (uv_handle_t *)&agent->netlink_poll,
-		(uv_handle_t *)&agent->debounce, (uv_handle_t *)&agent->resync,
-		(uv_handle_t *)&agent->tick,	 (uv_handle_t *)&agent->sigterm,
-		(uv_handle_t *)&agent->sigint,	 (uv_handle_t *)&agent->sighup,
+		(uv_handle_t *)&agent->dir_poll,    (uv_handle_t *)&agent->netlink_poll,
+		(uv_handle_t *)&agent->routes_poll, (uv_handle_t *)&agent->debounce,
+		(uv_handle_t *)&agent->resync,	    (uv_handle_t *)&agent->tick,
+		(uv_handle_t *)&agent->sigterm,	    (uv_handle_t *)&agent->sigint,
+		(uv_handle_t *)&agent->sighup,
 	};
 
 	for (size_t i = 0; agent->handles_open && i < ARRAY_LEN(handles); i++)
@@ -469,5 +487,7 @@ void agent_free(struct agent *agent)
 	free(agent->sources);
 	shunt_xmit_free(&agent->xmit);
 	fd_closep(&agent->netlink_fd);
+	fd_closep(&agent->routes_fd);
+	fd_closep(&agent->asks_fd);
 	fd_closep(&agent->state_fd);
 }

@@ -24,7 +24,7 @@
  *   agent.c     start and end, the loop's handles
  *   pipeline.c  manifests -> model -> images -> maps
  *   state.c     what is remembered beside overrides: last good weights, baselines
- *   watch.c     interfaces and addresses
+ *   watch.c     interfaces and addresses; nexthops.c: routes and neighbours
  *   command.c   the control socket: dispatch, names
  *   change.c    weight, switch, rollback
  *   drain.c     drain
@@ -93,7 +93,13 @@ struct agent {
 	struct shunt_xmit xmit; /* interfaces that XDP can redirect to */
 	int netlink_fd;
 
-	uv_poll_t dir_poll, netlink_poll;
+	int routes_fd;		 /* hears of routes and neighbours */
+	int asks_fd;		 /* asks for them */
+	bool rules_are_new;	 /* they were not looked at since they changed */
+	bool may_keep_hops;	 /* they do not look at sources */
+	uint32_t next_neighbour; /* backend whose neighbour was looked after last */
+
+	uv_poll_t dir_poll, netlink_poll, routes_poll;
 	uv_timer_t debounce, resync, tick;
 	uv_signal_t sigterm, sigint, sighup;
 	bool handles_open;
@@ -208,6 +214,23 @@ bool agent_read_addresses(struct agent *agent);
 
 /* On the loop: something changed, or SIGHUP or the resync came. */
 void agent_watch_read(struct agent *agent);
+
+/* ---- nexthops.c ----------------------------------------------------------------------------- */
+
+/* Begins to hear of routes; the next hops that programs keep count from now on. 0 or -errno. */
+int agent_nexthops_open(struct agent *agent);
+
+/* On the loop: routes, neighbours or rules have changed. */
+void agent_nexthops_read(struct agent *agent);
+
+/* What the programs keep is forgotten. */
+void agent_nexthops_forget(struct agent *agent);
+
+/*
+ * Once a second: XDP sends frames only to neighbours that the kernel knows, and makes nobody ask
+ * for others. So those of backends behind uplinks are kept known.
+ */
+void agent_neighbours_tick(struct agent *agent);
 
 /* ---- command.c, change.c, status.c, doctor.c, detach.c ------------------------------------------
  */

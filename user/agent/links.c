@@ -15,8 +15,6 @@
 
 /* ---- a dump -------------------------------------------------------------------------------- */
 
-typedef int (*message_fn)(const struct nlmsghdr *hdr, void *arg);
-
 static int ask(int fd, uint16_t type)
 {
 	struct {
@@ -33,7 +31,7 @@ static int ask(int fd, uint16_t type)
 }
 
 /* Return: 1 at the end of the dump, 0: there is more, or -errno. */
-static int take(const void *buf, size_t len, message_fn fn, void *arg)
+static int take(const void *buf, size_t len, agent_message_fn fn, void *arg)
 {
 	const struct nlmsghdr *hdr = buf;
 	int r = 0;
@@ -48,8 +46,7 @@ static int take(const void *buf, size_t len, message_fn fn, void *arg)
 	return r;
 }
 
-/* Calls @fn for each object of a dump such as RTM_GETADDR. Return: 0 or -errno. */
-static int dump(uint16_t type, message_fn fn, void *arg)
+int agent_netlink_dump(uint16_t type, agent_message_fn fn, void *arg)
 {
 	CLEANUP(fd_closep) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	_Alignas(struct nlmsghdr) char buf[32768];
@@ -151,7 +148,7 @@ static int add_source(const struct nlmsghdr *hdr, void *arg)
 int agent_sources(struct agent_source **ret_sources, size_t *ret_n)
 {
 	struct sources sources = { 0 };
-	int r = dump(RTM_GETADDR, add_source, &sources);
+	int r = agent_netlink_dump(RTM_GETADDR, add_source, &sources);
 
 	if (r < 0) {
 		free(sources.items);

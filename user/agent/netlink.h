@@ -28,6 +28,12 @@ int agent_netlink_read(int fd, struct agent_netlink_news *ret_news);
 /* Takes one datagram apart, adding to @news; public for the tests. Return: 0 or -ENOMEM. */
 int agent_netlink_parse(const void *buf, size_t len, struct agent_netlink_news *news);
 
+struct nlmsghdr;
+typedef int (*agent_message_fn)(const struct nlmsghdr *hdr, void *arg);
+
+/* links.c: calls @fn for each object of a dump such as RTM_GETADDR. Return: 0 or -errno. */
+int agent_netlink_dump(uint16_t type, agent_message_fn fn, void *arg);
+
 /* links.c: all interfaces. The caller frees *ret_links with free(). Return: 0 or -errno. */
 int agent_links(struct agent_link **ret_links, size_t *ret_n);
 
