@@ -110,10 +110,12 @@ static uint32_t find_l4(const struct frame *f, uint32_t ip)
 	return next == 6 || next == 17 ? at : f->len;
 }
 
-/* Makes the frame one from a client of the scene to a frontend of it, or to a backend. */
+/* Makes the frame one from a client of the scene, or a backend, to a frontend, or to a backend. */
 static void address(struct rng *rng, struct frame *f)
 {
-	bool to_backend = !rng_draw(rng, 8);
+	enum scene_net from = rng_draw(rng, 8) ? SCENE_CLIENT : SCENE_BACKEND;
+	uint32_t n_from = from == SCENE_CLIENT ? SCENE_CLIENTS : SCENE_BACKENDS;
+	bool to_backend = !rng_draw(rng, 8), ends = !rng_draw(rng, 16);
 	uint32_t n = to_backend ? SCENE_BACKENDS : SCENE_FRONTENDS, at = 12;
 	enum scene_net net = to_backend ? SCENE_BACKEND : SCENE_FRONTEND;
 
@@ -122,13 +124,15 @@ static void address(struct rng *rng, struct frame *f)
 	if (at + 24 > f->len)
 		return;
 	if (f->data[at] == 0x08) {
-		put_addr(rng, f, at + 14, SHUNT_V4, SCENE_CLIENT, SCENE_CLIENTS);
+		put_addr(rng, f, at + 14, SHUNT_V4, from, n_from);
 		put_addr(rng, f, at + 18, SHUNT_V4, net, n);
 		put_ports(rng, f, at + 2 + (f->data[at + 2] & 15) * 4u, to_backend);
+		f->data[at + 10] = ends ? 1 : f->data[at + 10]; /* its last hop */
 	} else if (f->data[at] == 0x86 && at + 42 <= f->len) {
-		put_addr(rng, f, at + 10, SHUNT_V6, SCENE_CLIENT, SCENE_CLIENTS);
+		put_addr(rng, f, at + 10, SHUNT_V6, from, n_from);
 		put_addr(rng, f, at + 26, SHUNT_V6, net, n);
 		put_ports(rng, f, find_l4(f, at + 2), to_backend);
+		f->data[at + 9] = ends ? 1 : f->data[at + 9];
 	}
 }
 
@@ -225,6 +229,7 @@ void mutate_step(const struct corpus *corpus, struct rng *rng, uint8_t *frame,
 		s->op = STEP_ANSWER;
 		s->a = rng_draw(rng, 2) ? STEP_NATURAL : flags[rng_draw(rng, sizeof(flags))];
 		s->where &= rng_draw(rng, 4) ? 0x3f : 0xff;
+		s->where &= rng_draw(rng, 4) ? 0xfe : 0xff;
 		break;
 	default:
 		mutate_frame(corpus, rng, frame, s);

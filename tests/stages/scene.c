@@ -50,6 +50,7 @@ static void settings(struct rng *rng)
 		.reply_set_mask = shim_map("shunt_reply_sets")->n - 1,
 		.nat_port_first = 61000,
 		.nat_port_count = (uint16_t)(1 + rng_draw(rng, 16)),
+		.client_limit = is_patient || rng_draw(rng, 2) ? 0 : 1 + rng_draw(rng, 12),
 	};
 	for (int i = 0; i < SHUNT_N_ANSWERS; i++)
 		s->answer_cost[i] = rng_draw(rng, 2) << SHUNT_ANSWER_SHIFT;
@@ -162,19 +163,27 @@ static void service(struct rng *rng, uint32_t kind, uint32_t n)
 		 n == 2 ? rng_draw(rng, 2) * index : index, 0);
 }
 
-/* None, plain or external, each of the two. */
+/* None, plain or external, each of the two; or both uplinks, with routes. */
 static void gates(struct rng *rng)
 {
+	const int are_uplinks = !rng_draw(rng, 4);
+
 	for (int i = 0; i < 2; i++) {
 		struct shunt_gate gate = { .flags = rng_draw(rng, 128) };
 
 		for (int m = 0; m < SHUNT_MAX_GATE_MACS; m++)
 			memcpy(gate.mac[m], shim_gate_mac, sizeof(shim_gate_mac));
 		gate.mac[0][5] = (uint8_t)rng_draw(rng, 4);
-		if (rng_draw(rng, 3))
+		/* To lend, without which nothing goes from uplink to uplink. */
+		for (int family = 0; family < SHUNT_N_FAMILIES; family++)
+			if (are_uplinks || rng_draw(rng, 4))
+				gate.source[family] = scene_addr(family, SCENE_NODE, (uint32_t)i);
+		if (are_uplinks)
+			gate.flags = SHUNT_GATE_UPLINK | rng_draw(rng, 2) * SHUNT_GATE_XMIT;
+		if (are_uplinks || rng_draw(rng, 3))
 			shim_update(shim_map("shunt_gates"), &script.gates[i], &gate, BPF_ANY);
 	}
-	script.routes = rng_draw(rng, 2) ? 0 : rng_draw(rng, UINT32_MAX);
+	script.routes = !are_uplinks && rng_draw(rng, 2) ? 0 : rng_draw(rng, UINT32_MAX);
 }
 
 void scene_make(struct rng *rng)

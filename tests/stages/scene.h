@@ -25,7 +25,7 @@ uint32_t rng_draw(struct rng *rng, uint32_t bound); /* 0..bound-1 */
 #define SCENE_BACKEND_PORT 8080
 
 /* 10.NET.0.N, fd00:NET::N in network order: what corpus frames are made with. */
-enum scene_net { SCENE_CLIENT = 1, SCENE_BACKEND = 2, SCENE_FRONTEND = 96 };
+enum scene_net { SCENE_CLIENT = 1, SCENE_BACKEND = 2, SCENE_NODE = 3, SCENE_FRONTEND = 96 };
 struct shunt_addr scene_addr(enum shunt_slot_index family, enum scene_net net, uint32_t n);
 
 /*

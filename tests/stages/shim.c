@@ -259,6 +259,20 @@ long bpf_skb_change_type(struct __sk_buff *ctx, uint32_t type)
 	return 0;
 }
 
+long bpf_skb_change_head(struct __sk_buff *ctx, uint32_t len, uint64_t flags)
+{
+	(void)ctx;
+	if (flags || now.len + len > TC_ROOM || len > (uint32_t)(now.data - now.arena - ALIGN))
+		return -EINVAL;
+	now.data -= len;
+	now.len += len;
+	now.linear += len;
+	expose(true);
+	memset(now.data, 0, len);
+	place();
+	return 0;
+}
+
 long bpf_skb_change_tail(struct __sk_buff *ctx, uint32_t len, uint64_t flags)
 {
 	uint32_t old = now.len;

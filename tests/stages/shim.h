@@ -130,6 +130,7 @@ long bpf_skb_load_bytes(const void *ctx, uint32_t offset, void *to, uint32_t len
 long bpf_skb_store_bytes(struct __sk_buff *ctx, uint32_t offset, const void *from, uint32_t len,
 			 uint64_t flags);
 long bpf_skb_change_type(struct __sk_buff *ctx, uint32_t type);
+long bpf_skb_change_head(struct __sk_buff *ctx, uint32_t len, uint64_t flags);
 long bpf_skb_change_tail(struct __sk_buff *ctx, uint32_t len, uint64_t flags);
 long bpf_l3_csum_replace(struct __sk_buff *ctx, uint32_t offset, uint64_t from, uint64_t to,
 			 uint64_t flags);

@@ -175,6 +175,9 @@ static bool from_history(const struct step *step, const struct history *history,
 	*egress = !history->past[i].egress;
 	if (p->len + 128 > sizeof(p->data))
 		return false;
+	/* As answers of flows do that go past the stack. */
+	if (step->op == STEP_ANSWER && step->where & STEP_EGRESS)
+		*egress = false;
 	if (step->op == STEP_ANSWER)
 		turn(p, step->a);
 	else if (!make_error(p, step->a, step->where & STEP_EGRESS))

@@ -20,9 +20,10 @@
  *						the family's unreachable
  *	op 4, jiffies (2)			time goes by
  *	op 5, what, value			scene_edit()
- * where: bit 0: tc egress (op 1); bit 1: XDP; with both (op 1) the XDP program of old kernels;
- * bit 2: gate 1; bit 3: not linear (of tc, that is not compared with the kernel); bits 4..7: op 1:
- *segments; op 2, 3: which packet, the last is 0. (at, value): byte AT of the frame becomes VALUE.
+ * where: bit 0: tc egress (op 1), at ingress (op 2), from a router (op 3); bit 1: XDP; with both
+ *(op 1) the XDP program of old kernels; bit 2: gate 1; bit 3: not linear (of tc, that is not
+ *compared with the kernel); bits 4..7: op 1: segments; op 2, 3: which packet, the last is 0. (at,
+ *value): byte AT of the frame becomes VALUE.
  */
 enum step_op { STEP_FRAME = 1, STEP_ANSWER, STEP_ERROR, STEP_TIME, STEP_EDIT };
 
