@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "model/policy.h"
 #include "shunt/choose.h"
 
 /* ---- the digest ------------------------------------------------------------------------ */
@@ -66,6 +67,7 @@ uint64_t agent_service_digest(const struct shunt_model_service *service)
 	digest = mix_number(digest, (uint64_t)service->owned << 1 | service->empty_policy << 2);
 	digest = mix_number(digest, (uint64_t)affinity->kind << 32 | affinity->timeout_s);
 	digest = mix_number(digest, (uint64_t)affinity->prefix_len_4 << 8 | affinity->prefix_len_6);
+	digest = mix_number(digest, shunt_policy_digest(service->policy));
 	digest = mix_number(digest, service->n_variants);
 	for (size_t i = 0; i < service->n_variants; i++)
 		digest = mix_variant(digest, &service->variants[i]);
