@@ -68,6 +68,23 @@ def test_a_policy_that_becomes_wrong_stays_as_it_was(world):
     assert not tally.errors, tally
 
 
+def test_what_is_not_enforced_is_told(world):
+    w = world().start(WEIGHTS)
+    w.agent.apply("policy", policy(circuitBreaker={"expression": "NetworkErrorRatio() > 0.30"}))
+    wait_for(lambda: w.agent.service()["policy"], 3, "the policy")
+    breaker = w.agent.service()["policy"]["circuit_breaker"]
+    reports = {r["name"]: {c["type"]: c for c in r["conditions"]}
+               for r in w.agent.status()["reports"]}
+    told = [e for e in w.agent.cli.json("events")["events"] if e["reason"] == "NotEnforced"]
+    if breaker["enforced"]:
+        assert not told and "NotEnforced" not in reports.get("demo", {})
+        return
+    assert "circuit breaker" in reports["demo"]["NotEnforced"]["message"], reports
+    assert told and "circuit breaker" in told[0]["text"], told
+    page = w.agent.cli.run("status", "demo").stdout
+    assert "NOT ENFORCED by this version" in page, page
+
+
 def test_of_two_policies_the_older_one_holds(world):
     w = world().start(WEIGHTS)
     w.agent.apply("a", policy("young", created="2026-02-01T00:00:00Z", rateLimits=limits(5000000)))

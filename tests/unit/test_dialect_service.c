@@ -64,10 +64,6 @@ static const struct text_case cases[] = {
 	  "FrontendRefused=True/UnsupportedValue: t.yaml:7:17: spec.externalIPs[0]: 198.51.100.1 "
 	  "has spec.externalTrafficPolicy Local",
 	  "at 198" },
-	{ "loadBalancerSourceRanges keeps load-balancer addresses out",
-	  ASKED(API("  clusterIP: 10.96.0.1\n  loadBalancerSourceRanges: [10.0.0.0/8]\n"
-		    "status: {loadBalancer: {ingress: [{ip: 198.51.100.2}]}}\n")),
-	  "has spec.loadBalancerSourceRanges", "at 198" },
 	{ "a loopback cluster address is refused", ASKED(API("  clusterIP: 127.0.0.1\n")),
 	  "report Service shop/api\n  Accepted=False/Invalid: t.yaml:6:14: spec.clusterIP: "
 	  "127.0.0.1 cannot be a cluster address\n",

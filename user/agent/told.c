@@ -4,13 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "shunt/choose.h"
 
 bool agent_condition_is_bad(const struct shunt_condition *condition)
 {
-	/* WeightRefused is the one that is bad when it is true. */
-	if (!strcmp(condition->type, "WeightRefused"))
-		return !strcmp(condition->status, "True");
+	/* These are bad when they are true, all others when they are not. */
+	static const char *const bad[] = { "WeightRefused",	   "PartiallyInvalid",
+					   "PartiallyHonored",	   "NotEnforced",
+					   "SuspiciousExpression", "Overridden" };
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (!strcmp(condition->type, bad[i]))
+			return !strcmp(condition->status, "True");
 	return !strcmp(condition->status, "False");
 }
 
