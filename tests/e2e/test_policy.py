@@ -75,7 +75,7 @@ def test_what_is_not_enforced_is_told(world):
     breaker = w.agent.service()["policy"]["circuit_breaker"]
     reports = {r["name"]: {c["type"]: c for c in r["conditions"]}
                for r in w.agent.status()["reports"]}
-    told = [e for e in w.agent.cli.json("events")["events"] if e["reason"] == "NotEnforced"]
+    told = [e for e in w.agent.cli.json("events") if e["reason"] == "NotEnforced"]
     if breaker["enforced"]:
         assert not told and "NotEnforced" not in reports.get("demo", {})
         return
