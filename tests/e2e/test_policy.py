@@ -5,7 +5,8 @@ import os
 
 from lab import k8s, wait_for
 from lab.cluster import VIP4
-from lab.load import http
+from lab.load import Long, http
+from lab.world import ECHO, HTTP
 
 WEIGHTS = {"blue": 95, "green": 5}
 
@@ -119,3 +120,95 @@ def test_check_says_where_an_expression_is_wrong(world, lab):
     assert done.returncode != 0
     assert f"{path}:" in done.stdout and "spec.circuitBreaker.expression: character 30: " \
         "expected a function or '(', got the end" in done.stdout, done.stdout
+
+
+# ---- the other dialects, in force --------------------------------------------------------------
+
+EDGE = "10.97.0.1"
+
+
+def traefik(kind, name, spec, **more):
+    return {"apiVersion": "traefik.io/v1alpha1", "kind": kind, "metadata": k8s.meta(name, **more),
+            "spec": spec}
+
+
+def edge(world, port, *middlewares):
+    """An entry point that leads to blue and green through all of these middlewares."""
+    is_http = middlewares[0]["kind"] == "Middleware"
+    w = world(ports=[HTTP, ECHO], options=["--entrypoint", f"web={EDGE}:{port}"])
+    w.backends()
+    rule = {"match": "PathPrefix(`/`)" if is_http else "HostSNI(`*`)",
+            "services": [{"name": group, "port": port} for group in ("blue", "green")],
+            "middlewares": [{"name": m["metadata"]["name"]} for m in middlewares]}
+    w.agent.apply("site", *middlewares, traefik(
+        "IngressRoute" if is_http else "IngressRouteTCP", "site",
+        {"entryPoints": ["web"], "routes": [{"kind": "Rule", **rule} if is_http else rule]}))
+    w.agent.start()
+    assert "NotEnforced" not in str(w.agent.status())
+    return w
+
+
+def of_client(w, number, count):
+    return [(w.client.address(number, 4), 20000 + n) for n in range(count)]
+
+
+def test_a_middleware_holds_so_many_connections_of_each_client(world):
+    w = edge(world, 9000, traefik("MiddlewareTCP", "few", {"inFlightConn": {"amount": 3}}))
+    held = Long(w.client, EDGE, 9000, 3, sources=of_client(w, 1, 3))
+    try:
+        Long(w.client, EDGE, 9000, 1, sources=[(w.client.address(1, 4), 21000)])
+        raise AssertionError("a fourth connection was let in")
+    except ConnectionRefusedError:
+        pass
+    other = Long(w.client, EDGE, 9000, 3, sources=of_client(w, 2, 3))
+    assert not held.ping() and not other.ping()
+    held.close()
+    other.close()
+    wait_for(lambda: not opens(w, 1), 5, "room for the first client again")
+
+
+def opens(w, number):
+    """What goes wrong with one more connection of a client; "": nothing."""
+    try:
+        Long(w.client, EDGE, 9000, 1, sources=[(w.client.address(number, 4), 22000)]).close()
+        return ""
+    except OSError as e:
+        return str(e)
+
+
+def test_a_chain_of_middlewares_holds_in_all_its_parts(world):
+    parts = [traefik("Middleware", "rate",
+                     {"rateLimit": {"average": 1, "period": "1h", "burst": 5}},
+                     annotations={"shunt.io/unit": "connections"}),
+             traefik("Middleware", "inside", {"ipAllowList": {"sourceRange": ["10.0.0.0/8"]}})]
+    chain = traefik("Middleware", "chain",
+                    {"chain": {"middlewares": [{"name": "rate"}, {"name": "inside"}]}})
+    w = world(ports=[HTTP], options=["--entrypoint", f"web={EDGE}:80"])
+    w.agent.apply("parts", *parts)
+    w = edge(lambda **_: w, 80, chain)
+    assert w.agent.service("site")["policy"]["sources"]["allow"] == ["10.0.0.0/8"]
+    tally = http(w.client, EDGE, total=10, concurrency=1, sources=of_client(w, 3, 10))
+    assert sum(tally.groups.values()) == 5 and tally.errors == {"refused": 5}, tally
+    tally = http(w.client, EDGE, total=5, concurrency=1, sources=of_client(w, 4, 5))
+    assert sum(tally.groups.values()) == 5, tally
+
+
+def test_a_destination_rule_bounds_the_connections_of_one_variant(world):
+    w = world(ports=[ECHO])
+    w.agent.apply("rule", {
+        "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+        "metadata": k8s.meta("green"),
+        "spec": {"host": "green", "trafficPolicy": {
+            "connectionPool": {"tcp": {"maxConnections": 4}}}}})
+    w.start({"blue": 50, "green": 50})
+    opened = {"blue": 0, "green": 0}
+    held, refused = [], 0
+    for _ in range(40):
+        try:
+            held.append(Long(w.client, VIP4, 9000, 1))
+            opened[next(iter(held[-1].groups))] += 1
+        except ConnectionRefusedError:
+            refused += 1
+    assert opened["green"] == 4 and refused and opened["blue"] + refused == 36, (opened, refused)
+    for each in held:
+        each.close()

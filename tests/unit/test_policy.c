@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -261,4 +262,21 @@ Test(policy, parts_are_what_is_asked_for)
 	cr_expect_str_eq(shunt_policy_parts_str(~0u, text), shunt_policy_parts_str(0x1fff, text));
 	cr_expect_lt(strlen(text), SHUNT_PARTS_LEN - 1, "all of it fits");
 	shunt_policy_free(policy);
+}
+
+Test(policy, the_page_says_what_is_in_force)
+{
+	CLEANUP(file_closep) FILE *file = fopen("docs/policies.md", "r");
+	CLEANUP(freep) char *page = NULL;
+	size_t room = 0;
+
+	cr_assert_not_null(file, "run from the top of the source tree");
+	cr_assert_gt(getdelim(&page, &room, '\0', file), 0);
+	for (unsigned part = SHUNT_PART_SIGNALS; part <= SHUNT_PART_MAX_AGE; part <<= 1) {
+		char row[SHUNT_PARTS_LEN + 20], name[SHUNT_PARTS_LEN];
+
+		snprintf(row, sizeof(row), "| %s | %s |\n", shunt_policy_parts_str(part, name),
+			 part & SHUNT_PARTS_ENFORCED ? "yes" : "no");
+		cr_expect(strstr(page, row), "docs/policies.md lacks: %s", row);
+	}
 }
