@@ -40,6 +40,8 @@ static void check_key(const struct shunt_policy *policy, const struct shunt_limi
 
 static void check_limits(const struct shunt_policy *policy)
 {
+	size_t n_clients = 0;
+
 	must(policy->n_limits <= SHUNT_MAX_LIMITS && policy->n_in_flight <= SHUNT_MAX_IN_FLIGHT);
 	for (size_t i = 0; i < policy->n_limits; i++) {
 		const struct shunt_rate_limit *limit = &policy->limits[i];
@@ -52,10 +54,13 @@ static void check_limits(const struct shunt_policy *policy)
 		must(limit->answer == SHUNT_OVER_DROP || limit->key.unit < SHUNT_UNIT_PACKETS);
 	}
 	for (size_t i = 0; i < policy->n_in_flight; i++) {
+		n_clients += policy->in_flight[i].key.scope == SHUNT_SCOPE_CLIENT &&
+			     policy->in_flight[i].key.unit == SHUNT_UNIT_CONNECTIONS;
 		check_key(policy, &policy->in_flight[i].key);
 		must(policy->in_flight[i].key.unit <= SHUNT_UNIT_REQUESTS);
 		must(policy->in_flight[i].max);
 	}
+	must(n_clients <= 1);
 }
 
 static void check_rest(const struct shunt_policy *policy)

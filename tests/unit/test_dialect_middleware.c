@@ -211,6 +211,11 @@ static const struct text_case more[] = {
 	  "(of Middleware shop/n) is the route's second circuit breaker", "breaker of" },
 	{ "nor two lists", HTTP("m", PROFILE) HTTP("n", PROFILE) ROUTE("{name: m}, {name: n}"),
 	  "(of Middleware shop/n) is the route's second list", "allow 10" },
+	{ "nor two limits of each client's connections",
+	  TCP("m", "{inFlightConn: {amount: 10}}") TCP("n", "{inFlightConn: {amount: 20}}")
+		  TCP_ROUTE("{name: m}, {name: n}"),
+	  "(of MiddlewareTCP shop/n) is the route's second limit of each client's connections",
+	  "at once" },
 	{ "annotations are checked",
 	  OBJECT("Middleware", "m", ", annotations: {shunt.io/unit: packets}",
 		 "{rateLimit: {average: 5}}"),

@@ -170,6 +170,13 @@ static const struct text_case attached[] = {
 	{ "two of one variant are in conflict",
 	  POLICY_AT("a", NEW, LIMIT_AT("5", "green")) POLICY_AT("b", OLD, LIMIT_AT("6", "green")),
 	  "shop/app green already has the TrafficPolicy shop/b, which is older\n", "at most 5" },
+	{ "a connection is counted for one client, whoever asks",
+	  POLICY_AT("a", NEW,
+		    "{targetRefs: [{kind: Service, name: app, sectionName: green}],"
+		    " inFlight: [{scope: client, max: 5}]}")
+		  POLICY_AT("b", OLD, "{" TO_APP ", inFlight: [{scope: client, max: 6}]}"),
+	  "has more than 8 rate limits, 4 limits in flight or one of each client's connections\n",
+	  "at once 5" },
 	{ "what is of a service cannot be of a variant",
 	  POLICY("{targetRefs: [{kind: Service, name: app, sectionName: green}],"
 		 " signals: tcp, maxConnectionAge: 1h}"),

@@ -302,8 +302,8 @@ static int take(struct target *target, struct shunt_attachment *attachment, cons
 		r = shunt_policy_merge(target->policy, policy, &ignored);
 	if (r == -E2BIG)
 		return refuse(target, attachment, "UnsupportedValue",
-			      "with those of other policies %s/%s has more than %d rate limits or "
-			      "%d limits in flight",
+			      "with those of other policies %s/%s has more than %d rate limits, %d "
+			      "limits in flight or one of each client's connections",
 			      target->service->namespace_, target->service->name, SHUNT_MAX_LIMITS,
 			      SHUNT_MAX_IN_FLIGHT);
 	if (r < 0)

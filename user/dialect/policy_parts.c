@@ -140,6 +140,8 @@ int shunt_policy_append(struct shunt_policy *to, const struct shunt_policy *from
 	if (to->n_limits + from->n_limits > SHUNT_MAX_LIMITS ||
 	    to->n_in_flight + from->n_in_flight > SHUNT_MAX_IN_FLIGHT)
 		return -E2BIG;
+	if (shunt_policy_counts_clients(to) && shunt_policy_counts_clients(from))
+		return -E2BIG;
 	first = add_origins(to, from);
 	if (first < 0)
 		return first;

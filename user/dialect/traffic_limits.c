@@ -203,12 +203,19 @@ int shunt_traffic_read_in_flight(const struct shunt_node *spec, struct shunt_pol
 	if (r <= 0)
 		return r;
 	for (size_t i = 0; i < shunt_field_length(&list); i++) {
+		bool has_client = shunt_policy_counts_clients(policy);
+
 		r = shunt_field_item_object(&list, i, &item);
 		if (!r)
 			r = read_flight(&item, &policy->in_flight[i]);
 		if (r < 0)
 			return r;
 		policy->n_in_flight++;
+		if (has_client && policy->in_flight[i].key.scope == SHUNT_SCOPE_CLIENT &&
+		    policy->in_flight[i].key.unit == SHUNT_UNIT_CONNECTIONS)
+			return shunt_field_error(&item, -EINVAL, NULL,
+						 "a connection is counted for one client: at most "
+						 "one limit of connections has scope: client");
 	}
 	return 0;
 }

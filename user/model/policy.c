@@ -140,6 +140,15 @@ unsigned shunt_policy_parts(const struct shunt_policy *policy)
 	return parts;
 }
 
+bool shunt_policy_counts_clients(const struct shunt_policy *policy)
+{
+	for (size_t i = 0; i < policy->n_in_flight; i++)
+		if (policy->in_flight[i].key.scope == SHUNT_SCOPE_CLIENT &&
+		    policy->in_flight[i].key.unit == SHUNT_UNIT_CONNECTIONS)
+			return true;
+	return false;
+}
+
 const char *shunt_policy_parts_str(unsigned parts, char *buf)
 {
 	size_t len = 0;

@@ -15,8 +15,8 @@
  * shared by its ports.
  */
 
-#define SHUNT_MAX_LIMITS	8 /* rate limits of one service */
-#define SHUNT_MAX_IN_FLIGHT	4
+#define SHUNT_MAX_LIMITS	8   /* rate limits of one service */
+#define SHUNT_MAX_IN_FLIGHT	4   /* one of them at most of connections and the scope client */
 #define SHUNT_MAX_SOURCE_RANGES 256 /* of each list */
 #define SHUNT_MAX_EXPRESSION	1024
 
@@ -182,6 +182,9 @@ unsigned shunt_policy_parts(const struct shunt_policy *policy);
 /* For people: "rate limits of requests, breaker". @buf is cut off. Return: @buf. */
 #define SHUNT_PARTS_LEN 400
 const char *shunt_policy_parts_str(unsigned parts, char *buf);
+
+/* Return: has @policy a limit of connections in flight with the scope client? */
+bool shunt_policy_counts_clients(const struct shunt_policy *policy);
 
 /* An empty policy, or NULL: out of memory. */
 struct shunt_policy *shunt_policy_new(void);
