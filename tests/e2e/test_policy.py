@@ -69,6 +69,18 @@ def test_a_policy_that_becomes_wrong_stays_as_it_was(world):
     assert not tally.errors, tally
 
 
+def test_explain_says_whom_a_policy_lets_in(world):
+    w = world().start(WEIGHTS)
+    w.agent.apply("policy", policy(sources={"allow": ["192.0.2.0/24"]}, inFlight=[{"max": 9}]))
+    wait_for(lambda: w.agent.service()["policy"], 3, "the policy")
+    for client, verdict in (("192.0.2.7", "the client's address may connect"),
+                            ("198.51.100.7", "the client's address is in none of the allowed")):
+        text = w.agent.cli.run("explain", client, f"{VIP4}:80").stdout
+        assert verdict in text and "at most 9 connections at once" in text, text
+    tally = http(w.client, VIP4, total=20)
+    assert tally.errors == {"refused": 20}, tally
+
+
 def test_what_is_not_enforced_is_told(world):
     w = world().start(WEIGHTS)
     w.agent.apply("policy", policy(circuitBreaker={"expression": "NetworkErrorRatio() > 0.30"}))

@@ -8,6 +8,8 @@
 #include "base/cleanup.h"
 #include "cli/explain.h"
 #include "install_lab.h"
+#include "model/policy.h"
+#include "policy/rate.h"
 
 /* A service shop on real maps, and what `shunt explain` prints of it. */
 struct scene {
@@ -206,5 +208,73 @@ Test(cli_explain, an_established_connection_is_found_where_it_is)
 	cr_expect(strstr(text, "blue, weight 100 of 100"), "%s", text);
 	flow->client_port_be ^= 1;
 	cr_expect(strstr(explain(&scene, &tuple, true), "no such connection"), "%s", scene.text);
+	scene_end(&scene);
+}
+
+/* A policy in the maps: clients of @allow, 100 connections/s each, 20 at once to green. */
+static void put_policy(struct scene *scene, const char *allow, const char *deny)
+{
+	struct shunt_policy *policy = shunt_policy_new();
+	struct shunt_rate_limit *limit = &policy->limits[0];
+	struct shunt_cidr cidr;
+
+	cr_assert_eq(shunt_cidr_parse(allow, &cidr), 0);
+	cr_assert_eq(shunt_cidrs_add(&policy->sources.allow, &cidr), 0);
+	if (deny) {
+		cr_assert_eq(shunt_cidr_parse(deny, &cidr), 0);
+		cr_assert_eq(shunt_cidrs_add(&policy->sources.deny, &cidr), 0);
+	}
+	limit->key.scope = SHUNT_SCOPE_CLIENT;
+	limit->burst = 50;
+	cr_assert_eq(shunt_rate_make(100, 1000, 50, &limit->rate, NULL), 0);
+	policy->n_limits = 1;
+	policy->in_flight[0].key.scope = SHUNT_SCOPE_BACKEND;
+	strcpy(policy->in_flight[0].key.variant, "green");
+	policy->in_flight[0].max = 20;
+	policy->n_in_flight = 1;
+	shunt_policy_seal(policy);
+	scene->service.model.policy = policy;
+	lab_install_ok(&scene->lab, (struct lab_service *const[]){ &scene->service }, 1);
+	scene->service.model.policy = NULL;
+	shunt_policy_free(policy);
+}
+
+Test(cli_explain, what_a_policy_lets_in_is_said)
+{
+	struct shunt_tuple tuple;
+	struct scene scene;
+	const char *text;
+
+	scene_make(&scene, 100, 0, 3);
+	put_policy(&scene, "0.0.0.0/0", NULL);
+	tuple = lab_tuple(1, 7);
+	text = explain(&scene, &tuple, true);
+	cr_expect(strstr(text, "  policy    the client's address may connect\n"
+			       "            at most 100 connections/s for each client, burst 50\n"
+			       "            at most 20 connections at once for each backend of "
+			       "green\n"),
+		  "%s", text);
+	cr_expect(strstr(text, "  backend   10."), "%s", text);
+	scene_end(&scene);
+}
+
+Test(cli_explain, a_client_that_may_not_connect_is_told_why)
+{
+	struct shunt_tuple tuple;
+	struct scene scene;
+	const char *text;
+
+	scene_make(&scene, 100, 0, 3);
+	tuple = lab_tuple(1, 7);
+	put_policy(&scene, "198.18.0.0/15", NULL);
+	text = explain(&scene, &tuple, true);
+	cr_expect(strstr(text, "  policy    the client's address is in none of the allowed "
+			       "prefixes\n"),
+		  "%s", text);
+	cr_expect(strstr(text, "  verdict   its address may not connect"), "%s", text);
+	cr_expect_null(strstr(text, "  backend"), "%s", text);
+	put_policy(&scene, "0.0.0.0/0", "0.0.0.0/1");
+	text = explain(&scene, &tuple, true);
+	cr_expect(strstr(text, "  policy    the client's address is denied\n"), "%s", text);
 	scene_end(&scene);
 }

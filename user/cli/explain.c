@@ -405,6 +405,58 @@ static void print_spread(const struct explain *e)
 		print_grid(e->cli, &grid, 2);
 }
 
+/* "at most 100.0 connections/s for each client, burst 50" */
+static void print_rate(const struct explain *e, const struct shunt_limit *limit)
+{
+	static const char *const units[] = { "connections", "packets", "bytes" };
+	static const char *const scopes[] = { "", " for each variant", " for each backend",
+					      " for each client" };
+	double cost = (double)limit->rate.cost + limit->rate.fraction / 4294967296.0;
+
+	if (limit->unit >= ARRAY_LEN(units) || limit->scope >= ARRAY_LEN(scopes))
+		return;
+	if (limit->max)
+		print_text(e->cli, PRINT_PLAIN, "at most %u %s at once", limit->max,
+			   units[limit->unit]);
+	else
+		print_text(e->cli, PRINT_PLAIN, "at most %.4g %s/s", 64e9 / cost,
+			   units[limit->unit]);
+	print_text(e->cli, PRINT_PLAIN, "%s", scopes[limit->scope]);
+	if (limit->only_variant)
+		print_text(e->cli, PRINT_PLAIN, " of %s", variant_name(e, limit->only_variant));
+	if (!limit->max)
+		print_text(e->cli, PRINT_PLAIN, ", burst %u", limit->rate.burst);
+	end_line(e);
+}
+
+/* What the kernel holds of the policy, as it stands in the maps. */
+static void print_policy(const struct explain *e)
+{
+	const struct shunt_choice *c = &e->choice;
+	const struct shunt_policy_record *policy;
+	uint32_t n;
+
+	if (!c->policy || c->policy >= e->maps->policies.n)
+		return;
+	policy = SHUNT_DP_AT(e->maps->policies, struct shunt_policy_record, c->policy);
+	label(e, "policy");
+	if (c->reason == SHUNT_R_SOURCE_DENIED)
+		print_text(e->cli, PRINT_WARN, "the client's address %s",
+			   c->is_listed ? "is denied" : "is in none of the allowed prefixes");
+	else
+		print_text(e->cli, PRINT_PLAIN, "the client's address may connect");
+	end_line(e);
+	n = policy->n_before + policy->n_behind + policy->n_packet;
+	for (uint32_t i = 0; i < n && i < SHUNT_MAX_RATES; i++) {
+		label(e, "");
+		print_rate(e, &policy->rate[i]);
+	}
+	for (uint32_t i = 0; i < policy->n_at_once && i < SHUNT_MAX_AT_ONCE; i++) {
+		label(e, "");
+		print_rate(e, &policy->at_once[i]);
+	}
+}
+
 void explain_print(const struct explain *e)
 {
 	const struct shunt_choice *c = &e->choice;
@@ -413,6 +465,7 @@ void explain_print(const struct explain *e)
 	if (!c->service)
 		return;
 	print_flow(e);
+	print_policy(e);
 	print_affinity(e);
 	if (needs_spread(e)) {
 		print_spread(e);

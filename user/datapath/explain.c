@@ -14,6 +14,39 @@ static uint32_t prefix_len(const struct shunt_choice *choice, const struct shunt
 	return choice->slot.prefix_len[tuple->family];
 }
 
+/* ---- policy -------------------------------------------------------------------------------- */
+
+/* Looks for the longest prefix that the client lies in. Return: whether there is one. */
+static bool find_source(const struct shunt_dp_maps *maps, uint32_t policy,
+			const struct shunt_tuple *tuple, struct shunt_source *ret_source)
+{
+	struct shunt_source_key_v4 v4 = { 32 + 32, policy, tuple->src.word_be[3] };
+	struct shunt_source_key_v6 v6 = { .prefix_len = 32 + 128, .policy = policy };
+
+	memcpy(v6.word_be, tuple->src.word_be, sizeof(v6.word_be));
+	return bpf_map_lookup_elem(maps->sources_fd[tuple->family],
+				   tuple->family == SHUNT_V6 ? (void *)&v6 : (void *)&v4,
+				   ret_source) == 0;
+}
+
+/* May the client connect, as far as address lists say? As limit_before() of bpf/limit.h. */
+static enum shunt_reason judge_source(const struct shunt_dp_maps *maps,
+				      const struct shunt_tuple *tuple, struct shunt_choice *choice)
+{
+	const struct shunt_policy_record *policy;
+	struct shunt_source source = { 0 };
+	bool may;
+
+	if (!choice->policy || choice->policy >= maps->policies.n)
+		return SHUNT_R_FORWARDED;
+	policy = SHUNT_DP_AT(maps->policies, struct shunt_policy_record, choice->policy);
+	if (!(policy->flags & SHUNT_POLICY_SOURCES))
+		return SHUNT_R_FORWARDED;
+	choice->is_listed = find_source(maps, choice->policy, tuple, &source);
+	may = choice->is_listed ? !source.is_denied : !(policy->flags & SHUNT_POLICY_ALLOW_ONLY);
+	return may ? SHUNT_R_FORWARDED : SHUNT_R_SOURCE_DENIED;
+}
+
 /* ---- affinity ------------------------------------------------------------------------------ */
 
 /* The conditions of bpf/affinity.h. */
@@ -138,7 +171,10 @@ static enum shunt_reason walk(const struct shunt_dp_maps *maps, const struct shu
 		return SHUNT_R_RELEASED;
 	if (settings->flags & SHUNT_S_DRAIN)
 		return SHUNT_R_DRAINING;
-	reason = read_split(maps, slot, choice);
+	choice->policy = service->policy[slot];
+	reason = judge_source(maps, tuple, choice);
+	if (reason == SHUNT_R_FORWARDED)
+		reason = read_split(maps, slot, choice);
 	if (reason != SHUNT_R_FORWARDED || look_for_session(maps, tuple, now, choice))
 		return reason;
 	choice->hash = shunt_choice_hash(settings->choice_key, service->seed, tuple,

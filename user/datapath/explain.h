@@ -19,6 +19,10 @@ struct shunt_choice {
 	bool is_backend;  /* a known backend stands there (too) */
 	struct shunt_service_slot slot;
 
+	/* the policy: what it limits is not asked, for that takes units */
+	uint32_t policy; /* index; 0: none */
+	bool is_listed;	 /* the client lies in one of the policy's prefixes */
+
 	/* the rule and its split */
 	uint32_t rule;
 	uint32_t split;
