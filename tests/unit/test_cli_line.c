@@ -207,6 +207,34 @@ Test(cli_line, check_sorts_by_place)
 	unlink(path);
 }
 
+Test(cli_line, check_sorts_files_as_people_count)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	char dir[] = "/tmp/shunt-test-XXXXXX", path[64], line[64];
+	static const char *const names[] = { "v10", "v2", "v1" };
+	const char *last, *p;
+
+	cr_assert(mkdtemp(dir));
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s.yaml", dir, names[i]);
+		write_file(path, i == 0	  ? ZERO_ROUTE("a", "1")
+				 : i == 1 ? ZERO_ROUTE("b", "2")
+					  : ZERO_ROUTE("c", "3"));
+	}
+	snprintf(line, sizeof(line), "check %s", dir);
+	cr_expect_eq(cli_run_line(NULL, line, &out, &err), 1);
+	last = out;
+	for (size_t i = 3; i--;) {
+		snprintf(path, sizeof(path), "%s/%s.yaml:", dir, names[i]);
+		p = strstr(last, path);
+		cr_assert(p, "%s is not in its place:\n%s", path, out);
+		last = p;
+	}
+	snprintf(line, sizeof(line), "rm -r %s", dir);
+	cr_assert_eq(system(line), 0);
+}
+
 Test(cli_line, output_that_cannot_be_written_is_no_success)
 {
 	CLEANUP(freep) char *err = NULL;

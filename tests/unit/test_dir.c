@@ -388,10 +388,31 @@ Test(dir, a_config_map_is_swapped_as_a_whole)
 
 Test(dir, links_in_circles_end)
 {
-	sh("mkdir x; ln -s .. x/up; ln -s nowhere z.yaml");
+	sh("mkdir x; ln -s .. x/up; ln -s nowhere z");
 	refresh();
 	cr_expect_str_eq(names(), "one ");
 	cr_expect_eq(n_problems(), 0);
+}
+
+Test(dir, a_link_to_nothing_is_said_and_what_stood_there_stays)
+{
+	sh("mkdir elsewhere; mv a.yaml elsewhere/a; ln -s elsewhere/a a.yaml; ln -s b.yaml b.yaml");
+	cr_expect(!changes_within(300));
+	cr_expect_str_eq(names(), "one ");
+	cr_expect(strstr(only_problem()->err.text, "is a link to b.yaml, which is not there"));
+	cr_expect(strstr(only_problem()->err.file, "/b.yaml"));
+	sh("rm b.yaml elsewhere/a");
+	cr_expect(!changes_within(300));
+	cr_expect_str_eq(names(), "one ");
+	cr_expect(strstr(only_problem()->err.text, "is a link to elsewhere/a, which is not there"));
+
+	put("elsewhere/a", "two");
+	cr_expect(changes_within(3000));
+	cr_expect_str_eq(names(), "two ");
+	cr_expect_eq(n_problems(), 0);
+	sh("rm a.yaml");
+	cr_expect(changes_within(3000));
+	cr_expect_str_eq(names(), "");
 }
 
 Test(dir, when_the_directory_is_gone_the_objects_stay)

@@ -169,14 +169,15 @@ static void add_conditions(struct check *check, const struct shunt_object_ref *r
 static int by_place(const void *a, const void *b)
 {
 	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
-	long long order = strcmp(cli_str(x, "file"), cli_str(y, "file"));
+	/* As people count: v2 before v10. */
+	long long order = strverscmp(cli_str(x, "file"), cli_str(y, "file"));
 
 	if (!order)
 		order = cli_int(x, "line") - cli_int(y, "line");
 	if (!order)
 		order = cli_int(x, "column") - cli_int(y, "column");
 	if (!order)
-		order = strcmp(cli_str(x, "text"), cli_str(y, "text"));
+		order = strverscmp(cli_str(x, "text"), cli_str(y, "text"));
 	return order < 0 ? -1 : order > 0;
 }
 

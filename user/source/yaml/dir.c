@@ -294,7 +294,9 @@ static int is_whole(struct shunt_dir *dir, struct watched_file *file, const stru
 		return r;
 	if (r) /* some may be of files that this walk has passed */
 		wake_at(dir, dir->now_ms);
-	if (!file->touched && !stat(file->path, &after) && same_stat(before, &after)) {
+	if (!file->touched &&
+	    (!stat(file->path, &after) || !lstat(file->path, &after)) && /* a link to nothing */
+	    same_stat(before, &after)) {
 		if (before->st_size || was_held || !file->objects.n)
 			return 1;
 		file->write_hold_ms = dir->now_ms + WRITE_HOLD_MS;

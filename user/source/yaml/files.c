@@ -71,11 +71,13 @@ static int walk_entry(struct walk *walk, const char *directory, const char *name
 		return shunt_err_set(walk->err, -ENOMEM, "not enough memory to read %s", directory);
 	}
 	if (stat(path, &st) < 0) {
-		/* Gone again, or a link to nothing: as if it were not there. */
-		if (errno == ENOENT || errno == ELOOP)
+		if (errno != ENOENT && errno != ELOOP)
+			return shunt_file_err(walk->err, -errno, path, "cannot be read: %s",
+					      strerror(errno));
+		/* A link to nothing is a file that cannot be read; anything else is gone again. */
+		if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode) || !shunt_files_is_manifest(name))
 			return 0;
-		return shunt_file_err(walk->err, -errno, path, "cannot be read: %s",
-				      strerror(errno));
+		return walk->ops->file(walk->context, path, &st);
 	}
 	if (S_ISDIR(st.st_mode))
 		return walk_directory(walk, path, &st);
@@ -149,6 +151,19 @@ static int read_all(int fd, char *text, size_t size, size_t *ret_len)
 	return 0;
 }
 
+/* Why the file could not be opened. */
+static int open_err(struct shunt_err *err, const char *path)
+{
+	int r = -errno;
+	char target[256];
+	ssize_t n = r == -ENOENT || r == -ELOOP ? readlink(path, target, sizeof(target)) : -1;
+
+	if (n >= 0)
+		return shunt_file_err(err, r, path, "is a link to %.*s, which is not there", (int)n,
+				      target);
+	return shunt_file_err(err, r, path, "cannot be read: %s", strerror(-r));
+}
+
 int shunt_file_read(const char *path, size_t max, char **ret_text, size_t *ret_len,
 		    struct shunt_err *err)
 {
@@ -160,7 +175,7 @@ int shunt_file_read(const char *path, size_t max, char **ret_text, size_t *ret_l
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return shunt_file_err(err, -errno, path, "cannot be read: %s", strerror(errno));
+		return open_err(err, path);
 	if (!S_ISREG(st.st_mode))
 		return shunt_file_err(err, -EINVAL, path, "is not a regular file");
 	if ((size_t)st.st_size > max)
