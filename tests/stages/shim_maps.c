@@ -74,8 +74,10 @@ void shim_maps_clear(void)
 {
 	for (size_t i = 0; i < shim_n_maps; i++) {
 		memset(shim_maps[i].values, 0, (size_t)shim_maps[i].n * shim_maps[i].stride);
-		if (shim_maps[i].used)
-			memset(shim_maps[i].used, 0, shim_maps[i].n);
+		if (!shim_maps[i].used)
+			continue;
+		memset(shim_maps[i].used, 0, shim_maps[i].n);
+		memset(shim_maps[i].keys, 0, (size_t)shim_maps[i].n * shim_maps[i].key_size);
 	}
 }
 
