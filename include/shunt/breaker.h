@@ -16,7 +16,7 @@
  *
  * The includer says where the memory is, by defining shunt_bk_t (a scalar for BPF) and these
  * functions before the include; each returns NULL when the index is out of range:
- *	const struct shunt_breaker *shunt_bk_rule(shunt_bk_t t, __u32 breaker);
+ *	const struct shunt_breaker_rule *shunt_bk_rule(shunt_bk_t t, __u32 breaker);
  *	struct shunt_breaker_state *shunt_bk_state(shunt_bk_t t, __u32 instance);
  *	__u64 *shunt_bk_word(shunt_bk_t t, __u32 index);
  * An instance (of the service, or one of each variant or backend, by the breaker's scope) has
@@ -26,7 +26,7 @@
 
 #define SHUNT_NS_PER_S 1000000000ull
 
-struct shunt_breaker {
+struct shunt_breaker_rule {
 	__u64 check_ns; /* the least time between two checks */
 	__u64 open_ns;	/* Traefik's fallbackDuration */
 	__u64 recovery_ns;
@@ -87,7 +87,7 @@ static SHUNT_INLINE __u32 shunt_breaker_admit(shunt_bk_t t, __u32 breaker, __u32
 					      __u64 now_ns, __u32 random)
 {
 	struct shunt_breaker_state *state = shunt_bk_state(t, instance);
-	const struct shunt_breaker *rule;
+	const struct shunt_breaker_rule *rule;
 	__u64 word, next;
 	__u32 done = 0;
 
@@ -141,7 +141,7 @@ static SHUNT_INLINE __u32 shunt_breaker_word(__u32 instance, __u32 watch, __u32 
 static SHUNT_INLINE void shunt_breaker_record(shunt_bk_t t, __u32 breaker, __u32 instance,
 					      __u64 now_ns, const struct shunt_response *response)
 {
-	const struct shunt_breaker *rule = shunt_bk_rule(t, breaker);
+	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
 
 	if (!rule)
 		return;
@@ -201,7 +201,7 @@ SHUNT_OUTLINE int shunt_breaker_clear(shunt_bk_t t, __u32 instance)
  */
 
 /* The sum of watch number @nth of a test; nothing where it has none. */
-static SHUNT_INLINE __u32 shunt_breaker_part(shunt_bk_t t, const struct shunt_breaker *rule,
+static SHUNT_INLINE __u32 shunt_breaker_part(shunt_bk_t t, const struct shunt_breaker_rule *rule,
 					     __u32 instance, __u32 watch, __u32 second,
 					     const struct shunt_test *test)
 {
@@ -220,7 +220,7 @@ static SHUNT_INLINE __u32 shunt_breaker_part(shunt_bk_t t, const struct shunt_br
  */
 SHUNT_OUTLINE int shunt_breaker_holds(shunt_bk_t t, __u32 breaker, __u32 instance, __u32 second)
 {
-	const struct shunt_breaker *rule = shunt_bk_rule(t, breaker);
+	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
 	__u32 next = 0;
 
 	if (!rule || !rule->predicate.n_tests)
@@ -256,7 +256,7 @@ static SHUNT_INLINE __u32 shunt_breaker_check(shunt_bk_t t, __u32 breaker, __u32
 					      __u64 now_ns)
 {
 	struct shunt_breaker_state *state = shunt_bk_state(t, instance);
-	const struct shunt_breaker *rule = shunt_bk_rule(t, breaker);
+	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
 	__u64 word, due;
 
 	if (!state || !rule)

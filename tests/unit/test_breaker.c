@@ -12,19 +12,19 @@
 struct lab;
 typedef struct lab *shunt_bk_t;
 
-static const struct shunt_breaker *shunt_bk_rule(shunt_bk_t t, __u32 breaker);
+static const struct shunt_breaker_rule *shunt_bk_rule(shunt_bk_t t, __u32 breaker);
 static struct shunt_breaker_state *shunt_bk_state(shunt_bk_t t, __u32 instance);
 static __u64 *shunt_bk_word(shunt_bk_t t, __u32 index);
 
 #include "shunt/breaker.h"
 
 struct lab {
-	struct shunt_breaker rule;
+	struct shunt_breaker_rule rule;
 	struct shunt_breaker_state state;
 	__u64 words[SHUNT_BREAKER_WORDS];
 };
 
-static const struct shunt_breaker *shunt_bk_rule(shunt_bk_t t, __u32 breaker)
+static const struct shunt_breaker_rule *shunt_bk_rule(shunt_bk_t t, __u32 breaker)
 {
 	return breaker == 0 ? &t->rule : NULL;
 }
