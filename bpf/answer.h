@@ -5,6 +5,7 @@
 #include "action.h"
 #include "rewrite.h"
 #include "route.h"
+#include "signals.h"
 #include "trace.h"
 
 /*
@@ -39,9 +40,9 @@ static __always_inline int answer_is_spoofed(hook_ctx *ctx, const struct shunt_s
  * @family: a constant
  *
  * Return: SHUNT_R_NO_SERVICE: it is none, and untouched; otherwise the reason, with ROUTE_SENT
- * if the packet was restored.
+ * if the packet was restored, and SIGNALS_PEEK.
  */
-static __always_inline int answer_open(hook_ctx *ctx, __u32 family)
+static __always_inline __u64 answer_open(hook_ctx *ctx, __u32 family)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	struct scratch *s = scratch_get();
@@ -72,15 +73,16 @@ static __always_inline int answer_open(hook_ctx *ctx, __u32 family)
 	TRACE_REWRITE(ref, 1);
 	if (rewrite_packet(ctx, &s->pkt, &nat, ref, 1) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
-	return route_result(nat.flags, 1);
+	return signals_result(
+		route_result(nat.flags, 1) | signals_wanted(nat.flags) | SIGNALS_BACKEND, ref, 0);
 }
 
-__attribute__((noinline)) int answer_v4(hook_ctx *ctx)
+__attribute__((noinline)) __u64 answer_v4(hook_ctx *ctx)
 {
 	return answer_open(ctx, SHUNT_V4);
 }
 
-__attribute__((noinline)) int answer_v6(hook_ctx *ctx)
+__attribute__((noinline)) __u64 answer_v6(hook_ctx *ctx)
 {
 	return answer_open(ctx, SHUNT_V6);
 }

@@ -8,6 +8,7 @@
 #include "placed.h"
 #include "rare.h"
 #include "rewrite.h"
+#include "signals.h"
 #include "trace.h"
 
 /*
@@ -18,11 +19,11 @@
 /**
  * egress_flow - an answer, if it is one
  *
- * Return: SHUNT_R_RESTORED or SHUNT_R_DIRECT, rewritten as needed; SHUNT_R_NO_REPLY;
- * SHUNT_R_REWRITE.
+ * Return: SHUNT_R_RESTORED, with SIGNALS_PEEK, or SHUNT_R_DIRECT, rewritten as needed;
+ * SHUNT_R_NO_REPLY; SHUNT_R_REWRITE.
  */
-static __always_inline enum shunt_reason
-egress_flow(hook_ctx *ctx, const struct shunt_settings *settings, struct packet *pkt)
+static __always_inline __u64 egress_flow(hook_ctx *ctx, const struct shunt_settings *settings,
+					 struct packet *pkt)
 {
 	__u64 ref = shunt_ft_find_reply(FT, &pkt->tuple, SHUNT_FT_ANSWER);
 	struct shunt_flow *flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
@@ -42,11 +43,13 @@ egress_flow(hook_ctx *ctx, const struct shunt_settings *settings, struct packet 
 	TRACE_REWRITE(ref, 1);
 	if (rewrite_packet(ctx, pkt, &nat, ref, 1) != SHUNT_R_FORWARDED)
 		return SHUNT_R_REWRITE;
-	return is_direct ? SHUNT_R_DIRECT : SHUNT_R_RESTORED;
+	if (is_direct)
+		return SHUNT_R_DIRECT;
+	return signals_result(SHUNT_R_RESTORED | signals_wanted(nat.flags), ref, 0);
 }
 
 /* One family's answers. */
-static __always_inline int egress_family(hook_ctx *ctx, __u32 family)
+static __always_inline __u64 egress_family(hook_ctx *ctx, __u32 family)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	struct packet pkt = {};
@@ -56,17 +59,15 @@ static __always_inline int egress_family(hook_ctx *ctx, __u32 family)
 		return SHUNT_R_BAD_CONFIG;
 	reason = parse_packet(ctx, family, &pkt);
 	TRACE_PARSE(&pkt, reason);
-	if (reason == SHUNT_R_FORWARDED)
-		reason = egress_flow(ctx, settings, &pkt);
-	return reason;
+	return reason == SHUNT_R_FORWARDED ? egress_flow(ctx, settings, &pkt) : reason;
 }
 
-__attribute__((noinline)) int egress_v4(hook_ctx *ctx)
+__attribute__((noinline)) __u64 egress_v4(hook_ctx *ctx)
 {
 	return egress_family(ctx, SHUNT_V4);
 }
 
-__attribute__((noinline)) int egress_v6(hook_ctx *ctx)
+__attribute__((noinline)) __u64 egress_v6(hook_ctx *ctx)
 {
 	return egress_family(ctx, SHUNT_V6);
 }
@@ -96,24 +97,27 @@ __attribute__((noinline)) int egress_rare(hook_ctx *ctx)
 
 static __always_inline int egress(hook_ctx *ctx)
 {
-	int reason = PARSE_ODD, verdict;
+	__u64 result = PARSE_ODD;
+	int verdict;
 
 	TRACE_BEGIN(ctx, SHUNT_TRACE_EGRESS);
 	switch (parse_family(ctx)) {
 	case SHUNT_V4:
-		reason = egress_v4(ctx);
-		if (reason == SHUNT_R_NO_REPLY && placed_is_used())
-			reason = placed_answer_v4(ctx);
+		result = egress_v4(ctx);
+		if (result == SHUNT_R_NO_REPLY && placed_is_used())
+			result = placed_answer_v4(ctx);
 		break;
 	case SHUNT_V6:
-		reason = egress_v6(ctx);
-		if (reason == SHUNT_R_NO_REPLY && placed_is_used())
-			reason = placed_answer_v6(ctx);
+		result = egress_v6(ctx);
+		if (result == SHUNT_R_NO_REPLY && placed_is_used())
+			result = placed_answer_v6(ctx);
 		break;
 	}
-	if (reason == PARSE_ODD)
-		reason = egress_rare(ctx);
-	verdict = action_finish(ctx, reason, 0);
+	if (result == PARSE_ODD)
+		result = egress_rare(ctx);
+	if (result & SIGNALS_PEEK)
+		signals_peek(ctx, result >> 32, 0);
+	verdict = action_finish(ctx, result & 0xff, 0);
 	TRACE_FINISH(verdict);
 	return verdict;
 }

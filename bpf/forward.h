@@ -5,6 +5,7 @@
 #include "action.h"
 #include "rewrite.h"
 #include "route.h"
+#include "signals.h"
 #include "trace.h"
 
 /**
@@ -14,7 +15,8 @@
  *
  * Return: SHUNT_R_FORWARDED; SHUNT_R_DIRECT: of a connection without a service, rewritten only
  * if its source port had to be translated; SHUNT_R_HELD: the record was reused under our
- * eyes, the sender's next packet decides; SHUNT_R_REWRITE; or what route.h says.
+ * eyes, the sender's next packet decides; SHUNT_R_REWRITE; or what route.h says. With
+ * SIGNALS_PEEK.
  */
 static __always_inline int forward_packet(hook_ctx *ctx, const struct packet *pkt,
 					  const struct shunt_flow *flow, __u64 ref, int is_new)
@@ -41,7 +43,8 @@ static __always_inline int forward_packet(hook_ctx *ctx, const struct packet *pk
 		return SHUNT_R_REWRITE;
 	if (is_direct)
 		return SHUNT_R_DIRECT;
-	return nat.flags & ROUTE_FLAGS ? route_result(nat.flags, 0) : SHUNT_R_FORWARDED;
+	return signals_wanted(nat.flags) |
+	       (nat.flags & ROUTE_FLAGS ? route_result(nat.flags, 0) : SHUNT_R_FORWARDED);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #include "forward.h"
 #include "gate.h"
 #include "newflow.h"
+#include "signals.h"
 #include "trace.h"
 
 #ifdef HOOK_ANY_OFFSET
@@ -108,7 +109,7 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
  * @family: a constant
  *
  * Return: the reason in the low byte; above it, for INGRESS_NEW, what lookup_target() found
- * (target_pack()), and for a reject the variant in the upper half.
+ * (target_pack()), for a reject the variant in the upper half, with SIGNALS_PEEK the flow.
  */
 static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 {
@@ -145,7 +146,7 @@ static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 		return target_pack(&target) | INGRESS_NEW;
 	if (reason == SHUNT_R_FORWARDED)
 		reason = forward_packet(ctx, &pkt, flow, ref, 0);
-	return (__u64)flow->variant << 32 | reason;
+	return signals_result(reason, ref, flow->variant);
 }
 
 __attribute__((noinline)) __u64 ingress_fast_v4(hook_ctx *ctx)
@@ -278,6 +279,8 @@ static __always_inline int ingress(hook_ctx *ctx)
 		result = ingress_fast_v6(ctx);
 	if ((result & 0xff) >= INGRESS_ANSWER)
 		result = ingress_slow(ctx, family, result);
+	if (result & SIGNALS_PEEK)
+		signals_peek(ctx, result >> 32, !(result & SIGNALS_BACKEND));
 	verdict = result & ROUTE_SENT ? action_send(ctx, result & 0xff)
 				      : action_finish(ctx, result & 0xff, result >> 32);
 	TRACE_FINISH(verdict);

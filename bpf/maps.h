@@ -6,6 +6,8 @@
 
 #include "shunt/abi.h"
 #include "shunt/compat.h"
+#include "shunt/histogram.h"
+#include "shunt/http.h"
 #include "shunt/tuple.h"
 
 /*
@@ -323,6 +325,29 @@ SHUNT_PERCPU_ARRAY(shunt_backend_counters, struct shunt_counters, 4096);
  * Reader: agent
  */
 SHUNT_PERCPU_ARRAY(shunt_variant_counters, struct shunt_counters, 2048);
+
+/*
+ * shunt_http - what is known of a connection of plaintext HTTP
+ *
+ * Key:    flow index, as shunt_flows
+ * Value:  struct shunt_http: how far both sides have come, and whose turn it is
+ * Writer: bpf/signals.h
+ * Reader: bpf/signals.h
+ * Miss:   nothing is counted
+ * Size:   --max-flows
+ */
+SHUNT_ARRAY(shunt_http, struct shunt_http, 1024);
+
+/*
+ * shunt_response_times - a histogram for each variant, of plaintext HTTP
+ *
+ * Key:    variant index * SHUNT_TIME_BUCKETS + bucket (shunt/histogram.h)
+ * Value:  struct shunt_response_time
+ * Writer: bpf/signals.h, per response whose time is taken; atomic
+ * Reader: agent
+ * Size:   --max-variants * SHUNT_TIME_BUCKETS
+ */
+SHUNT_ARRAY(shunt_response_times, struct shunt_response_time, 262144);
 
 /*
  * shunt_reasons - how often each verdict reason was given

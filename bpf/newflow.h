@@ -113,6 +113,8 @@ newflow_split(struct scratch *s, const struct shunt_service_slot *service, __u64
 	__u64 kept = 0;
 
 	s->nf.rule = service->rule_first;
+	if (service->flags & SHUNT_SVC_HTTP)
+		s->nf.flags |= SHUNT_FLOW_HTTP;
 	s->nf.split = lookup_split(&s->nf.target, s->nf.rule);
 	if (!s->nf.split)
 		return SHUNT_R_BAD_CONFIG;
@@ -462,6 +464,7 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	const struct shunt_settings *settings = lookup_settings();
 	struct scratch *s = scratch_get();
 	const struct shunt_flow *flow;
+	__u64 answer;
 	int reason;
 
 	if (!s)
@@ -472,14 +475,16 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	s->at.l3_off = sizeof(struct ethhdr);
 	/* A service, or a pod's port, may stand where a translated flow has its source. */
 	if (settings && answer_may_be(settings, s->pkt.tuple.dport_be)) {
-		reason = family == SHUNT_V6 ? answer_v6(ctx) : answer_v4(ctx);
-		if (reason != SHUNT_R_NO_SERVICE)
-			return reason;
+		answer = family == SHUNT_V6 ? answer_v6(ctx) : answer_v4(ctx);
+		if (answer != SHUNT_R_NO_SERVICE)
+			return answer;
 	}
 	reason = newflow_decide(ctx, target);
 	flow = s->nf.ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(s->nf.ref)) : NULL;
+	/* What begins a connection has no payload. */
 	if (reason == SHUNT_R_FORWARDED && flow)
-		reason = newflow_reason(s, forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1));
+		reason = newflow_reason(s, forward_packet(ctx, &s->pkt, flow, s->nf.ref, 1) &
+						   ~SIGNALS_PEEK);
 	else if (reason == SHUNT_R_REPLACED || reason == SHUNT_R_STATELESS)
 		reason = family == SHUNT_V6 ? placed_forward_v6(ctx, reason)
 					    : placed_forward_v4(ctx, reason);

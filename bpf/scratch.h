@@ -3,6 +3,7 @@
 #define SHUNT_BPF_SCRATCH_H
 
 #include "lookup.h"
+#include "shunt/http.h"
 #include "parse.h"
 
 /*
@@ -82,6 +83,10 @@ struct scratch {
 	__u32 route_flow;	   /* with ROUTE_END: the flow's index */
 	__u32 sweep_set;	   /* newflow.h: where its far sweep goes on */
 	__u32 swept_jiffies;	   /* and when it was last */
+	__u32 http_flow;	   /* signals.h: index of the flow that is looked at, */
+	struct shunt_http_segment segment; /* its segment, */
+	__u32 payload_off;		   /* and where in the frame that has its payload */
+	__u32 reserved;
 };
 
 struct {

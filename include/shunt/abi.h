@@ -134,6 +134,7 @@ struct shunt_frontend {
 enum shunt_service_flags {
 	SHUNT_SVC_OWNED = 1 << 0,    /* nobody else serves its frontends */
 	SHUNT_SVC_RELEASED = 1 << 1, /* its entries live on, new flows are passed */
+	SHUNT_SVC_HTTP = 1 << 2,     /* plaintext HTTP: what it is asked and answers is counted */
 };
 
 enum shunt_affinity {
@@ -255,6 +256,8 @@ struct shunt_backend {
 };
 _Static_assert(sizeof(struct shunt_backend) == 32, "no padding");
 
+#define SHUNT_N_CODE_CLASSES 6
+
 /* Per CPU; by backend index and, for what no backend can take, by variant index. */
 struct shunt_counters {
 	__u64 connections; /* flows made */
@@ -263,6 +266,18 @@ struct shunt_counters {
 	__u64 packets_out; /* backend to client */
 	__u64 bytes_out;
 	__u64 rejects; /* new flows refused, with RST or ICMP unless limited, and flows reset */
+	/* Plaintext HTTP (bpf/signals.h): */
+	__u64 requests;
+	__u64 responses[SHUNT_N_CODE_CLASSES]; /* n: codes n00 to n99; 0: code not to be told */
+	__u64 response_us;		       /* from requests to their responses, in all */
+	__u64 responses_timed;		       /* of how many */
+	__u64 reserved;
+};
+_Static_assert(sizeof(struct shunt_counters) == 128, "two cache lines, no padding");
+
+/* Shared: responses of a variant by their time; the bucket is the index (shunt/histogram.h). */
+struct shunt_response_time {
+	__u64 responses;
 };
 
 /* Per CPU, by verdict reason. */
@@ -464,6 +479,7 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_HAIRPIN = 1 << 3,	/* its backend is its client: bounced both ways */
 	SHUNT_FLOW_REDIRECT = 1 << 4,	/* from gate to gate both ways, past the stack */
 	SHUNT_FLOW_IN_FLIGHT = 1 << 5,	/* counts in shunt_service_active and _variant_active */
+	SHUNT_FLOW_HTTP = 1 << 6,	/* of a service with SHUNT_SVC_HTTP when it began */
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */

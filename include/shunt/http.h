@@ -155,25 +155,60 @@ static SHUNT_INLINE void shunt_http_recognize(struct shunt_http *http, __u32 seq
 	}
 }
 
+/* A segment with payload; of a super-packet, all of it. */
+struct shunt_http_segment {
+	__u32 seq; /* of its first byte, host order */
+	__u32 len; /* of its payload, above 0 */
+	__u32 is_client;
+	__u32 is_pushed; /* TCP's PSH: the last one of a write, nearly always */
+	__u64 now_ns;
+};
+
+/* What must be known of a segment beyond its numbers. */
+#define SHUNT_HTTP_NEEDS_HEAD 1
+#define SHUNT_HTTP_NEEDS_TIME 2
+
 /**
- * shunt_http_client - a segment of the client with payload
- * @seq:   of its first byte, host order
- * @len:   of its payload, above 0; of a super-packet all of it
- * @head:  its first bytes; only the first segment and those of a new turn need them
+ * shunt_http_needs - what will be looked at of a segment?
+ *
+ * Return: SHUNT_HTTP_NEEDS_HEAD and _TIME: head or now_ns may be left out where not asked for.
+ */
+static SHUNT_INLINE int shunt_http_needs(const struct shunt_http *http,
+					 const struct shunt_http_segment *segment)
+{
+	switch (http->protocol) {
+	case SHUNT_HTTP_UNKNOWN:
+	case SHUNT_HTTP_OFFERED:
+		return SHUNT_HTTP_NEEDS_HEAD | SHUNT_HTTP_NEEDS_TIME;
+	case SHUNT_HTTP_1:
+		if ((http->turn == SHUNT_HTTP_NOBODY) == segment->is_client)
+			return SHUNT_HTTP_NEEDS_HEAD | SHUNT_HTTP_NEEDS_TIME;
+		return segment->is_client && segment->is_pushed ? SHUNT_HTTP_NEEDS_TIME : 0;
+	case SHUNT_HTTP_2:
+		return SHUNT_HTTP_NEEDS_TIME;
+	default:
+		return 0;
+	}
+}
+
+/**
+ * shunt_http_client - a segment of the client
+ * @head:  its first bytes, missing ones 0
  * @event: zeroed
  *
  * HTTP/2's frames are for http_walk.h.
  */
-static SHUNT_INLINE void shunt_http_client(struct shunt_http *http, __u32 seq, __u32 len,
-					   const __u8 head[SHUNT_HTTP_PEEK], __u64 now_ns,
+static SHUNT_INLINE void shunt_http_client(struct shunt_http *http,
+					   const struct shunt_http_segment *segment,
+					   const __u8 head[SHUNT_HTTP_PEEK],
 					   struct shunt_http_event *event)
 {
 	int is_first = http->protocol == SHUNT_HTTP_UNKNOWN || http->protocol == SHUNT_HTTP_OFFERED;
 
-	if (!shunt_http_is_new(&http->client_next, seq, len, is_first))
+	if (!shunt_http_is_new(&http->client_next, segment->seq, segment->len, is_first))
 		return;
 	if (is_first)
-		shunt_http_recognize(http, seq, head);
+		shunt_http_recognize(http, segment->seq, head);
 	if (http->protocol != SHUNT_HTTP_1)
 		return;
 	if (http->turn == SHUNT_HTTP_NOBODY) {
@@ -181,26 +216,29 @@ static SHUNT_INLINE void shunt_http_client(struct shunt_http *http, __u32 seq, _
 			return;
 		event->is_request = 1;
 		http->turn = SHUNT_HTTP_BACKENDS;
+	} else if (!segment->is_pushed) {
+		return;
 	}
-	http->request_ns = now_ns;
+	http->request_ns = segment->now_ns;
 }
 
 /**
- * shunt_http_backend - a segment of the backend with payload
+ * shunt_http_backend - a segment of the backend
  *
  * Parameters as above. Interim responses (100 to 199) are none; 101 ends HTTP.
  */
-static SHUNT_INLINE void shunt_http_backend(struct shunt_http *http, __u32 seq, __u32 len,
-					    const __u8 head[SHUNT_HTTP_PEEK], __u64 now_ns,
+static SHUNT_INLINE void shunt_http_backend(struct shunt_http *http,
+					    const struct shunt_http_segment *segment,
+					    const __u8 head[SHUNT_HTTP_PEEK],
 					    struct shunt_http_event *event)
 {
 	int is_first = !http->backend_next;
 	__u32 code;
 
-	if (!shunt_http_is_new(&http->backend_next, seq, len, is_first))
+	if (!shunt_http_is_new(&http->backend_next, segment->seq, segment->len, is_first))
 		return;
 	if (is_first)
-		http->backend_frame = seq;
+		http->backend_frame = segment->seq;
 	/* Who speaks before it is asked speaks no HTTP/1. */
 	if (http->protocol == SHUNT_HTTP_UNKNOWN)
 		http->protocol =
@@ -215,7 +253,7 @@ static SHUNT_INLINE void shunt_http_backend(struct shunt_http *http, __u32 seq, 
 	http->turn = SHUNT_HTTP_NOBODY;
 	event->is_response = 1;
 	event->code = code;
-	shunt_http_time(event, http->request_ns, now_ns);
+	shunt_http_time(event, http->request_ns, segment->now_ns);
 }
 
 /* ---- HTTP/2 -----------------------------------------------------------------------------------

@@ -6,15 +6,21 @@
 
 /*
  * From frame to frame of HTTP/2, through the segments of one direction. Where the next frame
- * begins is remembered as a sequence number, so segments without one cost a comparison.
+ * begins is remembered as a sequence number, so segments without one cost a comparison. Of a
+ * segment, or super-packet, SHUNT_HTTP_MAX_FRAMES are followed, in two loops: the verifier walks
+ * through each by itself.
  *
- * The includer defines shunt_http_src_t and, before the include,
+ * The includer defines shunt_http_src_t, a scalar or context for BPF, and before the include
+ *	struct shunt_http *shunt_http_of(shunt_http_src_t src);
+ *	const struct shunt_http_segment *shunt_http_segment(shunt_http_src_t src);
+ *		both may be NULL for the verifier
  *	int shunt_http_load(shunt_http_src_t src, __u32 offset, void *to, __u32 size);
- *		copies payload of the segment, of which that much is there; 0 or an error
- *	void shunt_http_told(shunt_http_src_t src, struct shunt_http *http,
- *			     const struct shunt_http_event *event);
+ *		copies payload of the segment, of which that much is there: 1 to SHUNT_HTTP_PEEK
+ *		bytes; 0 or an error
+ *	void shunt_http_told(shunt_http_src_t src, const struct shunt_http_event *event);
  */
-#define SHUNT_HTTP_MAX_FRAMES 64 /* of a segment, or super-packet; more are not followed */
+#define SHUNT_HTTP_STRIDE     8
+#define SHUNT_HTTP_MAX_FRAMES (SHUNT_HTTP_STRIDE * SHUNT_HTTP_STRIDE)
 
 /* The block's first bytes, as many as the frame and the segment have of it. */
 static SHUNT_INLINE void shunt_http2_peek(shunt_http_src_t src, __u32 offset, __u32 len,
@@ -23,60 +29,93 @@ static SHUNT_INLINE void shunt_http2_peek(shunt_http_src_t src, __u32 offset, __
 {
 	__u32 from = offset + SHUNT_HTTP2_FRAME + shunt_http2_block(frame), n = len - from;
 
-	__builtin_memset(block, 0, SHUNT_HTTP_PEEK);
-	if (frame[3] == SHUNT_HTTP2_HEADERS && from < len)
-		shunt_http_load(src, from, block, n < SHUNT_HTTP_PEEK ? n : SHUNT_HTTP_PEEK);
+	if (frame[3] != SHUNT_HTTP2_HEADERS || from >= len)
+		return;
+	shunt_http_load(src, from, block, n < SHUNT_HTTP_PEEK ? n : SHUNT_HTTP_PEEK);
 }
 
 /* One frame, whose header begins at @offset of the segment. Return: 0, or an error. */
-SHUNT_OUTLINE int shunt_http2_frame(shunt_http_src_t src, struct shunt_http *http, __u32 is_client,
-				    __u32 offset, __u32 len, __u64 now_ns)
+SHUNT_OUTLINE int shunt_http2_frame(shunt_http_src_t src, __u32 offset)
 {
-	__u8 frame[SHUNT_HTTP2_FRAME], block[SHUNT_HTTP_PEEK];
+	const struct shunt_http_segment *segment = shunt_http_segment(src);
+	__u8 frame[SHUNT_HTTP2_FRAME] = { 0 }, block[SHUNT_HTTP_PEEK] = { 0 };
+	struct shunt_http *http = shunt_http_of(src);
 	struct shunt_http_event event = { 0 };
 	__u32 *next;
 
-	if (!http || shunt_http_load(src, offset, frame, sizeof(frame)))
+	if (!http || !segment || shunt_http_load(src, offset, frame, sizeof(frame)))
 		return -1;
-	next = is_client ? &http->client_frame : &http->backend_frame;
-	*next += SHUNT_HTTP2_FRAME + shunt_http2_length(frame);
-	if (is_client) {
-		shunt_http2_client(http, frame, now_ns, &event);
+	if (segment->is_client) {
+		next = &http->client_frame;
+		SHUNT_OPAQUE_CASE(next, 0);
+		shunt_http2_client(http, frame, segment->now_ns, &event);
 	} else {
-		shunt_http2_peek(src, offset, len, frame, block);
-		shunt_http2_backend(http, frame, block, now_ns, &event);
+		next = &http->backend_frame;
+		SHUNT_OPAQUE_CASE(next, 1);
+		shunt_http2_peek(src, offset, segment->len, frame, block);
+		shunt_http2_backend(http, frame, block, segment->now_ns, &event);
 	}
+	*next += SHUNT_HTTP2_FRAME + shunt_http2_length(frame);
 	if (event.is_request || event.is_response)
-		shunt_http_told(src, http, &event);
+		shunt_http_told(src, &event);
 	return 0;
+}
+
+/* Where in the segment the next frame begins; -1: not in it; -2: it cannot be followed. */
+static SHUNT_INLINE int shunt_http2_next(const struct shunt_http *http,
+					 const struct shunt_http_segment *segment)
+{
+	__u32 next = SHUNT_PICK(segment->is_client, http->backend_frame, http->client_frame);
+	__u32 offset = next - segment->seq;
+
+	if (http->protocol != SHUNT_HTTP_2 && http->protocol != SHUNT_HTTP_OFFERED)
+		return -1;
+	/* Behind this segment; also if it is sent again. */
+	if ((__s32)offset >= (__s32)segment->len)
+		return -1;
+	return (__s32)offset >= 0 && offset + SHUNT_HTTP2_FRAME <= segment->len ? (int)offset : -2;
+}
+
+/* Up to SHUNT_HTTP_STRIDE frames. Return: 1: there are more; 0: there are not; -2. */
+SHUNT_OUTLINE int shunt_http2_stride(shunt_http_src_t src)
+{
+	const struct shunt_http_segment *segment = shunt_http_segment(src);
+	const struct shunt_http *http = shunt_http_of(src);
+	int offset;
+
+	if (!http || !segment)
+		return -2;
+#pragma GCC unroll 8
+	for (int i = 0; i < SHUNT_HTTP_STRIDE; i++) {
+		offset = shunt_http2_next(http, segment);
+		if (offset < 0)
+			return offset == -1 ? 0 : -2;
+		if (shunt_http2_frame(src, offset))
+			return -2;
+	}
+	return shunt_http2_next(http, segment) == -1 ? 0 : 1;
 }
 
 /**
  * shunt_http2_walk - the frames that begin in a segment
- * @seq: of its first byte of payload, host order; @len: of its payload
  *
  * After shunt_http_client() or shunt_http_backend() has seen the segment. A header that is cut in
  * two, a missing segment or too many frames: what follows of this connection is not told.
  */
-static SHUNT_INLINE void shunt_http2_walk(shunt_http_src_t src, struct shunt_http *http,
-					  __u32 is_client, __u32 seq, __u32 len, __u64 now_ns)
+SHUNT_OUTLINE int shunt_http2_walk(shunt_http_src_t src)
 {
-	for (int i = 0; i <= SHUNT_HTTP_MAX_FRAMES; i++) {
-		__u32 next = is_client ? http->client_frame : http->backend_frame;
-		__u32 offset = next - seq;
+	struct shunt_http *http = shunt_http_of(src);
+	int more = 1;
 
-		if (http->protocol != SHUNT_HTTP_2 && http->protocol != SHUNT_HTTP_OFFERED)
-			return;
-		/* Behind this segment; a retransmitted one is before it. */
-		if ((__s32)offset >= (__s32)len)
-			return;
-		if ((__s32)offset < 0 || offset + SHUNT_HTTP2_FRAME > len ||
-		    i == SHUNT_HTTP_MAX_FRAMES ||
-		    shunt_http2_frame(src, http, is_client, offset, len, now_ns)) {
-			http->protocol = SHUNT_HTTP_LOST;
-			return;
-		}
-	}
+	if (!http)
+		return 0;
+#pragma GCC unroll 8
+	for (int i = 0; i < SHUNT_HTTP_STRIDE; i++)
+		if (more > 0)
+			more = shunt_http2_stride(src);
+	if (more)
+		http->protocol = SHUNT_HTTP_LOST;
+	return 0;
 }
 
 #endif

@@ -17,7 +17,10 @@
 #include "skel/xdp.skel.h"
 #include "skel/xdp_frags.skel.h"
 #include "skel/xdp_frags_trace.skel.h"
+#include "shunt/histogram.h"
 #include "shunt/tuple.h"
+
+#define LAB_INDICES 256 /* of variants and backends that tests use */
 
 const char *lab_what = "";
 bool lab_traced;
@@ -130,6 +133,9 @@ void lab_open(struct lab *lab, uint32_t n_flow_sets)
 	programs_open(lab);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_flow_sets, n_flow_sets);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_flows, n_flow_sets * SHUNT_FLOW_WAYS);
+	bpf_map__set_max_entries(lab->tc->maps.shunt_http, n_flow_sets * SHUNT_FLOW_WAYS);
+	bpf_map__set_max_entries(lab->tc->maps.shunt_response_times,
+				 LAB_INDICES * SHUNT_TIME_BUCKETS);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_reply_sets, n_flow_sets * 4);
 	cr_assert_eq(shunt_tc__load(lab->tc), 0, "loading tc: %m (these tests need root)");
 	lab_share_maps(lab, lab->xdp->obj);
@@ -168,8 +174,6 @@ static void percpu_zero(int fd, size_t value_size, uint32_t n)
 		cr_assert_eq(bpf_map_update_elem(fd, &i, zero, BPF_ANY), 0);
 	free(zero);
 }
-
-#define LAB_INDICES 256 /* of variants and backends that tests use */
 
 static void settings_reset(struct lab *lab)
 {

@@ -6,6 +6,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "datapath/read.h"
+
 #define MAX_CPUS 512
 
 const char *lab_reason_name(enum shunt_reason reason)
@@ -35,14 +37,8 @@ static struct shunt_counters counters(int fd, uint32_t index)
 	struct shunt_counters values[MAX_CPUS], sum = { 0 };
 
 	cr_assert_eq(bpf_map_lookup_elem(fd, &index, values), 0);
-	for (int i = 0; i < libbpf_num_possible_cpus(); i++) {
-		sum.connections += values[i].connections;
-		sum.packets_in += values[i].packets_in;
-		sum.bytes_in += values[i].bytes_in;
-		sum.packets_out += values[i].packets_out;
-		sum.bytes_out += values[i].bytes_out;
-		sum.rejects += values[i].rejects;
-	}
+	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
+		shunt_counters_add(&sum, &values[i]);
 	return sum;
 }
 

@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "shunt/histogram.h"
+
 /* ---- maps ----------------------------------------------------------------------------------- */
 
 struct shunt_dp_sizes lab_sizes(void)
@@ -85,6 +87,8 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 		.variant_names = array_new("variant_names", sizeof(struct shunt_variant_name),
 					   sizes->variants),
 		.overlay = array_new("overlay", sizeof(struct shunt_overlay), sizes->variants),
+		.response_times = array_new("response_times", sizeof(struct shunt_response_time),
+					    sizes->variants * SHUNT_TIME_BUCKETS),
 		.backends = array_new("backends", sizeof(struct shunt_backend), sizes->backends),
 		.clients = array_new("clients", sizeof(struct shunt_client), 64),
 		.backend_active = array_new("active", sizeof(struct shunt_active), sizes->backends),

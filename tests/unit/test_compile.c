@@ -66,7 +66,8 @@ Test(compile, ports_share_variants_and_have_services_of_their_own, .init = setup
 {
 	struct shunt_image_service *image;
 
-	web.ports[web.model.n_ports++] = (struct shunt_port){ (char *)"tls", 443, IPPROTO_TCP };
+	web.ports[web.model.n_ports++] =
+		(struct shunt_port){ .name = (char *)"tls", .port = 443, .proto = IPPROTO_TCP };
 	image = compile(ids);
 	cr_assert_eq(image->n_ports, 2);
 	cr_assert_neq(image->ports[0].id, image->ports[1].id);

@@ -5,31 +5,11 @@
 
 #include "shunt/http.h"
 
-/* A segment's payload, and what was told of it. */
-struct source {
-	const __u8 *payload;
-	__u32 len;
-	struct talk *talk;
-};
-
-typedef const struct source *shunt_http_src_t;
-
-static int shunt_http_load(shunt_http_src_t src, __u32 offset, void *to, __u32 size)
-{
-	if (offset > src->len || size > src->len - offset)
-		return -1;
-	memcpy(to, src->payload + offset, size);
-	return 0;
-}
-
-static void shunt_http_told(shunt_http_src_t src, struct shunt_http *http,
-			    const struct shunt_http_event *event);
-
-#include "shunt/http_walk.h"
-
-/* A connection as the kernel sees it. */
+/* A connection as the kernel sees it, and what was told of it. */
 struct talk {
 	struct shunt_http http;
+	struct shunt_http_segment segment; /* that is looked at now */
+	const __u8 *payload;
 	__u32 seq[2]; /* client, backend */
 	__u64 now_ns;
 	unsigned requests, responses, unknown, latencies;
@@ -37,24 +17,41 @@ struct talk {
 	struct shunt_http_event last;
 };
 
-static void note(struct talk *talk, const struct shunt_http_event *event)
+typedef struct talk *shunt_http_src_t;
+
+static struct shunt_http *shunt_http_of(shunt_http_src_t src)
 {
-	talk->requests += event->is_request;
-	talk->responses += event->is_response;
-	talk->latencies += event->has_latency;
-	if (event->is_response && !event->code)
-		talk->unknown++;
-	if (event->code < 600)
-		talk->codes[event->code] += event->is_response;
-	if (event->is_request || event->is_response)
-		talk->last = *event;
+	return &src->http;
 }
 
-static void shunt_http_told(shunt_http_src_t src, struct shunt_http *http,
-			    const struct shunt_http_event *event)
+static const struct shunt_http_segment *shunt_http_segment(shunt_http_src_t src)
 {
-	(void)http;
-	note(src->talk, event);
+	return &src->segment;
+}
+
+static int shunt_http_load(shunt_http_src_t src, __u32 offset, void *to, __u32 size)
+{
+	if (offset > src->segment.len || size > src->segment.len - offset)
+		return -1;
+	memcpy(to, src->payload + offset, size);
+	return 0;
+}
+
+static void shunt_http_told(shunt_http_src_t src, const struct shunt_http_event *event);
+
+#include "shunt/http_walk.h"
+
+static void shunt_http_told(shunt_http_src_t src, const struct shunt_http_event *event)
+{
+	src->requests += event->is_request;
+	src->responses += event->is_response;
+	src->latencies += event->has_latency;
+	if (event->is_response && !event->code)
+		src->unknown++;
+	if (event->code < 600)
+		src->codes[event->code] += event->is_response;
+	if (event->is_request || event->is_response)
+		src->last = *event;
 }
 
 #define CLIENT	0
@@ -63,17 +60,25 @@ static void shunt_http_told(shunt_http_src_t src, struct shunt_http *http,
 
 static void segment(struct talk *talk, int from, __u32 seq, const void *payload, __u32 len)
 {
-	struct source source = { payload, len, talk };
 	struct shunt_http_event event = { 0 };
 	__u8 head[SHUNT_HTTP_PEEK] = { 0 };
+	int needs;
 
-	memcpy(head, payload, len < sizeof(head) ? len : sizeof(head));
+	talk->payload = payload;
+	talk->segment = (struct shunt_http_segment){ seq, len, from == CLIENT, 1, 0 };
+	needs = shunt_http_needs(&talk->http, &talk->segment);
+	/* What is not asked for is not there. */
+	if (needs & SHUNT_HTTP_NEEDS_TIME)
+		talk->segment.now_ns = talk->now_ns;
+	if (needs & SHUNT_HTTP_NEEDS_HEAD)
+		memcpy(head, payload, len < sizeof(head) ? len : sizeof(head));
 	if (from == CLIENT)
-		shunt_http_client(&talk->http, seq, len, head, talk->now_ns, &event);
+		shunt_http_client(&talk->http, &talk->segment, head, &event);
 	else
-		shunt_http_backend(&talk->http, seq, len, head, talk->now_ns, &event);
-	note(talk, &event);
-	shunt_http2_walk(&source, &talk->http, from == CLIENT, seq, len, talk->now_ns);
+		shunt_http_backend(&talk->http, &talk->segment, head, &event);
+	if (event.is_request || event.is_response)
+		shunt_http_told(talk, &event);
+	shunt_http2_walk(talk);
 }
 
 static void say_bytes(struct talk *talk, int from, const void *payload, __u32 len)

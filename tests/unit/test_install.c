@@ -306,7 +306,13 @@ Test(install, counters_of_a_retired_backend_stay_with_its_variant, .init = setup
 	id = lab_backend_id(&lab, "web", "blue", "10.1.0.3");
 	variant = lab_variant_id(&lab, "web", "blue");
 	for (int cpu = 0; cpu < cpus; cpu++)
-		cells[cpu] = (struct shunt_counters){ 1, 2, 3, 4, 5, 6 };
+		cells[cpu] = (struct shunt_counters){ .connections = 1,
+						      .packets_in = 2,
+						      .bytes_in = 3,
+						      .packets_out = 4,
+						      .bytes_out = 5,
+						      .rejects = 6,
+						      .responses = { 7 } };
 	cr_assert_eq(bpf_map_update_elem(lab.maps.backend_counters_fd, &id, cells, 0), 0);
 	key = variant;
 	cr_assert_eq(bpf_map_update_elem(lab.maps.variant_counters_fd, &key, cells, 0), 0);

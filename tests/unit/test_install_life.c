@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "install_scene.h"
+#include "shunt/histogram.h"
 
 /* ---- variants and services
  * ----------------------------------------------------------------------------- */
@@ -42,6 +43,7 @@ Test(install_life, a_variant_goes_with_its_last_backend, .init = setup, .fini = 
 
 	lab_install_ok(&lab, only_web, 1);
 	id = lab_variant_id(&lab, "web", "green");
+	AT(response_times, struct shunt_response_time, id * SHUNT_TIME_BUCKETS + 5)->responses = 9;
 	web.model.n_variants = 1;
 	lab_install_ok(&lab, only_web, 1);
 	tick();
@@ -51,6 +53,9 @@ Test(install_life, a_variant_goes_with_its_last_backend, .init = setup, .fini = 
 	tick();
 	cr_assert_eq(lab_variant_id(&lab, "web", "green"), 0);
 	cr_assert_str_eq(AT(variant_names, struct shunt_variant_name, id)->variant, "");
+	cr_assert_eq(AT(response_times, struct shunt_response_time, id * SHUNT_TIME_BUCKETS + 5)
+			     ->responses,
+		     0);
 	web.model.n_variants = 2;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "metrics/text.h"
+#include "shunt/histogram.h"
 
 #define PORT_80 (80 << 8) /* network order */
 #define PORT_53 (53 << 8)
@@ -152,4 +153,28 @@ Test(metrics, every_reason_has_a_series_from_the_first_moment)
 	assert_line(text, line);
 	SHUNT_REASONS(EXPECT_REASON)
 #undef EXPECT_REASON
+}
+
+Test(metrics, a_quantile_is_within_a_tenth)
+{
+	static struct shunt_response_time times[SHUNT_TIME_BUCKETS];
+
+	cr_expect_lt(shunt_stats_quantile(times, 0.5), 0.0, "of nothing there is none");
+	cr_expect_lt(shunt_stats_quantile(NULL, 0.5), 0.0);
+	/* 1 ms to 10 s, evenly. */
+	for (uint32_t ms = 1; ms <= 10000; ms++)
+		times[shunt_time_bucket(ms * 1000)].responses++;
+	for (int percent = 1; percent <= 100; percent++) {
+		double right = percent / 10.0, got = shunt_stats_quantile(times, percent / 100.0);
+
+		cr_expect(got > right * 0.9 && got < right * 1.1, "p%d: %f s", percent, got);
+	}
+}
+
+Test(metrics, unknown_codes_are_no_success)
+{
+	struct shunt_counters c = { .responses = { 100, 1, 20, 3, 4, 5 } };
+
+	cr_expect_eq(shunt_stats_known(&c), 33);
+	cr_expect_eq(shunt_stats_good(&c), 28);
 }

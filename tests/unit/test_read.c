@@ -28,7 +28,12 @@ Test(read, counters_are_summed_over_cpus_column_by_column, .init = setup, .fini 
 	uint32_t id = 5;
 
 	for (int cpu = 0; cpu < cpus; cpu++)
-		cells[cpu] = (struct shunt_counters){ 1, 20, 300, 4000, 50000, 600000 };
+		cells[cpu] = (struct shunt_counters){ .connections = 1,
+						      .packets_in = 20,
+						      .bytes_in = 300,
+						      .packets_out = 4000,
+						      .bytes_out = 50000,
+						      .rejects = 600000 };
 	cr_assert_eq(bpf_map_update_elem(lab.maps.backend_counters_fd, &id, cells, 0), 0);
 	cr_assert_eq(shunt_read_backend(&lab.maps, id, &sum), 0);
 	cr_assert_eq(sum.connections, 1u * cpus);

@@ -195,6 +195,31 @@ static json_t *traffic_json(const struct shunt_stats_variant *counted)
 			 (json_int_t)c->packets_out, "bytes_out", (json_int_t)c->bytes_out);
 }
 
+static json_t *ms_or_null(double seconds)
+{
+	return seconds < 0 ? json_null() : json_real(seconds * 1e3);
+}
+
+/* What its plaintext HTTP was asked and has answered; null where nobody looks. */
+static json_t *http_json(const struct shunt_stats_variant *counted)
+{
+	const struct shunt_counters *c = counted ? &counted->total : NULL;
+	uint64_t known;
+
+	if (!c || !counted->is_http)
+		return json_null();
+	known = shunt_stats_known(c);
+	return json_pack(
+		"{s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:o}", "requests",
+		(json_int_t)c->requests, "responses", "unknown", (json_int_t)c->responses[0], "1xx",
+		(json_int_t)c->responses[1], "2xx", (json_int_t)c->responses[2], "3xx",
+		(json_int_t)c->responses[3], "4xx", (json_int_t)c->responses[4], "5xx",
+		(json_int_t)c->responses[5], "success_rate",
+		known ? json_real((double)shunt_stats_good(c) / (double)known) : json_null(),
+		"p50_ms", ms_or_null(shunt_stats_quantile(counted->times, 0.5)), "p99_ms",
+		ms_or_null(shunt_stats_quantile(counted->times, 0.99)));
+}
+
 static json_t *variant_json(const struct agent_view *view,
 			    const struct shunt_model_service *service,
 			    const struct shunt_model_variant *variant, struct sums sums)
@@ -212,6 +237,7 @@ static json_t *variant_json(const struct agent_view *view,
 			 "new_connections", (json_int_t)fresh, "group", group_name(variant->group),
 			 "drained", variant->drained);
 	json_object_update_new(json, traffic_json(counted));
+	json_object_set_new(json, "http", http_json(counted));
 	json_object_set_new(json, "backends", backends_json(view, service, variant, counted));
 	return json;
 }

@@ -244,6 +244,70 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 	fputs("\n\n", cli->out);
 }
 
+static void ms_cell(struct print_grid *grid, const json_t *http, const char *key)
+{
+	const json_t *ms = json_object_get(http, key);
+
+	if (json_is_number(ms))
+		print_cell(grid, PRINT_PLAIN, "%.*f ms", json_number_value(ms) < 10 ? 2 : 0,
+			   json_number_value(ms));
+	else
+		print_cell(grid, PRINT_DIM, "-");
+}
+
+/* The share of the responses whose code could not be told. */
+static void unknown_cell(struct print_grid *grid, const json_t *responses)
+{
+	double unknown = (double)cli_int(responses, "unknown"), all = 0;
+	char text[SHUNT_UNIT_STR_LEN];
+	const char *class;
+	json_t *n;
+
+	json_object_foreach ((json_t *)responses, class, n)
+		all += (double)json_integer_value(n);
+	print_cell(grid, PRINT_WARN, "%s", unknown > 0 ? shunt_share_str(unknown / all, text) : "");
+}
+
+/* What is asked and answered, where plaintext HTTP is looked at. */
+static void print_http(const struct cli *cli, const json_t *variants)
+{
+	static const struct print_column columns[] = {
+		{ "VARIANT", false }, { "REQUESTS", true }, { "SUCCESS", true }, { "4XX", true },
+		{ "5XX", true },      { "UNKNOWN", true },  { "P50", true },	 { "P99", true },
+	};
+	struct print_grid grid = PRINT_GRID(columns);
+	char text[SHUNT_UNIT_STR_LEN];
+	const json_t *variant;
+	size_t i;
+
+	json_array_foreach (variants, i, variant) {
+		const json_t *http = json_object_get(variant, "http");
+		const json_t *responses = json_object_get(http, "responses");
+		const json_t *rate = json_object_get(http, "success_rate");
+
+		if (!json_is_object(http))
+			continue;
+		print_cell(&grid, PRINT_PLAIN, "%s", cli_str(variant, "name"));
+		count_cell(&grid, http, "requests");
+		print_cell(&grid, PRINT_BOLD, "%s",
+			   json_is_number(rate) ? shunt_share_str(json_number_value(rate), text)
+						: "-");
+		count_cell(&grid, responses, "4xx");
+		count_cell(&grid, responses, "5xx");
+		unknown_cell(&grid, responses);
+		ms_cell(&grid, http, "p50_ms");
+		ms_cell(&grid, http, "p99_ms");
+	}
+	if (!grid.n_cells)
+		return;
+	print_grid(cli, &grid, 2);
+	print_text(
+		cli, PRINT_DIM,
+		"  plaintext HTTP since the counters began; SUCCESS: below 500, of the responses "
+		"whose code is known");
+	fputs("\n\n", cli->out);
+}
+
 static void add_backend(struct print_grid *grid, const json_t *variant, const json_t *backend)
 {
 	const char *address = cli_str(backend, "address"), *state = cli_str(backend, "state");
@@ -291,5 +355,6 @@ void status_print_service(const struct cli *cli, const char *label, const json_t
 	print_conditions(cli, service);
 	fputc('\n', cli->out);
 	print_variants(cli, variants);
+	print_http(cli, variants);
 	print_backends(cli, variants);
 }

@@ -8,6 +8,7 @@
 #include "compile/image.h"
 #include "compile/maglev.h"
 #include "compile/policy.h"
+#include "model/policy.h"
 #include "shunt/choose.h"
 
 /* What the functions of one compilation share. */
@@ -296,6 +297,16 @@ static int port_variants(struct compiler *c, size_t p, struct shunt_image_port *
 	return 0;
 }
 
+/* Is the port's HTTP looked at? */
+static bool has_signals(const struct shunt_model_service *service, const struct shunt_port *port)
+{
+	enum shunt_signals signals =
+		service->policy ? service->policy->signals : SHUNT_SIGNALS_AUTO;
+
+	return port->proto == IPPROTO_TCP &&
+	       (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http));
+}
+
 static int port_compile(struct compiler *c, size_t p)
 {
 	const struct shunt_port *from = &c->service->ports[p];
@@ -305,6 +316,7 @@ static int port_compile(struct compiler *c, size_t p)
 
 	to->port = from->port;
 	to->proto = from->proto;
+	to->flags = has_signals(c->service, from) ? SHUNT_SVC_HTTP : 0;
 	shunt_id_service_key(key, c->image->namespace_, c->image->name, from->port, from->proto);
 	to->id = shunt_ids_get(c->ids, SHUNT_ID_SERVICE, key);
 	if (!to->id)

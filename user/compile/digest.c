@@ -59,6 +59,7 @@ static void add_frontend(struct shunt_sip *sip, const struct shunt_image_fronten
 static void add_port(struct shunt_sip *sip, const struct shunt_image_port *port)
 {
 	add_pair(sip, port->id, (uint32_t)port->port << 8 | port->proto);
+	add_pair(sip, port->flags, 0);
 	shunt_sip_word(sip, port->threshold);
 	shunt_sip_word(sip, port->n_frontends);
 	for (size_t i = 0; i < port->n_frontends; i++)

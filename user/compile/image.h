@@ -56,6 +56,7 @@ struct shunt_image_port {
 	uint32_t id;   /* kernel service id */
 	uint16_t port; /* host order */
 	uint8_t proto;
+	uint32_t flags; /* of enum shunt_service_flags, those that are the port's own */
 	struct shunt_image_frontend *frontends;
 	size_t n_frontends;
 	uint64_t threshold; /* shunt_split.threshold, meaningful for two variants */

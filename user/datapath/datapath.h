@@ -76,6 +76,8 @@ struct shunt_dp_array {
 	X(client_active)                                                                           \
 	X(service_active)                                                                          \
 	X(variant_active)                                                                          \
+	X(http)                                                                                    \
+	X(response_times)                                                                          \
 	X(flow_sets)                                                                               \
 	X(flows)                                                                                   \
 	X(reply_sets)

@@ -74,7 +74,7 @@ static struct shunt_service_slot wanted_slot(const struct shunt_installer *insta
 	struct shunt_service_slot slot = {
 		.rule_first = port->id,
 		.rule_count = 1,
-		.flags = image->flags,
+		.flags = image->flags | port->flags,
 		.affinity = affinity->kind,
 		.prefix_len = { affinity->prefix_len_4, affinity->prefix_len_6 },
 	};

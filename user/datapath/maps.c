@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "datapath/carry.h"
+#include "shunt/histogram.h"
 
 /* Options, defaults and which map gets how many entries of them. */
 #define MAX_ENTRIES (1u << 28) /* more than this of anything is a typing error */
@@ -56,6 +57,8 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_clients", flows / SHUNT_FLOW_WAYS },
 		{ "shunt_flows", flows },
 		{ "shunt_reply_sets", flows / 4 },
+		{ "shunt_http", flows },
+		{ "shunt_response_times", variants * SHUNT_TIME_BUCKETS },
 		{ "shunt_sessions", size_or(asked->sessions, 65536) },
 		{ "shunt_fragments", size_or(asked->fragments, 8192) },
 		{ "shunt_policies", policies },

@@ -5,6 +5,16 @@
 #include "base/ip.h"
 #include "datapath/datapath.h"
 
+/* Adds up what was counted. All members are 64-bit words. */
+static inline void shunt_counters_add(struct shunt_counters *sum, const struct shunt_counters *more)
+{
+	const uint64_t *from = (const uint64_t *)more;
+	uint64_t *to = (uint64_t *)sum;
+
+	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+		to[i] += from[i];
+}
+
 /* Sums over CPUs. A backend's own counters; a variant's include its retired backends. */
 int shunt_read_backend(const struct shunt_dp_maps *maps, uint32_t backend,
 		       struct shunt_counters *ret_counters);

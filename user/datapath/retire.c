@@ -11,6 +11,7 @@
 #include "datapath/read.h"
 #include "datapath/refs.h"
 #include "datapath/want.h"
+#include "shunt/histogram.h"
 
 /* What a tick may give back if, after a grace period, no flow refers to it. */
 struct harvest {
@@ -167,16 +168,6 @@ static int retire_services(struct shunt_installer *installer, const struct shunt
 /* ---- backends ----------------------------------------------------------------------------------
  */
 
-static void add_counters(struct shunt_counters *sum, const struct shunt_counters *more)
-{
-	sum->connections += more->connections;
-	sum->packets_in += more->packets_in;
-	sum->bytes_in += more->bytes_in;
-	sum->packets_out += more->packets_out;
-	sum->bytes_out += more->bytes_out;
-	sum->rejects += more->rejects;
-}
-
 static int zero_counters(int fd, uint32_t id)
 {
 	CLEANUP(freep) struct shunt_counters *cells = NULL;
@@ -217,7 +208,7 @@ static int move_counters(const struct shunt_installer *installer, uint32_t backe
 		return -ENOMEM;
 	if (bpf_map_lookup_elem(fd, &variant, cells) < 0)
 		return -errno;
-	add_counters(&cells[0], &sum);
+	shunt_counters_add(&cells[0], &sum);
 	if (bpf_map_update_elem(fd, &variant, cells, BPF_ANY) < 0)
 		return -errno;
 	return zero_counters(installer->maps->backend_counters_fd, backend);
@@ -285,6 +276,9 @@ static int retire_variant(struct shunt_installer *installer, uint32_t id)
 	memset(SHUNT_DP_AT(maps->overlay, struct shunt_overlay, id), 0,
 	       sizeof(struct shunt_overlay));
 	SHUNT_DP_AT(maps->variant_active, struct shunt_active, id)->connections = 0;
+	memset(SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
+			   id * SHUNT_TIME_BUCKETS),
+	       0, SHUNT_TIME_BUCKETS * sizeof(struct shunt_response_time));
 	installer->variants[id] = (struct shunt_variant_record){ 0 };
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_VARIANT, id);
 	return 0;

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -32,8 +33,25 @@ static int decode_proto(const struct shunt_node *node, const char *key, uint8_t 
 	return 0;
 }
 
+/* Plaintext HTTP by Kubernetes' appProtocol, or by a name as Istio reads it: "http", "grpc-web". */
+static bool is_http(const char *app_protocol, const char *name)
+{
+	static const char *const words[] = { "http", "http2", "h2c", "grpc" };
+	size_t len;
+
+	if (!strcmp(app_protocol, "kubernetes.io/h2c") || !strcmp(app_protocol, "kubernetes.io/ws"))
+		return true;
+	len = *app_protocol ? strlen(app_protocol) : strcspn(name, "-");
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (len == strlen(words[i]) &&
+		    !strncasecmp(*app_protocol ? app_protocol : name, words[i], len))
+			return true;
+	return false;
+}
+
 int shunt_world_decode_port(const struct shunt_node *node, struct shunt_world_port *port)
 {
+	const char *app_protocol = "";
 	struct shunt_node ignored;
 	int r = shunt_field_need(node, "port", &ignored);
 
@@ -42,6 +60,9 @@ int shunt_world_decode_port(const struct shunt_node *node, struct shunt_world_po
 		r = shunt_field_port(node, "port", &port->port);
 	if (r > 0)
 		r = shunt_field_string(node, "name", &port->name);
+	if (r >= 0)
+		r = shunt_field_string(node, "appProtocol", &app_protocol);
+	port->is_http = is_http(app_protocol, port->name);
 	return r < 0 ? r : decode_proto(node, "protocol", &port->proto);
 }
 

@@ -10,16 +10,7 @@
 #include "base/cleanup.h"
 #include "datapath/read.h"
 #include "shunt/compat.h"
-
-static void add_counters(struct shunt_counters *sum, const struct shunt_counters *more)
-{
-	sum->connections += more->connections;
-	sum->packets_in += more->packets_in;
-	sum->bytes_in += more->bytes_in;
-	sum->packets_out += more->packets_out;
-	sum->bytes_out += more->bytes_out;
-	sum->rejects += more->rejects;
-}
+#include "shunt/histogram.h"
 
 static int compare_backends(const void *a, const void *b)
 {
@@ -105,10 +96,23 @@ static void sum_backends(struct shunt_stats_variant *variant, const struct shunt
 	variant->first_backend = low;
 	variant->total = variant->own;
 	for (; low < stats->n_backends && stats->backends[low].variant == variant->id; low++) {
-		add_counters(&variant->total, &stats->backends[low].counters);
+		shunt_counters_add(&variant->total, &stats->backends[low].counters);
 		variant->active += stats->backends[low].active;
 		variant->n_backends++;
 	}
+}
+
+/* Do the programs look at the HTTP of the variant's service? */
+static bool looks_at_http(const struct shunt_dp_maps *maps, uint32_t variant)
+{
+	const struct shunt_settings *settings =
+		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
+	uint32_t service = SHUNT_DP_AT(maps->variants, struct shunt_variant, variant)->service;
+	uint32_t slot = SHUNT_READ_ONCE(settings->epoch) & 1;
+
+	return service < maps->services.n &&
+	       SHUNT_DP_AT(maps->services, struct shunt_service, service)->slot[slot].flags &
+		       SHUNT_SVC_HTTP;
 }
 
 static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
@@ -131,6 +135,9 @@ static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats
 		if (r < 0)
 			return r;
 		sum_backends(out, stats);
+		out->is_http = out->total.requests || looks_at_http(maps, id);
+		out->times = SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
+					 id * SHUNT_TIME_BUCKETS);
 	}
 	if (stats->n_variants)
 		qsort(stats->variants, stats->n_variants, sizeof(*out), compare_variants);

@@ -29,6 +29,9 @@ struct shunt_stats_variant {
 	uint64_t active;
 	size_t first_backend; /* in shunt_stats.backends */
 	size_t n_backends;
+	bool is_http; /* its plaintext HTTP is looked at, or was */
+	/* Of its responses, in the maps; SHUNT_TIME_BUCKETS of them. NULL: none are kept. */
+	const struct shunt_response_time *times;
 };
 
 struct shunt_stats {
@@ -81,6 +84,19 @@ int shunt_stats_connections(const struct shunt_dp_maps *maps, const bool *wanted
 /* Open connections of a variant, or of its backends at @ip and @port (NULL, 0: all). */
 uint64_t shunt_stats_active(const struct shunt_dp_maps *maps, uint32_t variant,
 			    const struct shunt_ip *ip, uint16_t port);
+
+/* Responses by their first digit: all whose code could be told, and those of them below 500. */
+uint64_t shunt_stats_known(const struct shunt_counters *counters);
+uint64_t shunt_stats_good(const struct shunt_counters *counters);
+
+/**
+ * shunt_stats_quantile - the time that a share of the responses did not exceed
+ * @times: SHUNT_TIME_BUCKETS; NULL: none
+ * @q:     0..1
+ *
+ * Return: seconds, within 9.1 % of the true one; negative: there are none.
+ */
+double shunt_stats_quantile(const struct shunt_response_time *times, double q);
 
 /* Frees what @stats owns and zeroes it. */
 void shunt_stats_free(struct shunt_stats *stats);

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "datapath/read.h"
+#include "shunt/compat.h"
+#include "shunt/histogram.h"
 
 /*
  * The series that exists beside a variant's backends: what its retired backends counted, and
@@ -60,7 +62,8 @@ static const char *backend_name(const struct shunt_stats_backend *backend, char 
 
 /* One value of one backend, or of what is left of a variant beside its backends. */
 static void backend_line(FILE *out, const char *metric, const struct shunt_stats_variant *variant,
-			 const char *backend, const char *direction, uint64_t value)
+			 const char *backend, const char *more, const char *value_of_more,
+			 uint64_t value)
 {
 	char port[16];
 
@@ -70,8 +73,8 @@ static void backend_line(FILE *out, const char *metric, const struct shunt_stats
 		 variant->name.proto == IPPROTO_UDP ? "/udp" : "");
 	label(out, ',', "port", port);
 	label(out, ',', "backend", backend);
-	if (direction)
-		label(out, ',', "direction", direction);
+	if (value_of_more)
+		label(out, ',', more, value_of_more);
 	fprintf(out, "} %" PRIu64 "\n", value);
 }
 
@@ -93,10 +96,10 @@ static void counter_lines(FILE *out, const struct shunt_stats *stats, const char
 				&stats->backends[variant->first_backend + b];
 
 			backend_line(out, metric, variant,
-				     backend_name(backend, name, sizeof(name)), direction,
-				     counter_at(&backend->counters, offset));
+				     backend_name(backend, name, sizeof(name)), "direction",
+				     direction, counter_at(&backend->counters, offset));
 		}
-		backend_line(out, metric, variant, OTHER_BACKEND, direction,
+		backend_line(out, metric, variant, OTHER_BACKEND, "direction", direction,
 			     counter_at(&variant->own, offset));
 	}
 }
@@ -111,7 +114,7 @@ static void active_lines(FILE *out, const struct shunt_stats *stats)
 				&stats->backends[stats->variants[v].first_backend + b];
 
 			backend_line(out, "shunt_connections_active", &stats->variants[v],
-				     backend_name(backend, name, sizeof(name)), NULL,
+				     backend_name(backend, name, sizeof(name)), NULL, NULL,
 				     backend->active);
 		}
 }
@@ -140,6 +143,89 @@ static void write_traffic(FILE *out, const struct shunt_stats *stats)
 	     "New connections refused with a reset or an ICMP error, and connections reset.");
 	counter_lines(out, stats, "shunt_rejects_total", NULL,
 		      offsetof(struct shunt_counters, rejects));
+}
+
+/* ---- plaintext HTTP ------------------------------------------------------------------------ */
+
+/* As counter_lines(), of variants whose HTTP is looked at. @code: NULL: no such label. */
+static void http_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
+		       const char *code, size_t offset)
+{
+	char name[SHUNT_IP_STR_LEN + 16];
+
+	for (size_t v = 0; v < stats->n_variants; v++) {
+		const struct shunt_stats_variant *variant = &stats->variants[v];
+
+		if (!variant->is_http)
+			continue;
+		for (size_t b = 0; b < variant->n_backends; b++) {
+			const struct shunt_stats_backend *backend =
+				&stats->backends[variant->first_backend + b];
+
+			backend_line(out, metric, variant,
+				     backend_name(backend, name, sizeof(name)), "code", code,
+				     counter_at(&backend->counters, offset));
+		}
+		backend_line(out, metric, variant, OTHER_BACKEND, "code", code,
+			     counter_at(&variant->own, offset));
+	}
+}
+
+static void time_line(FILE *out, const struct shunt_stats_variant *variant, const char *suffix,
+		      const char *le)
+{
+	char port[16];
+
+	fprintf(out, "shunt_http_response_seconds%s", suffix);
+	variant_labels(out, variant->name.namespace_, variant->name.service, variant->name.variant);
+	snprintf(port, sizeof(port), "%u", ntohs(variant->name.port_be));
+	label(out, ',', "port", port);
+	if (le)
+		label(out, ',', "le", le);
+	fputs("} ", out);
+}
+
+/* Whole octaves from 128 us to 67 s, for there the buckets of the kernel have their bounds. */
+static void time_lines(FILE *out, const struct shunt_stats_variant *variant)
+{
+	uint64_t sum = 0;
+	char le[32];
+
+	for (uint32_t b = 0; b < SHUNT_TIME_BUCKETS; b++) {
+		if (b % 4 == 0 && b / 4 >= 7 && b / 4 <= 26) {
+			snprintf(le, sizeof(le), "%.6f", (double)(1ull << b / 4) / 1e6);
+			time_line(out, variant, "_bucket", le);
+			fprintf(out, "%" PRIu64 "\n", sum);
+		}
+		sum += SHUNT_READ_ONCE(variant->times[b].responses);
+	}
+	time_line(out, variant, "_bucket", "+Inf");
+	fprintf(out, "%" PRIu64 "\n", sum);
+	time_line(out, variant, "_sum", NULL);
+	fprintf(out, "%.6f\n", (double)variant->total.response_us / 1e6);
+	time_line(out, variant, "_count", NULL);
+	fprintf(out, "%" PRIu64 "\n", sum);
+}
+
+static void write_http(FILE *out, const struct shunt_stats *stats)
+{
+	static const char *const classes[SHUNT_N_CODE_CLASSES] = { "unknown", "1xx", "2xx",
+								   "3xx",     "4xx", "5xx" };
+
+	head(out, "shunt_http_requests_total", "counter",
+	     "Requests of plaintext HTTP to a backend.");
+	http_lines(out, stats, "shunt_http_requests_total", NULL,
+		   offsetof(struct shunt_counters, requests));
+	head(out, "shunt_http_responses_total", "counter",
+	     "Responses of plaintext HTTP by class of their code.");
+	for (int i = 0; i < SHUNT_N_CODE_CLASSES; i++)
+		http_lines(out, stats, "shunt_http_responses_total", classes[i],
+			   offsetof(struct shunt_counters, responses) + i * sizeof(uint64_t));
+	head(out, "shunt_http_response_seconds", "histogram",
+	     "From a request of plaintext HTTP to the first bytes of its response.");
+	for (size_t v = 0; v < stats->n_variants; v++)
+		if (stats->variants[v].is_http && stats->variants[v].times)
+			time_lines(out, &stats->variants[v]);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------- */
@@ -243,6 +329,7 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	/* Megabytes, a character at a time, and nobody else knows the stream. */
 	__fsetlocking(out, FSETLOCKING_BYCALLER);
 	write_traffic(out, metrics->stats);
+	write_http(out, metrics->stats);
 	write_weights(out, metrics);
 	write_kernel(out, metrics->stats);
 	write_agent(out, metrics);

@@ -48,6 +48,7 @@ struct shunt_port {
 	char *name;    /* "" if unnamed */
 	uint16_t port; /* host order, 1..65535 */
 	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
+	bool is_http;  /* by its appProtocol or name it carries plaintext HTTP */
 };
 
 struct shunt_frontend_addr {

@@ -13,11 +13,15 @@ def meta(name, namespace="default", **more):
 
 
 def service(name, addresses=(), ports=((80, 8080, "TCP"),), namespace="default", external=(),
-            load_balancer=(), affinity=None, annotations=None, node_ports=None):
+            load_balancer=(), affinity=None, annotations=None, node_ports=None,
+            app_protocol=None):
     """addresses: cluster addresses; ports: (port, target port, protocol); node_ports: by port."""
     spec = {"ports": [{"name": f"p{port}-{proto.lower()}", "port": port, "targetPort": target,
                        "protocol": proto} for port, target, proto in ports],
             "selector": {"app": name}}
+    if app_protocol:
+        for port in spec["ports"]:
+            port["appProtocol"] = app_protocol
     if addresses:
         spec["clusterIP"] = addresses[0]
         spec["clusterIPs"] = list(addresses)

@@ -22,12 +22,21 @@ http {{
 	keepalive_requests 1000000;
 	server {{
 		listen {port} backlog=4096; listen [::]:{port} backlog=4096;
+		listen {h2} http2; listen [::]:{h2} http2;
 		default_type text/plain;
 		location / {{ return 200 "{group} {name}\\n"; }}
+		location = /204 {{ return 204; }}
+		location = /302 {{ return 302 /; }}
+		location = /404 {{ return 404; }}
+		location = /500 {{ return 500; }}
+		location = /503 {{ return 503; }}
 		location /files/ {{ access_log off; alias {files}/; }}
 	}}
 }}
 """
+
+
+H2_PORT = 8082  # the same, by HTTP/2 with prior knowledge
 
 
 class Nginx:
@@ -38,7 +47,7 @@ class Nginx:
         self.directory = lab.path("nginx", pod.name, "x")[:-2]
         config = f"{self.directory}/nginx.conf"
         with open(config, "w") as f:
-            f.write(CONFIG.format(dir=self.directory, port=port, group=pod.group, name=pod.name,
+            f.write(CONFIG.format(dir=self.directory, port=port, h2=H2_PORT, group=pod.group, name=pod.name,
                                   files=lab.path("files", "x")[:-2]))
         self.config = config
         self.start()

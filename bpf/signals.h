@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#ifndef SHUNT_BPF_SIGNALS_H
+#define SHUNT_BPF_SIGNALS_H
+
+#include "maps.h"
+#include "parse.h"
+#include "scratch.h"
+
+/*
+ * What flows of plaintext HTTP services are asked and answer, by a look at the first bytes of some
+ * of their segments (shunt/http.h). Behind the rewriting, out of line: other flows pay for one
+ * bit among their flags.
+ *
+ * Payload is read by the kernel's helpers wherever it lies, never by packet pointers. What cannot
+ * be read is not counted, and changes nothing for the packet.
+ */
+
+/*
+ * In what the stages return, above the reason: the packet is of such a flow, whose index stands in
+ * the upper half instead of a variant.
+ */
+#define SIGNALS_PEEK	0x200
+#define SIGNALS_BACKEND 0x400 /* and it is an answer */
+
+/* SIGNALS_PEEK or nothing, by a flow's flags; without a branch. */
+static __always_inline __u32 signals_wanted(__u32 flow_flags)
+{
+	_Static_assert(SHUNT_FLOW_HTTP << 3 == SIGNALS_PEEK, "one bit is shifted to the other");
+	return (flow_flags & SHUNT_FLOW_HTTP) << 3;
+}
+
+/* A stage's result for a packet of the flow @ref with @variant. */
+static __always_inline __u64 signals_result(__u32 result, __u64 ref, __u32 variant)
+{
+	__u32 upper = result & SIGNALS_PEEK ? SHUNT_FT_INDEX(ref) : variant;
+
+	return (__u64)upper << 32 | result;
+}
+
+#ifdef HOOK_ANY_OFFSET
+
+typedef hook_ctx *shunt_http_src_t;
+
+static __always_inline struct shunt_http *shunt_http_of(shunt_http_src_t src)
+{
+	const struct scratch *s = scratch_get();
+	__u32 index = s ? s->http_flow : 0;
+
+	(void)src;
+	return bpf_map_lookup_elem(&shunt_http, &index);
+}
+
+static __always_inline const struct shunt_http_segment *shunt_http_segment(shunt_http_src_t src)
+{
+	struct scratch *s = scratch_get();
+
+	(void)src;
+	return s ? &s->segment : NULL;
+}
+
+static __always_inline int shunt_http_load(shunt_http_src_t src, __u32 offset, void *to, __u32 size)
+{
+	const struct scratch *s = scratch_get();
+
+	/* For the verifier, and on the same register: clang would test size - 1 instead. */
+	if (!s || !size)
+		return -1;
+	SHUNT_OPAQUE_CASE(size, 0);
+	if (size > SHUNT_HTTP_PEEK)
+		return -1;
+	return hook_load(src, s->payload_off + offset, to, size);
+}
+
+static __always_inline void signals_time(__u32 variant, __u32 us, struct shunt_counters *c)
+{
+	__u32 bucket = variant * SHUNT_TIME_BUCKETS + shunt_time_bucket(us);
+	struct shunt_response_time *time = bpf_map_lookup_elem(&shunt_response_times, &bucket);
+
+	c->response_us += us;
+	c->responses_timed++;
+	if (time)
+		shunt_fetch_add(&time->responses, 1);
+}
+
+/* One piece of code for each, for a variable offset is refused without CAP_PERFMON. */
+static __always_inline void signals_class(struct shunt_counters *c, __u32 class)
+{
+	__u64 *count;
+
+#define SIGNALS_CLASS(n)                                                                           \
+	if (class == (n)) {                                                                        \
+		count = &c->responses[n];                                                          \
+		SHUNT_OPAQUE_CASE(count, n);                                                       \
+		++*count;                                                                          \
+		return;                                                                            \
+	}
+	SIGNALS_CLASS(2)
+	SIGNALS_CLASS(5)
+	SIGNALS_CLASS(4)
+	SIGNALS_CLASS(3)
+	SIGNALS_CLASS(1)
+#undef SIGNALS_CLASS
+	c->responses[0]++;
+}
+
+/* Counts what a segment has told. Return: nothing that matters. */
+__attribute__((noinline)) int signals_count(__u32 code, __u32 how, __u32 latency_us)
+{
+	const struct scratch *s = scratch_get();
+	const struct shunt_flow *flow = s ? shunt_ft_flow(FT, s->http_flow) : NULL;
+	__u32 backend = flow ? flow->backend : 0;
+	struct shunt_counters *c = bpf_map_lookup_elem(&shunt_backend_counters, &backend);
+
+	if (!flow || !c)
+		return 0;
+	if (how & 1)
+		c->requests++;
+	if (!(how & 2))
+		return 0;
+	signals_class(c, code / 100);
+	if (how & 4)
+		signals_time(flow->variant, latency_us, c);
+	return 0;
+}
+
+static __always_inline void shunt_http_told(shunt_http_src_t src,
+					    const struct shunt_http_event *event)
+{
+	(void)src;
+	signals_count(event->code,
+		      event->is_request | event->is_response << 1 | event->has_latency << 2,
+		      event->latency_us);
+}
+
+#include "shunt/http_walk.h"
+
+/* Where the TCP header at @tcp leaves its payload. @l4_bytes: of the packet from there on. */
+static __always_inline int signals_payload(hook_ctx *ctx, const struct tcphdr *tcp, __u32 l4_off,
+					   __u32 l4_bytes, struct scratch *s)
+{
+	__u32 header;
+
+	if ((void *)(tcp + 1) > hook_end(ctx))
+		return 0;
+	header = tcp->doff * 4;
+	if (header < sizeof(*tcp) || header >= l4_bytes)
+		return 0;
+	s->segment.seq = bpf_ntohl(tcp->seq);
+	s->segment.len = l4_bytes - header;
+	s->segment.is_pushed = tcp->psh;
+	s->payload_off = l4_off + header;
+	return 1;
+}
+
+/* The segment, of a packet of the plain form. Return: 1, or 0: it has no payload. */
+static __always_inline int signals_segment(hook_ctx *ctx, struct scratch *s)
+{
+	void *l3 = hook_data(ctx) + sizeof(struct ethhdr);
+	const struct iphdr *ip4 = l3;
+	const struct ipv6hdr *ip6 = l3;
+
+	switch (parse_family(ctx)) {
+	case SHUNT_V4:
+		if ((void *)(ip4 + 1) > hook_end(ctx))
+			return 0;
+		return signals_payload(ctx, (void *)(ip4 + 1), sizeof(struct ethhdr) + sizeof(*ip4),
+				       bpf_ntohs(ip4->tot_len) - sizeof(*ip4), s);
+	case SHUNT_V6:
+		if ((void *)(ip6 + 1) > hook_end(ctx))
+			return 0;
+		return signals_payload(ctx, (void *)(ip6 + 1), sizeof(struct ethhdr) + sizeof(*ip6),
+				       bpf_ntohs(ip6->payload_len), s);
+	default:
+		return 0;
+	}
+}
+
+/* What is known of the connection; of a flow that has the record now, nothing. */
+static __always_inline struct shunt_http *signals_http(hook_ctx *ctx, __u32 index)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(FT, index);
+	struct shunt_http *http = shunt_http_of(ctx);
+
+	if (!flow || !http)
+		return NULL;
+	if (http->life != SHUNT_LIFE_GEN(flow->life)) {
+		__builtin_memset(http, 0, sizeof(*http));
+		http->life = SHUNT_LIFE_GEN(flow->life);
+	}
+	return http;
+}
+
+/**
+ * signals_peek - look at a packet of an HTTP flow, rewritten or not
+ * @index: of the flow
+ *
+ * Return: 0.
+ */
+__attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_client)
+{
+	struct shunt_http_event event = {};
+	struct scratch *s = scratch_get();
+	__u8 head[SHUNT_HTTP_PEEK] = {};
+	struct shunt_http *http;
+	int needs;
+
+	if (!s || !signals_segment(ctx, s))
+		return 0;
+	s->http_flow = index;
+	s->segment.is_client = is_client;
+	http = signals_http(ctx, index);
+	if (!http)
+		return 0;
+	needs = shunt_http_needs(http, &s->segment);
+	if (needs & SHUNT_HTTP_NEEDS_TIME)
+		s->segment.now_ns = bpf_ktime_get_ns();
+	if (needs & SHUNT_HTTP_NEEDS_HEAD &&
+	    shunt_http_load(ctx, 0, head,
+			    s->segment.len < SHUNT_HTTP_PEEK ? s->segment.len : SHUNT_HTTP_PEEK))
+		return 0;
+	if (is_client)
+		shunt_http_client(http, &s->segment, head, &event);
+	else
+		shunt_http_backend(http, &s->segment, head, &event);
+	if (event.is_request || event.is_response)
+		shunt_http_told(ctx, &event);
+	if (http->protocol == SHUNT_HTTP_2 || http->protocol == SHUNT_HTTP_OFFERED)
+		shunt_http2_walk(ctx);
+	return 0;
+}
+
+#else
+
+/* Payload cannot be read at any offset here: nothing is told. */
+static __always_inline int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_client)
+{
+	(void)ctx;
+	(void)index;
+	(void)is_client;
+	return 0;
+}
+
+#endif
+
+#endif
