@@ -24,6 +24,14 @@ struct {
 	__type(value, struct stage_tuple);
 } stage_tuples SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STAGE_TUPLES);
+	__type(key, __u32);
+	__type(value, struct stage_event);
+} stage_events SEC(".maps");
+
 static __always_inline struct stage_input *stage_get(void)
 {
 	__u32 zero = 0;
@@ -63,6 +71,33 @@ static __always_inline int stage_choose(void)
 	return 0;
 }
 
+/* One event asks the first rate of a policy; the next one each run. */
+static __always_inline int stage_limit(void)
+{
+	struct stage_input *input = stage_get();
+	struct scratch *s = scratch_get();
+	struct stage_event *e;
+	__u32 index = 0;
+	__u64 found;
+
+	if (!input || !s)
+		return 1;
+	if (!input->step_ns)
+		index = input->next++;
+	e = bpf_map_lookup_elem(&stage_events, &index);
+	if (!e)
+		return 1;
+	s->limited.client = e->client;
+	s->limited.family = SHUNT_V4;
+	s->limited.packets = e->units;
+	s->limited.now_ns = e->now_ns;
+	if (input->step_ns)
+		s->limited.now_ns = shunt_fetch_add(&input->clock_ns, input->step_ns);
+	found = limit_find(input->policy, 0);
+	e->over = found ? limit_take(input->policy, 0, found) : 0;
+	return 0;
+}
+
 #ifdef SHUNT_HOOK_XDP
 SEC("xdp")
 int stage_finish_xdp(struct xdp_md *ctx)
@@ -74,6 +109,13 @@ SEC("tc")
 int stage_finish_tc(struct __sk_buff *ctx)
 {
 	return stage_finish(ctx);
+}
+
+SEC("tc")
+int stage_limit_tc(struct __sk_buff *ctx)
+{
+	(void)ctx;
+	return stage_limit();
 }
 
 SEC("tc")

@@ -18,6 +18,18 @@ struct stage_input {
 	__u64 seed;
 	__u32 affinity;
 	__u32 prefix_len;
+	/* stage_limit_tc: */
+	__u32 policy;  /* its first rate is asked */
+	__u32 step_ns; /* not 0: all events are the first one, at the clock, which goes on by it */
+	__u64 clock_ns;
+};
+
+/* stage_limit_tc: what asks for units, and whether it was refused. */
+struct stage_event {
+	struct shunt_addr client;
+	__u64 now_ns;
+	__u32 units;
+	__u32 over;
 };
 
 struct stage_tuple {

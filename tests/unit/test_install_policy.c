@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Policies in the maps: written aside, named by services, and what is kept over changes. */
+#include <bpf/bpf.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "install_scene.h"
+#include "model/policy.h"
+#include "policy/rate.h"
+
+TestSuite(install_policy, .init = setup, .fini = teardown, .timeout = 60);
+
+static void add_rate(struct shunt_policy *policy, enum shunt_unit unit, enum shunt_scope scope,
+		     uint64_t average)
+{
+	struct shunt_rate_limit *limit = &policy->limits[policy->n_limits++];
+	struct shunt_err err;
+
+	*limit = (struct shunt_rate_limit){
+		.key = { .unit = unit, .scope = scope, .prefix_len = { 32, 128 } },
+		.average = average,
+		.period_ms = 1000,
+		.burst = 10,
+	};
+	cr_assert_eq(shunt_rate_make(average, 1000, 10, &limit->rate, &err), 0);
+}
+
+static void add_in_flight(struct shunt_policy *policy, enum shunt_scope scope, uint32_t max)
+{
+	policy->in_flight[policy->n_in_flight++] = (struct shunt_in_flight){
+		.key = { .unit = SHUNT_UNIT_CONNECTIONS, .scope = scope, .prefix_len = { 32, 64 } },
+		.max = max,
+		.answer = SHUNT_OVER_DROP,
+	};
+}
+
+static void add_cidr(struct shunt_cidrs *cidrs, const char *text)
+{
+	struct shunt_cidr cidr;
+
+	cr_assert_eq(shunt_cidr_parse(text, &cidr), 0);
+	cr_assert_eq(shunt_cidrs_add(cidrs, &cidr), 0);
+}
+
+/* Gives @service one more copy of nothing: the test frees the last one. */
+static struct shunt_policy *fresh(struct lab_service *service)
+{
+	shunt_policy_free(service->model.policy);
+	service->model.policy = shunt_policy_new();
+	cr_assert_not_null(service->model.policy);
+	return service->model.policy;
+}
+
+static void install(void)
+{
+	shunt_policy_seal(web.model.policy);
+	lab_install_ok(&lab, only_web, 1);
+}
+
+static const struct shunt_service *service(void)
+{
+	return AT(services, struct shunt_service, lab_service_id(&lab, "web"));
+}
+
+static uint32_t policy_index(void)
+{
+	cr_assert_eq(service()->policy[0], service()->policy[1]);
+	return service()->policy[0];
+}
+
+static const struct shunt_policy_record *record(void)
+{
+	return AT(policies, struct shunt_policy_record, policy_index());
+}
+
+static uint32_t settings_flags(void)
+{
+	return AT(settings, struct shunt_settings, 0)->flags;
+}
+
+Test(install_policy, a_service_names_its_limits_in_three_groups)
+{
+	struct shunt_policy *policy = fresh(&web);
+
+	add_rate(policy, SHUNT_UNIT_BYTES, SHUNT_SCOPE_CLIENT, 1000);
+	add_rate(policy, SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_VARIANT, 5);
+	add_rate(policy, SHUNT_UNIT_REQUESTS, SHUNT_SCOPE_SERVICE, 5);
+	add_rate(policy, SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 7);
+	add_in_flight(policy, SHUNT_SCOPE_CLIENT, 3);
+	install();
+	cr_assert_eq(record()->n_before, 1);
+	cr_assert_eq(record()->n_behind, 1);
+	cr_assert_eq(record()->n_packet, 1);
+	cr_assert_eq(record()->n_at_once, 1);
+	cr_assert_eq(record()->flags, SHUNT_POLICY_PACKETS);
+	cr_assert_eq(record()->rate[0].scope, SHUNT_LIMIT_SERVICE);
+	cr_assert_eq(record()->rate[1].scope, SHUNT_LIMIT_VARIANT);
+	cr_assert_eq(record()->rate[1].variant[0].variant, lab_variant_id(&lab, "web", "blue"));
+	cr_assert_neq(record()->rate[1].variant[0].bucket, record()->rate[1].variant[1].bucket);
+	cr_assert_eq(record()->rate[2].unit, SHUNT_LIMIT_BYTES);
+	cr_assert_eq(record()->at_once[0].max, 3);
+	cr_assert_eq(record()->at_once[0].answer, SHUNT_LIMIT_DROP);
+	cr_assert_eq(record()->at_once[0].prefix_len[SHUNT_V6], 64);
+	cr_assert(settings_flags() & SHUNT_S_PACKET_LIMITS);
+	cr_assert_neq(service()->account, 0);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+	lab_install_ok(&lab, only_web, 1);
+	cr_assert_eq(policy_index(), 0);
+	cr_assert(!(settings_flags() & SHUNT_S_PACKET_LIMITS));
+}
+
+Test(install_policy, what_did_not_change_is_not_written_again)
+{
+	struct shunt_install_result result;
+	uint32_t index;
+
+	add_rate(fresh(&web), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 5);
+	add_cidr(&web.model.policy->sources.deny, "10.9.0.0/16");
+	install();
+	index = policy_index();
+	result = lab_install_ok(&lab, only_web, 1);
+	cr_assert_eq(result.services_changed, 0);
+	web.variants[0].weight = 50; /* a weight alone is one store */
+	result = lab_install_ok(&lab, only_web, 1);
+	cr_assert(result.single_store);
+	cr_assert_eq(policy_index(), index);
+	/* A list alone is a change, too. */
+	add_cidr(&web.model.policy->sources.deny, "10.8.0.0/16");
+	install();
+	cr_assert_neq(policy_index(), index);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
+
+Test(install_policy, a_limit_keeps_its_bucket_while_others_and_its_numbers_change)
+{
+	uint32_t bucket, other;
+
+	add_rate(fresh(&web), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_CLIENT, 5);
+	add_rate(web.model.policy, SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 5);
+	install();
+	bucket = record()->rate[1].bucket;
+	other = record()->rate[0].bucket;
+	AT(buckets, struct shunt_bucket, bucket)->word = 4711;
+	AT(buckets, struct shunt_bucket, other)->word = 4712;
+	add_rate(fresh(&web), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 6);
+	install();
+	cr_assert_eq(record()->rate[0].bucket, bucket);
+	cr_assert_eq(AT(buckets, struct shunt_bucket, bucket)->word, 4711);
+	tick();
+	cr_assert_eq(AT(buckets, struct shunt_bucket, bucket)->word, 4711);
+	cr_assert_eq(AT(buckets, struct shunt_bucket, other)->word, 0, "nobody's any more");
+	cr_assert_str_eq(AT(bucket_names, struct shunt_bucket_name, other)->service, "");
+	cr_assert_str_eq(AT(bucket_names, struct shunt_bucket_name, bucket)->service, "web");
+	/* And over a restart. */
+	lab_restart(&lab);
+	install();
+	cr_assert_eq(record()->rate[0].bucket, bucket);
+	cr_assert_eq(AT(buckets, struct shunt_bucket, bucket)->word, 4711);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
+
+static bool is_denied(uint32_t policy, const char *text, bool *ret_denied)
+{
+	struct shunt_source_key_v4 key = { .prefix_len = 64, .policy = policy };
+	struct shunt_source source;
+	struct shunt_cidr cidr;
+
+	cr_assert_eq(shunt_cidr_parse(text, &cidr), 0);
+	key.addr_be = cidr.net.addr.word_be[3];
+	if (bpf_map_lookup_elem(lab.maps.sources_fd[SHUNT_V4], &key, &source) < 0)
+		return false;
+	*ret_denied = source.is_denied;
+	return true;
+}
+
+Test(install_policy, what_a_prefix_denies_none_within_it_allows)
+{
+	bool denied = false;
+
+	add_cidr(&fresh(&web)->sources.allow, "10.1.0.0/16");
+	add_cidr(&web.model.policy->sources.allow, "10.1.2.0/24");
+	add_cidr(&web.model.policy->sources.allow, "10.2.0.0/16");
+	add_cidr(&web.model.policy->sources.deny, "10.1.2.0/23");
+	install();
+	cr_assert_eq(record()->flags, SHUNT_POLICY_SOURCES | SHUNT_POLICY_ALLOW_ONLY);
+	cr_assert(is_denied(policy_index(), "10.1.2.1", &denied) && denied);
+	cr_assert(is_denied(policy_index(), "10.1.3.1", &denied) && denied);
+	cr_assert(is_denied(policy_index(), "10.1.4.1", &denied) && !denied);
+	cr_assert(is_denied(policy_index(), "10.2.4.1", &denied) && !denied);
+	cr_assert(!is_denied(policy_index(), "10.3.4.1", &denied));
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
+
+static size_t sources(void)
+{
+	struct shunt_source_key_v4 key, next;
+	size_t n = 0;
+	int r = bpf_map_get_next_key(lab.maps.sources_fd[SHUNT_V4], NULL, &next);
+
+	for (; r == 0; r = bpf_map_get_next_key(lab.maps.sources_fd[SHUNT_V4], &key, &next)) {
+		key = next;
+		n++;
+	}
+	return n;
+}
+
+Test(install_policy, the_lists_of_policies_that_are_gone_go, .timeout = 60)
+{
+	char text[32];
+
+	/* Many more policies than there is room for, one after the other. */
+	for (int i = 0; i < 200; i++) {
+		sprintf(text, "10.%d.0.0/16", i);
+		add_cidr(&fresh(&web)->sources.deny, text);
+		add_cidr(&web.model.policy->sources.deny, "192.0.2.0/24");
+		install();
+	}
+	tick();
+	cr_assert_eq(sources(), 2);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+	lab_install_ok(&lab, only_web, 1);
+	tick();
+	cr_assert_eq(sources(), 0);
+}
+
+Test(install_policy, too_long_a_list_changes_nothing)
+{
+	struct lab_service *const services[] = { &web };
+	struct shunt_install_result result;
+	struct shunt_err err;
+	char text[32];
+	uint32_t index;
+
+	add_cidr(&fresh(&web)->sources.deny, "192.0.2.0/24");
+	install();
+	index = policy_index();
+	fresh(&web);
+	for (int i = 0; i < 100; i++) { /* the map takes 64 */
+		sprintf(text, "10.%d.0.0/16", i);
+		add_cidr(&web.model.policy->sources.deny, text);
+	}
+	shunt_policy_seal(web.model.policy);
+	cr_assert_eq(lab_install(&lab, services, 1, &result, &err), -ENOSPC);
+	cr_assert_not_null(strstr(err.text, "--max-sources"), "%s", err.text);
+	cr_assert_eq(policy_index(), index);
+	cr_assert_eq(sources(), 1);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
