@@ -51,7 +51,21 @@ static const char manifests[] =
 	"    - {name: web-blue, port: " port ", weight: 95}\n"                                     \
 	"    - {name: web-green, port: " port ", weight: 5}\n---\n"
 					ROUTE("TCPRoute", "web", "80")
-						ROUTE("UDPRoute", "dns", "53");
+#define LIMITED(name, address, limit)                                                              \
+	"apiVersion: v1\nkind: Service\nmetadata: {name: " name ", namespace: bench}\n"            \
+	"spec: {clusterIP: " address ", ports: [{name: tcp, port: 80, protocol: TCP}]}\n---\n"     \
+	"apiVersion: shunt.io/v1alpha1\nkind: TrafficPolicy\n"                                     \
+	"metadata: {name: " name ", namespace: bench}\n"                                           \
+	"spec:\n  targetRefs: [{group: '', kind: Service, name: " name "}]\n"                      \
+	"  rateLimits: [{" limit "}]\n---\n" ROUTE("TCPRoute", name, "80")
+	/* Neither is ever reached, and the third at once. */
+	LIMITED("packets", "10.200.1.3",
+		"unit: packets, average: 1000000000, "
+		"burst: 1000000000") LIMITED("client", "10.200.1.4",
+					     "unit: packets, scope: client, average: "
+					     "1000000000, burst: 1000000000")
+		LIMITED("shut", "10.200.1.5", "average: 1, period: 24h, answer: drop")
+			ROUTE("UDPRoute", "dns", "53");
 
 /* Packets of flows that are there already, or of nobody's. */
 struct bench_case {
@@ -62,26 +76,25 @@ struct bench_case {
 	uint16_t dport;
 	enum rig_program program;
 	bool foreign; /* not ours: neither translated nor tracked */
+	bool limited; /* some service limits packets */
+	bool refused; /* a new flow that its service's limit drops */
 	struct frame frame;
 	struct figure figure;
 };
 
 static struct bench_case cases[] = {
-	{ "floor-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_FLOOR, false, {}, {} },
-	{ "floor-65536", "10.200.1.1", 65536, IPPROTO_TCP, 80, RIG_FLOOR, false, {}, {} },
-	{ "tcp4-established-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_INGRESS, false, {}, {} },
-	{ "tcp4-established-65536",
-	  "10.200.1.1",
-	  65536,
-	  IPPROTO_TCP,
-	  80,
-	  RIG_INGRESS,
-	  false,
-	  {},
-	  {} },
-	{ "tcp6-established-1", "fd00:200::1", 1, IPPROTO_TCP, 80, RIG_INGRESS, false, {}, {} },
-	{ "udp4-1", "10.200.1.2", 1, IPPROTO_UDP, 53, RIG_INGRESS, false, {}, {} },
-	{ "foreign-1", "10.99.99.99", 1, IPPROTO_TCP, 80, RIG_INGRESS, true, {}, {} },
+	{ "floor-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_FLOOR, .foreign = false },
+	{ "floor-65536", "10.200.1.1", 65536, IPPROTO_TCP, 80, RIG_FLOOR, .foreign = false },
+	{ "tcp4-established-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_INGRESS, .foreign = false },
+	{ "tcp4-established-65536", "10.200.1.1", 65536, IPPROTO_TCP, 80, RIG_INGRESS,
+	  .foreign = false },
+	{ "tcp6-established-1", "fd00:200::1", 1, IPPROTO_TCP, 80, RIG_INGRESS, .foreign = false },
+	{ "udp4-1", "10.200.1.2", 1, IPPROTO_UDP, 53, RIG_INGRESS, .foreign = false },
+	{ "foreign-1", "10.99.99.99", 1, IPPROTO_TCP, 80, RIG_INGRESS, .foreign = true },
+	{ "beside-limited-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_INGRESS, .limited = true },
+	{ "packets-limited-1", "10.200.1.3", 1, IPPROTO_TCP, 80, RIG_INGRESS, .limited = true },
+	{ "client-limited-1", "10.200.1.4", 1, IPPROTO_TCP, 80, RIG_INGRESS, .limited = true },
+	{ "refused-1", "10.200.1.5", 1, IPPROTO_TCP, 80, RIG_INGRESS, .refused = true },
 };
 
 static struct newflow_case new_cases[] = {
@@ -107,11 +120,31 @@ static void make_flow(struct rig *rig, const struct bench_case *c, uint32_t flow
 		bench_die("%s: flow %u is not in the table", c->name, flow);
 }
 
+/* Everything that one policy makes the other cases pay for is switched off with it. */
+static void set_limited(struct rig *rig, bool limited)
+{
+	struct shunt_settings *settings =
+		SHUNT_DP_AT(rig->lab.maps->settings, struct shunt_settings, 0);
+
+	if (limited)
+		settings->flags |= SHUNT_S_PACKET_LIMITS;
+	else
+		settings->flags &= ~(uint32_t)SHUNT_S_PACKET_LIMITS;
+}
+
 /* One flow's packet through the program: translated or not, checksums right? */
 static void verify(struct rig *rig, const struct bench_case *c)
 {
 	struct frame out;
 	bool translated;
+
+	if (c->refused) { /* the first takes the burst */
+		rig_try(rig, c->program, c->name, &c->frame, &out);
+		rig_empty_table(rig);
+		if (rig_try(rig, c->program, c->name, &c->frame, &out))
+			bench_die("%s: not refused", c->name);
+		return;
+	}
 
 	rig_pass(rig, c->program, c->name, &c->frame, &out);
 	translated = memcmp(c->frame.data + 14, out.data + 14, out.len - 14) != 0;
@@ -127,8 +160,11 @@ static void measure(struct rig *rig, struct bench_case *c, bool record)
 	double gross, empty;
 
 	rig_empty_table(rig);
-	for (uint32_t f = 0; c->program == RIG_INGRESS && !c->foreign && f < c->flows; f++)
+	walk.drops = c->refused;
+	for (uint32_t f = 0;
+	     c->program == RIG_INGRESS && !c->foreign && !c->refused && f < c->flows; f++)
 		make_flow(rig, c, f);
+	set_limited(rig, c->limited);
 	if (!record)
 		verify(rig, c);
 	walk.n = WARM_UP;
@@ -213,7 +249,9 @@ static void prepare(struct rig *rig)
 		struct bench_case *c = &cases[i];
 
 		frame_build(&c->frame, c->dst, c->proto, c->dport,
-			    c->proto == IPPROTO_TCP ? TH_ACK : 0);
+			    c->refused		      ? TH_SYN
+			    : c->proto == IPPROTO_TCP ? TH_ACK
+						      : 0);
 		c->figure.flows = c->flows;
 		c->figure.repeat = REPEAT;
 	}
@@ -236,11 +274,13 @@ int main(int argc, char **argv)
 
 	rig_open(&rig, manifests, &(struct shunt_dp_sizes){ 0 });
 	prepare(&rig);
+	set_limited(&rig, false);
 	for (unsigned r = 0; r <= rounds; r++) { /* round 0 warms up */
 		fprintf(stderr, "\rround %u of %u ", r, rounds);
 		for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 			if (is_wanted(cases[i].name))
 				measure(&rig, &cases[i], r);
+		set_limited(&rig, false);
 		for (size_t i = 0; i < ARRAY_LEN(new_cases); i++)
 			if (is_wanted(new_cases[i].name))
 				newflow_measure(&rig, &new_cases[i], r);

@@ -163,7 +163,9 @@ double rig_run(struct rig *rig, const struct rig_walk *walk, uint64_t *wrong)
 	if (bpf_prog_test_run_opts(bpf_program__fd(wrap), &opts))
 		bench_die("test run: %s", strerror(errno));
 	ns = bench_cpu_ns() - start;
-	*wrong += walk->n - rig->wrap->bss->verdicts[answers ? 7 : 2];
+	*wrong += walk->n - rig->wrap->bss->verdicts[answers			   ? 7
+						     : walk->drops && !walk->empty ? 1
+										   : 2];
 	return ns;
 }
 

@@ -32,6 +32,7 @@ struct rig_walk {
 	const struct frame *frame;
 	enum rig_program program;
 	bool empty;	/* the empty program instead */
+	bool drops;	/* what is right is not to pass, but to be dropped */
 	uint32_t flows; /* a power of two, of answers up to 65 536 */
 	uint32_t first; /* the walk begins at its n-th flow */
 	uint32_t n;
@@ -48,7 +49,7 @@ uint32_t rig_flow(enum rig_order order, uint32_t flows, uint32_t n);
 
 /**
  * rig_run - packet after packet, in the order RIG_TIMED
- * @wrong: verdicts other than "pass" are added to it
+ * @wrong: verdicts other than the right one are added to it
  *
  * Return: nanoseconds of CPU, for all of them.
  */
