@@ -29,6 +29,14 @@ static struct shunt_stats_backend backends[] = {
 	{ .id = 2, .variant = 1, .port = 53, .proto = IPPROTO_UDP },
 };
 
+static struct shunt_stats_limit limits[] = {
+	{ .name = { "shop", "web", "", 0xab, 0, SHUNT_LIMIT_BYTES, SHUNT_LIMIT_CLIENT, 0, 0 },
+	  .counters = { .admitted = 1500, .refused = 3, .untracked = 1 } },
+	{ .name = { "shop", "web", "blue", 0xcd, 1, SHUNT_LIMIT_CONNECTIONS, SHUNT_LIMIT_VARIANT, 1,
+		    0 },
+	  .counters = { .admitted = 9 } },
+};
+
 static const struct shunt_metrics_weight weights[] = {
 	{ "shop", "web", "blue", "80/TCP", 95, 0.95 },
 	{ "shop", "web", "green", "80/TCP", 5, 0.05 },
@@ -55,6 +63,8 @@ static char *text_of(bool empty)
 		stats.n_variants = ARRAY_LEN(variants);
 		stats.backends = backends;
 		stats.n_backends = ARRAY_LEN(backends);
+		stats.limits = limits;
+		stats.n_limits = ARRAY_LEN(limits);
 		metrics.weights = weights;
 		metrics.n_weights = ARRAY_LEN(weights);
 		metrics.gates = gates;
@@ -122,6 +132,17 @@ Test(metrics, figures_stand_where_they_belong)
 	assert_line(text, "shunt_flow_entries{state=\"established\"} 3");
 	assert_line(text, "shunt_gate_up{interface=\"eth1\",hook=\"tc\"} 0");
 	assert_line(text, "shunt_generation 14");
+	assert_line(text,
+		    "shunt_limit_admitted_total{namespace=\"shop\",service=\"web\",variant=\"\","
+		    "kind=\"rate\",unit=\"bytes\",scope=\"client\","
+		    "limit=\"00000000000000ab\"} 1500");
+	assert_line(text,
+		    "shunt_limit_untracked_total{namespace=\"shop\",service=\"web\",variant=\"\","
+		    "kind=\"rate\",unit=\"bytes\",scope=\"client\","
+		    "limit=\"00000000000000ab\"} 1");
+	assert_line(text, "shunt_limited_total{namespace=\"shop\",service=\"web\",variant=\"blue\","
+			  "kind=\"in_flight\",unit=\"connections\",scope=\"variant\","
+			  "limit=\"00000000000000cd\"} 0");
 	assert_line(text, "shunt_config_age_seconds 0.500");
 }
 

@@ -52,6 +52,13 @@ int shunt_read_variant(const struct shunt_dp_maps *maps, uint32_t variant,
 	return read_counters(maps->variant_counters_fd, variant, ret_counters);
 }
 
+int shunt_read_limit(const struct shunt_dp_maps *maps, uint32_t bucket,
+		     struct shunt_limit_counters *ret_counters)
+{
+	return sum_cpus(maps->limit_counters_fd, bucket, (uint64_t *)ret_counters,
+			sizeof(*ret_counters) / sizeof(uint64_t));
+}
+
 uint32_t shunt_read_active(const struct shunt_dp_maps *maps, uint32_t backend)
 {
 	if (backend >= maps->backend_active.n)

@@ -20,6 +20,8 @@ int shunt_read_backend(const struct shunt_dp_maps *maps, uint32_t backend,
 		       struct shunt_counters *ret_counters);
 int shunt_read_variant(const struct shunt_dp_maps *maps, uint32_t variant,
 		       struct shunt_counters *ret_counters); /* without its live backends */
+int shunt_read_limit(const struct shunt_dp_maps *maps, uint32_t bucket,
+		     struct shunt_limit_counters *ret_counters);
 uint32_t shunt_read_active(const struct shunt_dp_maps *maps, uint32_t backend);
 int shunt_read_reasons(const struct shunt_dp_maps *maps, uint64_t ret_reasons[SHUNT_R_MAX]);
 

@@ -144,6 +144,33 @@ static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats
 	return 0;
 }
 
+/* A rate of scope variant counts in the buckets of the variants: its own is never used. */
+static bool is_counted(const struct shunt_bucket_name *name)
+{
+	return name->service[0] &&
+	       (name->scope != SHUNT_LIMIT_VARIANT || name->is_at_once || name->variant_index);
+}
+
+static int collect_limits(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
+{
+	int r = 0;
+
+	for (uint32_t id = 1; r == 0 && id < maps->bucket_names.n; id++) {
+		const struct shunt_bucket_name *name =
+			SHUNT_DP_AT(maps->bucket_names, struct shunt_bucket_name, id);
+		struct shunt_stats_limit *limit;
+
+		if (!is_counted(name))
+			continue;
+		limit = shunt_array_add(&stats->limits, &stats->n_limits, sizeof(*limit));
+		if (!limit)
+			return -ENOMEM;
+		limit->name = *name;
+		r = shunt_read_limit(maps, id, &limit->counters);
+	}
+	return r;
+}
+
 int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats)
 {
 	const struct shunt_settings *settings =
@@ -158,6 +185,8 @@ int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *re
 	r = collect_backends(maps, &stats);
 	if (!r)
 		r = collect_variants(maps, &stats);
+	if (!r)
+		r = collect_limits(maps, &stats);
 	if (!r)
 		r = shunt_read_reasons(maps, stats.reasons);
 	if (!r)
@@ -262,5 +291,6 @@ void shunt_stats_free(struct shunt_stats *stats)
 {
 	free(stats->variants);
 	free(stats->backends);
+	free(stats->limits);
 	*stats = (struct shunt_stats){ 0 };
 }

@@ -34,11 +34,19 @@ struct shunt_stats_variant {
 	const struct shunt_response_time *times;
 };
 
+/* A limit of a policy that is in force, or one variant's part of it. */
+struct shunt_stats_limit {
+	struct shunt_bucket_name name;
+	struct shunt_limit_counters counters;
+};
+
 struct shunt_stats {
 	struct shunt_stats_variant *variants; /* sorted by namespace, service, variant */
 	size_t n_variants;
 	struct shunt_stats_backend *backends; /* sorted by variant id, address, port, protocol */
 	size_t n_backends;
+	struct shunt_stats_limit *limits; /* by bucket */
+	size_t n_limits;
 	uint64_t reasons[SHUNT_R_MAX];
 	uint64_t flow_states[SHUNT_N_FLOW_STATES];
 	uint64_t flow_capacity;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "datapath/read.h"
 #include "shunt/compat.h"
 #include "shunt/histogram.h"
@@ -228,6 +229,48 @@ static void write_http(FILE *out, const struct shunt_stats *stats)
 			time_lines(out, &stats->variants[v]);
 }
 
+/* ---- limits --------------------------------------------------------------------------------- */
+
+static void limit_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
+			size_t offset)
+{
+	static const char *const units[] = { "connections", "packets", "bytes" };
+	static const char *const scopes[] = { "service", "variant", "backend", "client" };
+	char number[32];
+
+	for (size_t i = 0; i < stats->n_limits; i++) {
+		const struct shunt_stats_limit *limit = &stats->limits[i];
+		const struct shunt_bucket_name *name = &limit->name;
+
+		fputs(metric, out);
+		variant_labels(out, name->namespace_, name->service, name->variant);
+		label(out, ',', "kind", name->is_at_once ? "in_flight" : "rate");
+		label(out, ',', "unit", name->unit < ARRAY_LEN(units) ? units[name->unit] : "?");
+		label(out, ',', "scope",
+		      name->scope < ARRAY_LEN(scopes) ? scopes[name->scope] : "?");
+		snprintf(number, sizeof(number), "%016" PRIx64, (uint64_t)name->limit);
+		label(out, ',', "limit", number);
+		fprintf(out, "} %" PRIu64 "\n",
+			*(const uint64_t *)((const char *)&limit->counters + offset));
+	}
+}
+
+static void write_limits(FILE *out, const struct shunt_stats *stats)
+{
+	head(out, "shunt_limit_admitted_total", "counter",
+	     "Units that a limit let in: connections, packets or bytes.");
+	limit_lines(out, stats, "shunt_limit_admitted_total",
+		    offsetof(struct shunt_limit_counters, admitted));
+	head(out, "shunt_limited_total", "counter",
+	     "Packets that a limit refused, first packets of connections included.");
+	limit_lines(out, stats, "shunt_limited_total",
+		    offsetof(struct shunt_limit_counters, refused));
+	head(out, "shunt_limit_untracked_total", "counter",
+	     "Packets of clients that a limit had no room to keep in mind: let in.");
+	limit_lines(out, stats, "shunt_limit_untracked_total",
+		    offsetof(struct shunt_limit_counters, untracked));
+}
+
 /* ---- the rest ----------------------------------------------------------------------------- */
 
 static void weight_labels(FILE *out, const char *metric, const struct shunt_metrics_weight *weight)
@@ -330,6 +373,7 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	__fsetlocking(out, FSETLOCKING_BYCALLER);
 	write_traffic(out, metrics->stats);
 	write_http(out, metrics->stats);
+	write_limits(out, metrics->stats);
 	write_weights(out, metrics);
 	write_kernel(out, metrics->stats);
 	write_agent(out, metrics);
