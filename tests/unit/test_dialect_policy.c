@@ -202,6 +202,10 @@ static const struct text_case attached[] = {
 	  "  PartiallyInvalid=True/TargetNotFound: t.yaml:45:21: spec.targetRefs[0]: "
 	  "Service shop/nobody does not exist\n",
 	  NULL },
+	{ "both of its targets are named",
+	  POLICY("{targetRefs: [{kind: Service, name: blue}, "
+		 "{kind: Service, name: app}], signals: tcp}"),
+	  "  Accepted=True/Accepted: holds for shop/app, shop/blue\n", NULL },
 	{ "a variant that does not exist",
 	  POLICY("{" TO_APP ", rateLimits: [{average: 5, variant: red}, {average: 6}]}"),
 	  "ResolvedRefs=False/VariantNotFound: t.yaml: shop/app has no variant red: what is about "

@@ -279,6 +279,32 @@ static void policy_freep(struct shunt_policy **policy)
 	shunt_policy_free(*policy);
 }
 
+#define HOLDS	  "holds for "
+#define MORE	  ", ..."
+#define MAX_HOLDS 300 /* bytes: the first ones of many splits */
+
+/* One more split that has the policy: the message names them. Return: 0 or -ENOMEM. */
+static int say_held(const struct target *target, const struct shunt_attachment *attachment,
+		    const char *variant)
+{
+	struct shunt_conditions *conditions = shunt_report(&target->t->reports, attachment->object);
+	const struct shunt_condition *before;
+	char text[MAX_HOLDS + 2 * SHUNT_NAME_LEN + 80];
+	bool is_more;
+
+	if (!conditions)
+		return -ENOMEM;
+	before = shunt_conditions_get(conditions, "Accepted");
+	is_more = before && !strncmp(before->message, HOLDS, strlen(HOLDS));
+	if (is_more && strlen(before->message) > MAX_HOLDS)
+		snprintf(text, sizeof(text), "%.*s" MORE, MAX_HOLDS, before->message);
+	else
+		snprintf(text, sizeof(text), "%s%s%s/%s%s%s%s", is_more ? before->message : HOLDS,
+			 is_more ? ", " : "", target->service->namespace_, target->service->name,
+			 variant ? " (" : "", variant ? variant : "", variant ? ")" : "");
+	return shunt_report_accept_part(&target->t->reports, attachment->object, "%s", text);
+}
+
 /* Puts a copy of an attachment's policy into the target's, or says why it cannot hold. */
 static int take(struct target *target, struct shunt_attachment *attachment, const char *variant)
 {
@@ -309,10 +335,7 @@ static int take(struct target *target, struct shunt_attachment *attachment, cons
 	if (r < 0)
 		return r;
 	attachment->was_used = true;
-	return shunt_report_accept_part(&target->t->reports, attachment->object,
-					"holds for %s/%s%s%s", target->service->namespace_,
-					target->service->name, variant ? ", variant " : "",
-					variant ? variant : "");
+	return say_held(target, attachment, variant);
 }
 
 /* ---- TrafficPolicies ------------------------------------------------------------------------- */
