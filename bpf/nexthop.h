@@ -40,12 +40,20 @@ struct {
 	__type(value, struct next_hop);
 } next_hops SEC(".maps");
 
-static __always_inline struct next_hop *nexthop_slot(__u32 from_ifindex, const __be32 *dst)
+static __always_inline __u32 nexthop_slot(__u32 from_ifindex, const __be32 *dst)
 {
 	__u32 key = dst[0] ^ dst[1] * 3 ^ dst[2] * 5 ^ dst[3] * 7 ^ from_ifindex;
 
-	key = key * 0x9e3779b1u >> (32 - NEXTHOP_BITS);
-	return bpf_map_lookup_elem(&next_hops, &key);
+	return key * 0x9e3779b1u >> (32 - NEXTHOP_BITS);
+}
+
+/* What nexthop_find() has found, where it is kept, or the kernel's answer. Never NULL. */
+static __always_inline const struct bpf_fib_lookup *nexthop_found(const struct scratch *s)
+{
+	__u32 key = s->hop - 1;
+	const struct next_hop *hop = s->hop ? bpf_map_lookup_elem(&next_hops, &key) : NULL;
+
+	return hop ? &hop->fib : &s->fib;
 }
 
 static __always_inline int nexthop_is(const struct next_hop *hop,
@@ -91,7 +99,8 @@ static __always_inline void nexthop_keep(struct next_hop *hop, const struct scra
  * @src, @dst:	  addresses as in struct shunt_addr
  * @ip_bytes:	  the packet's length, 0 if it does not matter
  *
- * The answer goes into scratch.fib (with the way's MTU) and scratch.out_flags.
+ * The answer is nexthop_found() and scratch.out_flags; if the packet is too long, the way's MTU is
+ * in scratch.fib.
  *
  * Return: as bpf_fib_lookup().
  */
@@ -99,21 +108,23 @@ static __always_inline long nexthop_find(hook_ctx *ctx, struct scratch *s, __u32
 					 __u32 family, const __be32 *src, const __be32 *dst,
 					 __u32 ip_bytes)
 {
-	struct next_hop *hop = nexthop_slot(from_ifindex, dst);
-	__u32 zero = 0, generation;
+	__u32 zero = 0, generation, key = nexthop_slot(from_ifindex, dst);
+	struct next_hop *hop = bpf_map_lookup_elem(&next_hops, &key);
 	const struct shunt_settings *settings = bpf_map_lookup_elem(&shunt_settings, &zero);
 	long found;
 
 	if (!settings || !hop)
 		return BPF_FIB_LKUP_RET_NOT_FWDED;
 	if (nexthop_is(hop, settings, from_ifindex, family, dst)) {
-		s->fib = hop->fib;
+		s->hop = key + 1; /* not copied: 64 bytes are some 4 ns */
 		s->out_flags = hop->out_flags;
 		/* 0: 64 KiB and more. */
-		return s->fib.mtu_result && ip_bytes > s->fib.mtu_result
-			       ? BPF_FIB_LKUP_RET_FRAG_NEEDED
-			       : BPF_FIB_LKUP_RET_SUCCESS;
+		if (!hop->fib.mtu_result || ip_bytes <= hop->fib.mtu_result)
+			return BPF_FIB_LKUP_RET_SUCCESS;
+		s->fib.mtu_result = hop->fib.mtu_result;
+		return BPF_FIB_LKUP_RET_FRAG_NEEDED;
 	}
+	s->hop = 0;
 	/* Before the question: what changes while it is asked must be noticed. */
 	generation = SHUNT_READ_ONCE(settings->route_generation);
 	found = fib_ask(ctx, &s->fib, from_ifindex, family, src, dst, ip_bytes ? ip_bytes : 1);

@@ -63,7 +63,7 @@ static __always_inline int route_is_open(long found, __u32 out_flags, int is_xdp
 /* From uplink to uplink: the source that the one which scratch.fib names has to lend. */
 static __always_inline int route_lend(struct scratch *s)
 {
-	__u32 ifindex = s->fib.ifindex;
+	__u32 ifindex = nexthop_found(s)->ifindex;
 	const struct shunt_gate *out = gate_find(ifindex);
 
 	if (!out)
@@ -97,8 +97,8 @@ __attribute__((noinline)) int route_ask_back(hook_ctx *ctx)
 
 	if (!s)
 		return BPF_FIB_LKUP_RET_NOT_FWDED;
-	return nexthop_find(ctx, s, s->fib.ifindex, s->pkt.tuple.family, s->pkt.tuple.dst.word_be,
-			    s->pkt.tuple.src.word_be, 0);
+	return nexthop_find(ctx, s, nexthop_found(s)->ifindex, s->pkt.tuple.family,
+			    s->pkt.tuple.dst.word_be, s->pkt.tuple.src.word_be, 0);
 }
 
 /* May the flow go past the stack, in both directions? @found: as scratch.fib was answered. */
@@ -216,6 +216,12 @@ static __always_inline __u32 route_ends(struct scratch *s, const struct shunt_fl
 
 	s->way_src.word_be[3] = SHUNT_PICK(is_answer, flow->source_lo_be, flow->frontend_lo_be);
 	s->way_dst.word_be[3] = SHUNT_PICK(is_answer, flow->backend_lo_be, flow->client_lo_be);
+	if (flow->family == SHUNT_V4) {
+		/* An IPv4 packet reads one line of its flow. */
+		__builtin_memset(&s->way_src, 0, 3 * sizeof(__be32));
+		__builtin_memset(&s->way_dst, 0, 3 * sizeof(__be32));
+		return lent;
+	}
 #pragma GCC unroll 3
 	for (int w = 0; w < 3; w++) {
 		s->way_src.word_be[w] =
@@ -335,6 +341,7 @@ static __always_inline int route_turn(hook_ctx *ctx)
  */
 static __always_inline int route_send(hook_ctx *ctx)
 {
+	const struct bpf_fib_lookup *to;
 	struct scratch *s = scratch_get();
 
 	if (!s)
@@ -344,9 +351,10 @@ static __always_inline int route_send(hook_ctx *ctx)
 		return route_turn(ctx) ? HOOK_DROP : hook_bounce(ctx);
 	case ROUTE_OUT:
 	case ROUTE_PEER:
-		if (route_count_hop(ctx, s->fib.family == FIB_AF_INET ? SHUNT_V4 : SHUNT_V6))
+		to = nexthop_found(s);
+		if (route_count_hop(ctx, to->family == FIB_AF_INET ? SHUNT_V4 : SHUNT_V6))
 			return HOOK_DROP;
-		return hook_leave(ctx, &s->fib, s->route_how == ROUTE_PEER);
+		return hook_leave(ctx, to, s->route_how == ROUTE_PEER);
 	default:
 		return HOOK_PASS;
 	}

@@ -81,6 +81,7 @@ struct scratch {
 	__u32 out_flags;	   /* of where that leads: enum shunt_gate_flags, NEXTHOP_IS_GATE */
 	__u32 route_how;	   /* enum route_how */
 	__u32 route_flow;	   /* with ROUTE_END: the flow's index */
+	__u32 hop;		   /* instead of fib: index in next_hops, plus 1 */
 	__u32 sweep_set;	   /* newflow.h: where its far sweep goes on */
 	__u32 swept_jiffies;	   /* and when it was last */
 	__u32 http_flow;	   /* signals.h: index of the flow that is looked at, */

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * live GATE_CLIENT BARE_CLIENT NODE POD VIP POD_ADDRESS SCHEDSTAT FLOWS PORT ROUNDS: packets
- * through XDP.
+ * live GATE_CLIENT BARE_CLIENT REDIRECT_CLIENT NODE POD REDIRECT_POD VIP POD_ADDRESS SCHEDSTAT
+ * FLOWS PORT ROUNDS: packets through XDP.
  *
- * The first four are paths of network namespaces, wired as tests/bench/live.py does it: the
- * clients' eth0 lead to vc0, which Shunt guards at XDP, and vc1, which is free; the pod's eth0
- * to vp0. Live frames (BPF_F_TEST_XDP_LIVE_FRAMES) are sent out of a client's device as fast as
- * it goes, and counted in the pod at XDP. They belong to FLOWS connections (a power of two) from
- * PORT on, which the caller has opened through the gate. SCHEDSTAT is that of CPU 1's ksoftirqd.
- * Prints one JSON object: packets a second of CPU by way, a list of rounds.
+ * The first six are paths of network namespaces, wired as tests/bench/live.py does it: the
+ * clients' eth0 lead to vc0, which Shunt guards at XDP, to vc1, which is free, and to vc2, guarded
+ * by an agent with --forward redirect; the pod's eth0 to vp0, and that of the last client's to
+ * vp1, which is a gate, too. Live frames (BPF_F_TEST_XDP_LIVE_FRAMES) are sent out of a client's
+ * device as fast as it goes, and counted in the pods at XDP. They belong to FLOWS connections (a
+ * power of two) from PORT on, which the caller has opened through the gate. SCHEDSTAT is that of
+ * CPU 1's ksoftirqd. Prints one JSON object: packets a second of CPU by way, a list of rounds.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -37,7 +38,7 @@
 #define BPF_F_TEST_XDP_LIVE_FRAMES (1U << 1)
 #endif
 
-enum space { GATE_CLIENT, BARE_CLIENT, NODE, POD, N_SPACES };
+enum space { GATE_CLIENT, BARE_CLIENT, REDIRECT_CLIENT, NODE, POD, REDIRECT_POD, N_SPACES };
 
 struct bench {
 	struct live *skel;
@@ -49,19 +50,21 @@ struct bench {
 	const char *softirq; /* schedstat of CPU 1's ksoftirqd */
 };
 
-/* The ways that are compared. @program: on vc1; NULL: the gate itself, on vc0. */
+/* The ways that are compared. @program: on vc1; NULL: the gate itself. */
 struct way {
 	const char *name;
+	enum space from;
 	const char *program;
 	bool to_pod; /* addressed to the pod, for who does not translate */
 };
 
 static const struct way ways[] = {
-	{ "bare pass", "bare_pass", true },
-	{ "gate, passes up", NULL, false },
-	{ "bare redirect", "bare_redirect", true },
-	{ "empty, then redirect", "empty_redirect", true },
-	{ "gate, then redirect", "gate_redirect", false },
+	{ "bare pass", BARE_CLIENT, "bare_pass", true },
+	{ "gate, passes up", GATE_CLIENT, NULL, false },
+	{ "bare redirect", BARE_CLIENT, "bare_redirect", true },
+	{ "empty, then redirect", BARE_CLIENT, "empty_redirect", true },
+	{ "gate, then redirect", BARE_CLIENT, "gate_redirect", false },
+	{ "gate redirects", REDIRECT_CLIENT, NULL, false },
 };
 
 static void enter(const struct bench *bench, enum space space)
@@ -118,6 +121,8 @@ static void place_ends(struct bench *bench)
 	uint32_t zero = 0, device;
 
 	enter(bench, POD);
+	attach("eth0", bench->skel->progs.arrive);
+	enter(bench, REDIRECT_POD);
 	attach("eth0", bench->skel->progs.arrive);
 	enter(bench, NODE);
 	device = index_of("vp0");
@@ -204,7 +209,6 @@ static double spent_ns(const struct bench *bench)
 /* Return: packets that arrive in a second of CPU. */
 static double measure(struct bench *bench, const struct way *way)
 {
-	enum space from = way->program ? BARE_CLIENT : GATE_CLIENT;
 	const struct bpf_program *program =
 		!way->program ? NULL
 		: !strcmp(way->program, "gate_redirect")
@@ -216,11 +220,11 @@ static double measure(struct bench *bench, const struct way *way)
 	enter(bench, NODE);
 	if (program)
 		attach("vc1", program);
-	enter(bench, from);
+	enter(bench, way->from);
 	bench->skel->bss->out_ifindex = index_of("eth0");
 	bench->skel->bss->flow_mask = bench->flows - 1;
 	bench->skel->bss->first_port = bench->first_port;
-	build(bench, from, way->to_pod ? bench->pod : bench->vip, way->to_pod ? 8080 : 80);
+	build(bench, way->from, way->to_pod ? bench->pod : bench->vip, way->to_pod ? 8080 : 80);
 	send_some(bench); /* warms up */
 	before = arrived(bench);
 	spent = spent_ns(bench);
@@ -237,7 +241,7 @@ static double measure(struct bench *bench, const struct way *way)
 
 int main(int argc, char **argv)
 {
-	int rounds = argc > 10 ? atoi(argv[10]) : 0;
+	int rounds = argc > 12 ? atoi(argv[12]) : 0;
 	json_t *result = json_object();
 	struct bench bench = { .cpus = libbpf_num_possible_cpus() };
 	cpu_set_t cpu;
@@ -246,11 +250,11 @@ int main(int argc, char **argv)
 		bench_die("run by tests/bench/live.py");
 	for (int i = 0; i < N_SPACES; i++)
 		bench.space[i] = argv[1 + i];
-	bench.vip = argv[5];
-	bench.pod = argv[6];
-	bench.softirq = argv[7];
-	bench.flows = atoi(argv[8]);
-	bench.first_port = atoi(argv[9]);
+	bench.vip = argv[7];
+	bench.pod = argv[8];
+	bench.softirq = argv[9];
+	bench.flows = atoi(argv[10]);
+	bench.first_port = atoi(argv[11]);
 	CPU_ZERO(&cpu);
 	CPU_SET(1, &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu); /* with one CPU it stays where it is */

@@ -22,25 +22,37 @@ from path_meter import read, softirq_threads  # noqa: E402
 
 # What each way is set against.
 AGAINST = {"gate, passes up": "bare pass", "empty, then redirect": "bare redirect",
-           "gate, then redirect": "bare redirect"}
+           "gate, then redirect": "bare redirect", "gate redirects": "bare redirect"}
 FLOWS = (1, 1024)
 FIRST_PORT = 20000
 
 
+def agent_of(cluster, build, name, pod, gates, options=()):
+    agent = Agent(cluster, build, gates, options, name=name)
+    agent.apply("demo", k8s.service("demo", [VIP4]),
+                k8s.route("TCPRoute", "demo", "demo", {pod.group: 1}),
+                k8s.service(pod.group), k8s.slices(pod.group, [{"v4": pod.v4}]))
+    return agent
+
+
 def wire(lab, build):
     """Returns the cluster and the connections, which must be held."""
-    cluster = Cluster(lab, {"blue": 1}, clients=2)
+    cluster = Cluster(lab, {"blue": 1, "green": 1}, clients=3)
     cluster.node.nft("delete table inet guard")
-    cluster.prepare_xdp(*cluster.clients)  # redirect into a veth needs a program behind it
-    agent = Agent(cluster, build, ["vc0:xdp", "vc1:tc"])
-    agent.apply("demo", k8s.service("demo", [VIP4]),
-                k8s.route("TCPRoute", "demo", "demo", {"blue": 1}),
-                k8s.service("blue"), k8s.slices("blue", [{"v4": cluster.pods[0].v4}]))
+    # Redirect into a veth needs a program behind it.
+    cluster.prepare_xdp(*cluster.clients, *cluster.pods)
+    agent = agent_of(cluster, build, "agent", cluster.pods[0], ["vc0:xdp", "vc1:tc"])
     agent.start()
+    redirect = agent_of(cluster, build, "redirect", cluster.pods[1], ["vc2:xdp", "vp1:tc"],
+                        ["--forward", "redirect"])
+    redirect.metrics = "127.0.0.1:9101"
+    redirect.start()
     # Real connections through the gates: their segments are what is sent again and again.
     held = [KeepAlive(client, VIP4, 80, max(FLOWS),
                       sources=[(client.v4, FIRST_PORT + n) for n in range(max(FLOWS))])
             for client in cluster.clients]
+    if redirect.reasons()["BY_STACK"]:
+        raise LabError("connections do not go past the stack")
     # vc1 is free from now on; its connections stay its own.
     agent.stop()
     agent.gates = ["vc0:xdp"]
@@ -52,10 +64,9 @@ def measure(cluster, build, rounds, flows):
     """Returns {way: [packets a second of CPU, ...]}."""
     (softirq,) = [pid for pid in softirq_threads()
                   if read(f"/proc/{pid}/comm") == f"ksoftirqd/{min(1, os.cpu_count() - 1)}\n"]
-    guarded, free = cluster.clients
-    pod = cluster.pods[0]
-    out = cluster.node.run(os.path.join(build, "tests", "bench", "live"), guarded.host.path,
-                           free.host.path, cluster.node.path, pod.host.path, VIP4, pod.v4,
+    clients, pods = cluster.clients, cluster.pods
+    spaces = [m.host.path for m in clients] + [cluster.node.path] + [m.host.path for m in pods]
+    out = cluster.node.run(os.path.join(build, "tests", "bench", "live"), *spaces, VIP4, pods[0].v4,
                            f"/proc/{softirq}/schedstat", flows, FIRST_PORT, rounds).stdout
     return json.loads(out)
 
@@ -73,10 +84,10 @@ def summary(rates, flows):
     return cases
 
 
-def run(lab, build, rounds):
+def run(lab, build, rounds, all_flows):
     cluster, held = wire(lab, build)
     cases = []
-    for flows in FLOWS:
+    for flows in all_flows:
         cases += summary(measure(cluster, build, rounds, flows), flows)
     for connections in held:
         connections.close()
@@ -87,6 +98,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--flows", type=lambda s: [int(n) for n in s.split(",")], default=FLOWS,
+                        help=f"powers of two, at most {max(FLOWS)}")
     parser.add_argument("--json", help="also write the figures here")
     args = parser.parse_args()
     if os.geteuid() != 0:
@@ -95,7 +108,7 @@ def main():
     os.environ["SHUNT_BUILD"] = build
     lab = Lab("bench-live")
     try:
-        data = run(lab, build, args.rounds)
+        data = run(lab, build, args.rounds, args.flows)
     except LabError as e:
         sys.exit(f"make bench-live: {e}")
     finally:

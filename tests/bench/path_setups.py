@@ -132,6 +132,11 @@ def shunt_tc(cluster, build):
     return shunt(cluster, build, ["vc*:tc"])
 
 
+def shunt_tc_redirect(cluster, build):
+    """Past the stack; answers are restored at the pod's gate."""
+    return shunt(cluster, build, ["vc*:tc", "vp*:tc"], ["--forward", "redirect"])
+
+
 @contextlib.contextmanager
 def shunt_xdp(cluster, build):
     """XDP on veth: complete frames must come in, so the client cuts and sums by itself."""
@@ -148,6 +153,7 @@ SETUPS = {
     "plain routing": plain_routing,
     "nftables DNAT": nftables,
     "shunt tc": shunt_tc,
+    "shunt tc redirect": shunt_tc_redirect,
     "shunt xdp": shunt_xdp,
     "haproxy tcp": haproxy,
     "nginx stream": nginx_stream,
