@@ -59,7 +59,7 @@ static __always_inline __u64 egress_family(hook_ctx *ctx, __u32 family)
 		return SHUNT_R_BAD_CONFIG;
 	reason = parse_packet(ctx, family, &pkt);
 	TRACE_PARSE(&pkt, reason);
-	return reason == SHUNT_R_FORWARDED ? egress_flow(ctx, settings, &pkt) : reason;
+	return reason == SHUNT_R_FORWARDED ? egress_flow(ctx, settings, &pkt) : (__u64)reason;
 }
 
 __attribute__((noinline)) __u64 egress_v4(hook_ctx *ctx)
