@@ -78,6 +78,10 @@ def test_netfilter_sees_neither_direction(world, family, hook):
     assert seen(w) == 0 and not tracked(w)
     reasons = w.agent.reasons()
     assert reasons["RESTORED"] > 400 and not reasons["BY_STACK"]
+    assert w.agent.status()["forward"] == "redirect"
+    for command in ("status", "doctor"):
+        said = " ".join(w.cli.run(command, check=False).stdout.split())
+        assert "redirect: " in said and "network policies" in said
 
 
 def test_by_the_stack_it_sees_both(world):

@@ -166,6 +166,29 @@ Test(install_life, a_tick_before_the_first_install_removes_nothing, .init = setu
 /* ---- adoption
  * --------------------------------------------------------------------------------------------- */
 
+Test(install_life, answers_are_looked_for_until_no_flow_goes_past_the_stack, .init = setup,
+     .fini = teardown)
+{
+	struct shunt_settings *settings = AT(settings, struct shunt_settings, 0);
+
+	lab_install_ok(&lab, only_web, 1);
+	settings->flags = SHUNT_S_ANSWERS;
+	put_flow(7, 0, 0, SHUNT_F_ESTABLISHED);
+	AT(flows, struct shunt_flow, 7)->flags = SHUNT_FLOW_REDIRECT;
+	for (int i = 0; i < 40; i++)
+		tick();
+	cr_expect_eq(settings->flags, SHUNT_S_ANSWERS);
+	AT(flows, struct shunt_flow, 7)->flags = 0;
+	settings->flags = SHUNT_S_ANSWERS | SHUNT_S_EXTERNAL;
+	for (int i = 0; i < 40; i++)
+		tick();
+	cr_expect_eq(settings->flags, SHUNT_S_ANSWERS | SHUNT_S_EXTERNAL);
+	settings->flags = SHUNT_S_ANSWERS;
+	for (int i = 0; i < 40; i++)
+		tick();
+	cr_expect_eq(settings->flags, 0);
+}
+
 Test(install_life, a_restarted_agent_changes_nothing, .init = setup, .fini = teardown)
 {
 	uint32_t service, variant, backend, split;
