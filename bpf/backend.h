@@ -4,6 +4,8 @@
 
 #include "variant.h"
 
+typedef __u64 __attribute__((may_alias)) backend_ring_word;
+
 /* Entry @slot of the ring that begins at @first: four entries share a map element. */
 static __always_inline int backend_ring_entry(__u32 first, __u32 slot, __u32 *ret_member)
 {
@@ -12,19 +14,8 @@ static __always_inline int backend_ring_entry(__u32 first, __u32 slot, __u32 *re
 
 	if (!ring)
 		return 0;
-	switch (position & 3) {
-	case 0:
-		*ret_member = ring->member[0];
-		break;
-	case 1:
-		*ret_member = ring->member[1];
-		break;
-	case 2:
-		*ret_member = ring->member[2];
-		break;
-	default:
-		*ret_member = ring->member[3];
-	}
+	/* All four at once: a branch for each would be guessed wrong three times of four. */
+	*ret_member = *(const backend_ring_word *)ring->member >> 16 * (position & 3) & 0xffff;
 	return 1;
 }
 
