@@ -33,10 +33,13 @@ struct packet {
 /* Reads what the tracking needs of the TCP header at @tcp. */
 static __always_inline void parse_tcp(const struct tcphdr *tcp, struct packet *pkt)
 {
+	const __u32 bits = ((const __u8 *)tcp)[13];
+
 	pkt->tcp.seq = bpf_ntohl(tcp->seq);
 	pkt->tcp.ack = bpf_ntohl(tcp->ack_seq);
-	pkt->tcp.flags = (tcp->fin ? SHUNT_TCP_FIN : 0) | (tcp->syn ? SHUNT_TCP_SYN : 0) |
-			 (tcp->rst ? SHUNT_TCP_RST : 0) | (tcp->ack ? SHUNT_TCP_ACK : 0);
+	/* FIN, SYN and RST stand as we have them; no branches, for verifier and processor. */
+	pkt->tcp.flags = (bits & (SHUNT_TCP_FIN | SHUNT_TCP_SYN | SHUNT_TCP_RST)) |
+			 (bits >> 1 & SHUNT_TCP_ACK);
 }
 
 /* A SYN without ACK or RST: what begins a TCP connection. */
