@@ -38,6 +38,17 @@ __attribute__((noinline)) int variant_tripped(__u32 split_index)
 	return tripped;
 }
 
+/* The same for the first two, which is what most splits have, in line. */
+static __always_inline __u32 variant_tripped_of_two(const struct shunt_split *split)
+{
+	__u32 first = split->variant[0].variant, second = split->variant[1].variant;
+	const struct shunt_overlay *overlay = bpf_map_lookup_elem(&shunt_overlay, &first);
+	__u32 tripped = overlay && overlay->tripped ? 1 : 0;
+
+	overlay = bpf_map_lookup_elem(&shunt_overlay, &second);
+	return overlay && overlay->tripped ? tripped | 2 : tripped;
+}
+
 /* Variant @index of @split; each has its own code, for the verifier without CAP_PERFMON. */
 static __always_inline const struct shunt_split_variant *variant_at(const struct shunt_split *split,
 								    __u32 index)
@@ -80,7 +91,10 @@ __attribute__((noinline)) int variant_choose(__u32 split_index, __u64 hash, __u3
 
 	if (!split || !choice)
 		return SHUNT_R_BAD_CONFIG;
-	index = variant_pick(split_index, hash);
+	if (split->n_variants <= 2)
+		index = shunt_pick_of_two(split, variant_tripped_of_two(split), hash);
+	else
+		index = variant_pick(split_index, hash);
 	if (index < 0)
 		return SHUNT_R_NO_WEIGHT;
 	v = variant_at(split, index);
