@@ -6,17 +6,21 @@
 #include "flowmem.h"
 #include "parse.h"
 
-/* The flow that a client's packet belongs to, in a frame of its own: for the slow paths. */
-__attribute__((noinline)) __u64 conntrack_find(const struct shunt_tuple *tuple)
+/* The hash of a client's tuple, in a frame of its own: for the slow paths. */
+__attribute__((noinline)) __u64 conntrack_hash(const struct shunt_tuple *tuple)
 {
 	const struct shunt_settings *settings = shunt_ft_settings(FT);
 
 	if (!settings || !tuple)
 		return 0;
-	return shunt_ft_find(FT, tuple,
-			     shunt_table_hash(settings->table_key, &tuple->src, &tuple->dst,
-					      tuple->sport_be, tuple->dport_be, tuple->proto,
-					      tuple->family));
+	return shunt_table_hash(settings->table_key, &tuple->src, &tuple->dst, tuple->sport_be,
+				tuple->dport_be, tuple->proto, tuple->family);
+}
+
+/* The flow that a client's packet belongs to, likewise. */
+__attribute__((noinline)) __u64 conntrack_find(const struct shunt_tuple *tuple)
+{
+	return tuple ? shunt_ft_find(FT, tuple, conntrack_hash(tuple)) : 0;
 }
 
 /*

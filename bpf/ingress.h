@@ -104,6 +104,19 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 	return reason;
 }
 
+/* What the slow path needs of a packet without an entry goes into the scratch. */
+static __always_inline __u64 ingress_hand_over(const struct packet *pkt,
+					       const struct target *target, __u64 hash)
+{
+	struct scratch *s = scratch_get();
+
+	if (!s)
+		return SHUNT_R_BAD_CONFIG;
+	s->pkt = *pkt;
+	s->nf.hash = hash;
+	return target_pack(target) | INGRESS_NEW;
+}
+
 /**
  * ingress_fast - packets that are not ours, and those of known flows
  * @family: a constant
@@ -136,14 +149,13 @@ static __always_inline __u64 ingress_fast(hook_ctx *ctx, __u32 family)
 
 	hash = shunt_table_hash(settings->table_key, &pkt.tuple.src, &pkt.tuple.dst,
 				pkt.tuple.sport_be, pkt.tuple.dport_be, pkt.tuple.proto, family);
-	ref = shunt_ft_find(FT, &pkt.tuple, hash);
+	flow = shunt_ft_find_flow(FT, &pkt.tuple, hash, &ref);
 	TRACE_FLOW(ref);
-	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)
-		return target_pack(&target) | INGRESS_NEW;
+		return ingress_hand_over(&pkt, &target, hash);
 	reason = ingress_known(ctx, settings, flow, ref, &pkt);
 	if (reason == INGRESS_NEW)
-		return target_pack(&target) | INGRESS_NEW;
+		return target_pack(&target) | NEWFLOW_PARSE | INGRESS_NEW;
 	if (reason == SHUNT_R_FORWARDED)
 		reason = forward_packet(ctx, &pkt, flow, ref, 0);
 	return signals_result(reason, ref, flow->variant);
@@ -229,6 +241,7 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 	TRACE_LOOKUP(&target, reason);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
+	s->nf.hash = conntrack_hash(&s->pkt.tuple);
 	ref = conntrack_find(&s->pkt.tuple);
 	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;

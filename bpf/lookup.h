@@ -12,7 +12,7 @@ struct target {
 	__u32 is_backend; /* a known backend stands there too */
 };
 
-/* A target as one word, for a function's argument: bits 8.. of it, the low byte is zero. */
+/* A target as one word, for a function's argument: bits 8, 9 and 32.. of it. */
 static __always_inline __u64 target_pack(const struct target *target)
 {
 	return (__u64)target->service << 32 | target->is_backend << 9 | target->slot << 8;

@@ -75,47 +75,85 @@ static __always_inline enum shunt_reason newflow_admit(const struct shunt_settin
 	return settings->flags & SHUNT_S_DRAIN ? SHUNT_R_DRAINING : SHUNT_R_FORWARDED;
 }
 
-/* The choice hash, in a frame of its own for SipHash's state. @tuple is never NULL. */
-__attribute__((noinline)) __u64 newflow_hash(const struct shunt_tuple *tuple, __u64 seed,
-					     __u32 affinity, __u32 prefix_len)
+/*
+ * Has the lines fetched that the entry will need: looks at them, for nothing else, before the first
+ * locked instruction, which waits for all that is under way. So their cache misses overlap: of
+ * the record, and of the client's count.
+ */
+static __always_inline void newflow_look(const struct shunt_settings *settings, struct scratch *s)
 {
-	const struct shunt_settings *settings = lookup_settings();
+	__u32 set_index = shunt_ft_set_index(FT, s->nf.hash);
+	const struct shunt_client *client;
+	const struct shunt_flow *flow;
+	__u64 address = s->pkt.tuple.src.word_be[3];
 
-	if (!settings || !tuple)
-		return 0;
-	return shunt_choice_hash(settings->choice_key, seed, tuple, affinity, prefix_len);
+	s->nf.ways = shunt_ft_survey(FT, set_index);
+	if (s->pkt.tuple.family == SHUNT_V6)
+		address = (__u64)s->pkt.tuple.src.word_be[0] << 32 | s->pkt.tuple.src.word_be[1];
+	s->nf.client = shunt_ft_client_cell(settings, address);
+	client = shunt_ft_client(FT, s->nf.client);
+	flow = shunt_ft_flow(FT,
+			     set_index * SHUNT_FLOW_WAYS + shunt_ft_pick(s->nf.ways & 0xffff, 0));
+	if (client)
+		(void)SHUNT_READ_ONCE(client->flows);
+	if (flow)
+		(void)SHUNT_READ_ONCE(flow->life);
 }
 
-/* Variant, then backend, by the hash of the affinity key. */
-static __always_inline enum shunt_reason
-newflow_choose(struct scratch *s, const struct shunt_service_slot *service, __u64 seed)
+/* The hash of the reply key, if the source is not translated; likewise looks at where it goes. */
+static __always_inline void newflow_look_reply(const struct shunt_settings *settings,
+					       struct scratch *s)
 {
-	__u32 family = s->pkt.tuple.family;
-	__u64 hash = newflow_hash(
-		&s->pkt.tuple, seed, service->affinity,
-		SHUNT_PICK(family == SHUNT_V6, service->prefix_len[0], service->prefix_len[1]));
-	struct variant_choice choice = {};
-	enum shunt_reason reason = variant_choose(s->nf.split, hash, family, &choice);
+	const struct shunt_reply_set *set;
 
-	TRACE_VARIANT(s->nf.split, hash, choice.variant, reason);
+	s->nf.reply_hash = shunt_table_hash(settings->table_key, &s->nf.backend, &s->pkt.tuple.src,
+					    s->nf.backend_port_be, s->pkt.tuple.sport_be,
+					    s->pkt.tuple.proto, s->pkt.tuple.family);
+	set = shunt_ft_reply_set(FT, shunt_ft_reply_index(FT, s->nf.reply_hash));
+	if (set)
+		(void)SHUNT_READ_ONCE(set->way[0]);
+}
+
+/**
+ * newflow_choose - variant, then backend, by the hash of the affinity key
+ * @seed, @affinity, @prefix_len: of the service, for shunt_choice_hash()
+ *
+ * In a frame of its own for SipHash's state.
+ *
+ * Return: SHUNT_R_FORWARDED and the choice in the scratch; or why there is none.
+ */
+__attribute__((noinline)) int newflow_choose(__u64 seed, __u32 affinity, __u32 prefix_len)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	struct scratch *s = scratch_get();
+	int reason;
+	__u64 hash;
+
+	if (!settings || !s)
+		return SHUNT_R_BAD_CONFIG;
+	hash = shunt_choice_hash(settings->choice_key, seed, &s->pkt.tuple, affinity, prefix_len);
+	newflow_look(settings, s);
+	reason = variant_choose(s->nf.split, hash, s->pkt.tuple.family, &s->nf.choice);
+	TRACE_VARIANT(s->nf.split, hash, s->nf.choice.variant, reason);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	s->nf.variant = choice.variant;
-	reason = backend_choose(&choice, hash, &s->nf.backend_index);
+	s->nf.variant = s->nf.choice.variant;
+	reason = backend_choose(&s->nf.choice, hash, &s->nf.backend_index);
 	TRACE_BACKEND(s->nf.backend_index, reason);
 	return reason;
 }
 
 /* Splits a flow to a service: a session decides, or the choice. */
-static __always_inline enum shunt_reason
-newflow_split(struct scratch *s, const struct shunt_service_slot *service, __u64 seed)
+static __always_inline enum shunt_reason newflow_split(const struct shunt_settings *settings,
+						       struct scratch *s,
+						       const struct shunt_service_slot *service,
+						       __u64 seed)
 {
 	__u64 kept = 0;
 
-	s->nf.rule = service->rule_first;
 	if (service->flags & SHUNT_SVC_HTTP)
 		s->nf.flags |= SHUNT_FLOW_HTTP;
-	s->nf.split = lookup_split(&s->nf.target, s->nf.rule);
+	s->nf.split = lookup_split(&s->nf.target, service->rule_first);
 	if (!s->nf.split)
 		return SHUNT_R_BAD_CONFIG;
 	if (service->affinity == SHUNT_AFFINITY_SESSION) {
@@ -124,11 +162,14 @@ newflow_split(struct scratch *s, const struct shunt_service_slot *service, __u64
 		TRACE_AFFINITY(kept);
 	}
 	if (kept) {
+		newflow_look(settings, s);
 		s->nf.variant = kept >> 32;
 		s->nf.backend_index = kept;
 		return SHUNT_R_FORWARDED;
 	}
-	return newflow_choose(s, service, seed);
+	return newflow_choose(seed, service->affinity,
+			      SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6, service->prefix_len[0],
+					 service->prefix_len[1]));
 }
 
 /* The chosen backend's address into s->nf. */
@@ -144,15 +185,9 @@ static __always_inline enum shunt_reason newflow_resolve(struct scratch *s)
 	return SHUNT_R_FORWARDED;
 }
 
-/* Fills the claimed record; its life stays FREE, so nobody reads it yet. */
-static __always_inline void newflow_fill(struct shunt_flow *flow, const struct scratch *s)
+/* The second line, of IPv6 flows only: it would be one more cache miss. */
+static __always_inline void newflow_fill_hi(struct shunt_flow *flow, const struct scratch *s)
 {
-	flow->seen_jiffies = s->nf.now;
-	flow->created_jiffies = s->nf.now;
-	flow->client_lo_be = s->pkt.tuple.src.word_be[3];
-	flow->frontend_lo_be = s->pkt.tuple.dst.word_be[3];
-	flow->backend_lo_be = s->nf.backend.word_be[3];
-	flow->source_lo_be = s->nf.source.word_be[3];
 #pragma GCC unroll 3
 	for (int w = 0; w < 3; w++) {
 		flow->client_hi_be[w] = s->pkt.tuple.src.word_be[w];
@@ -160,6 +195,16 @@ static __always_inline void newflow_fill(struct shunt_flow *flow, const struct s
 		flow->backend_hi_be[w] = s->nf.backend.word_be[w];
 		flow->source_hi_be[w] = s->nf.source.word_be[w];
 	}
+}
+
+/* Fills the claimed record; its life stays FREE, so nobody reads it yet. */
+static __always_inline void newflow_fill(struct shunt_flow *flow, const struct scratch *s)
+{
+	flow->seen_jiffies = s->nf.now;
+	flow->client_lo_be = s->pkt.tuple.src.word_be[3];
+	flow->frontend_lo_be = s->pkt.tuple.dst.word_be[3];
+	flow->backend_lo_be = s->nf.backend.word_be[3];
+	flow->source_lo_be = s->nf.source.word_be[3];
 	flow->client_port_be = s->pkt.tuple.sport_be;
 	flow->frontend_port_be = s->pkt.tuple.dport_be;
 	flow->backend_port_be = s->nf.backend_port_be;
@@ -170,13 +215,15 @@ static __always_inline void newflow_fill(struct shunt_flow *flow, const struct s
 	flow->backend = s->nf.backend_index;
 	flow->variant = s->nf.variant;
 	flow->service = s->nf.target.service;
-	flow->rule = s->nf.rule;
-	flow->client_way = s->nf.client_way;
+	flow->created_jiffies = s->nf.now;
 	flow->gate_ifindex = s->nf.ifindex;
 	flow->reply_way = 0;
 	flow->backend_isn = 0;
-	flow->client_fin = 0;
-	flow->backend_fin = 0;
+	/* In the second line, too, and read of these only. */
+	if (s->nf.flags & SHUNT_FLOW_IN_FLIGHT)
+		flow->client_way = s->nf.client_way;
+	if (s->pkt.tuple.family == SHUNT_V6)
+		newflow_fill_hi(flow, s);
 }
 
 /* The n-th source port to try for a flow whose own is taken. */
@@ -193,6 +240,7 @@ static __always_inline __be16 newflow_port(const struct shunt_settings *settings
  * newflow_add_reply - enter the reply key, with a translated source port if it is taken
  * @index: of the filled flow, whose source port is the client's
  * @hash:  of the client's tuple: where the search for a port begins
+ * @reply: of its reply key
  *
  * Taken: another frontend's or a direct flow of this client port to this backend is alive. A flow
  * whose source address is translated always gets one of the reserved ports, by which its
@@ -200,44 +248,40 @@ static __always_inline __be16 newflow_port(const struct shunt_settings *settings
  *
  * Return: 1, or 0 when all tries failed.
  */
-__attribute__((noinline)) int newflow_add_reply(__u32 index, __u64 hash)
+__attribute__((noinline)) int newflow_add_reply(__u32 index, __u64 hash, __u64 reply)
 {
 	const struct shunt_settings *settings = lookup_settings();
 	struct shunt_flow *flow = shunt_ft_flow(FT, index);
 
 	if (!settings || !flow)
 		return 0;
-	if (!(flow->flags & SHUNT_FLOW_SOURCE_NAT) && shunt_ft_add_reply(FT, index))
+	if (!(flow->flags & SHUNT_FLOW_SOURCE_NAT) && shunt_ft_add_reply(FT, index, reply))
 		return 1;
 	flow->flags |= SHUNT_FLOW_SOURCE_NAT;
 #pragma GCC unroll 8
 	for (__u32 attempt = 0; attempt < NEWFLOW_PORT_TRIES; attempt++) {
 		flow->source_port_be = newflow_port(settings, hash, attempt);
-		if (shunt_ft_add_reply(FT, index))
+		if (shunt_ft_add_reply(FT, index, shunt_ft_reply_hash(FT, index)))
 			return 1;
 	}
 	return 0;
 }
 
-/*
- * Ends expired flows while the agent may be dead: two ways of this set, on one page with the
- * new flow's own record, and for one flow in eight two of a set anywhere, which costs two
- * cache and TLB misses (some 150 ns).
- */
-static __always_inline void newflow_sweep(const struct shunt_settings *settings,
-					  const struct scratch *s)
-{
-	__u32 way = s->nf.now & (SHUNT_FLOW_WAYS - 2);
-	__u32 here = shunt_ft_set_index(FT, s->nf.hash) * SHUNT_FLOW_WAYS + way;
-	__u64 random = shunt_mix64(s->nf.hash ^ s->nf.now);
-	__u32 there = ((__u32)random & settings->flow_set_mask) * SHUNT_FLOW_WAYS + way;
+/* Of how many new flows one looks after its set, as a power of two. */
+#define NEWFLOW_SWEEP_BITS 3
 
-	shunt_ft_expire(FT, here, s->nf.now);
-	shunt_ft_expire(FT, here + 1, s->nf.now);
-	if (random >> 61)
-		return;
-	shunt_ft_expire(FT, there, s->nf.now);
-	shunt_ft_expire(FT, there + 1, s->nf.now);
+/*
+ * Ends expired flows while the agent may be dead: one new flow in eight looks at all flows of the
+ * set that it came to, which is any one, for sets are found by a keyed hash.
+ */
+static __always_inline void newflow_sweep(const struct scratch *s)
+{
+	__u32 turn = (__u32)(s->nf.hash >> 32) ^ s->nf.now;
+
+	/* The lowest two bits of this half are no part of a tag. */
+	if (!(turn & ((1 << NEWFLOW_SWEEP_BITS) - 1)))
+		shunt_ft_sweep(FT, shunt_ft_set_index(FT, s->nf.hash), ~s->nf.ways & 0xffff,
+			       s->nf.now);
 }
 
 #define NEWFLOW_FAR_SETS 32 /* that a refusal sweeps: 4 us, once a jiffy and CPU at most */
@@ -307,27 +351,28 @@ static __always_inline enum shunt_reason newflow_limit(hook_ctx *ctx, struct scr
  */
 static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 {
-	__u32 index = shunt_ft_claim(FT, s->nf.hash, s->nf.now);
-	struct shunt_flow *flow = index == SHUNT_FT_NO_WAY ? NULL : shunt_ft_flow(FT, index);
+	struct shunt_flow *flow;
+	__u32 index, life;
 
+	if (shunt_ft_has_share(FT, s->nf.client))
+		return SHUNT_R_CLIENT_SHARE;
+	index = shunt_ft_claim(FT, s->nf.hash, s->nf.now);
+	flow = index == SHUNT_FT_NO_WAY ? NULL : shunt_ft_flow(FT, index);
 	if (!flow)
 		return SHUNT_R_TABLE_FULL;
 	newflow_fill(flow, s);
-	if (shunt_ft_has_share(FT, index)) {
-		shunt_ft_unclaim(FT, index, s->nf.hash);
-		return SHUNT_R_CLIENT_SHARE;
-	}
 	if (shunt_ft_is_rival(FT, index, s->nf.hash)) {
 		shunt_ft_unclaim(FT, index, s->nf.hash);
 		return SHUNT_R_HELD;
 	}
-	if (!newflow_add_reply(index, s->nf.hash)) {
+	if (!newflow_add_reply(index, s->nf.hash, s->nf.reply_hash)) {
 		shunt_ft_unclaim(FT, index, s->nf.hash);
 		return SHUNT_R_NO_PORT;
 	}
-	shunt_ft_publish(FT, flow,
-			 s->pkt.tuple.proto == IPPROTO_TCP ? SHUNT_F_SYN : SHUNT_F_UDP_NEW);
-	s->nf.ref = SHUNT_FT_REF(index, SHUNT_READ_ONCE(flow->life));
+	life = shunt_ft_publish(FT, flow, s->nf.client,
+				s->pkt.tuple.proto == IPPROTO_TCP ? SHUNT_F_SYN : SHUNT_F_UDP_NEW);
+	s->nf.ref = SHUNT_FT_REF(index, life);
+	newflow_sweep(s);
 	return SHUNT_R_FORWARDED;
 }
 
@@ -340,6 +385,10 @@ static __always_inline enum shunt_reason newflow_place(struct scratch *s, enum s
 		return otherwise;
 	s->nf.flags &= ~SHUNT_FLOW_REDIRECT;
 	newflow_fill(&s->flow, s);
+	newflow_fill_hi(&s->flow, s); /* the scratch has had other tenants */
+	s->flow.client_way = 0;
+	s->flow.client_fin = 0;
+	s->flow.backend_fin = 0;
 	return placed_note(s->nf.hash) ? reason : otherwise;
 }
 
@@ -355,24 +404,46 @@ static __always_inline enum shunt_reason newflow_full(struct scratch *s, __u32 s
 }
 
 /* A connection to a known backend without a service: the marker is its own translation. */
-static __always_inline enum shunt_reason newflow_direct(struct scratch *s)
+static __always_inline enum shunt_reason newflow_direct(const struct shunt_settings *settings,
+							struct scratch *s)
 {
 	enum shunt_reason reason;
 
 	s->nf.flags |= SHUNT_FLOW_DIRECT;
 	s->nf.backend = s->pkt.tuple.dst;
 	s->nf.backend_port_be = s->pkt.tuple.dport_be;
+	newflow_look(settings, s);
+	newflow_look_reply(settings, s);
 	/* Without room for a marker it goes on as if we were not here. */
 	reason = newflow_track(s);
 	TRACE_ENTRY(s->nf.ref, reason);
 	return reason == SHUNT_R_FORWARDED ? reason : SHUNT_R_DIRECT;
 }
 
+/* What the stages note of a flow, but for its hash, as it is before the first of them. */
+static __always_inline void newflow_begin(hook_ctx *ctx, struct scratch *s, __u64 target)
+{
+	target_unpack(target, &s->nf.target);
+	s->nf.ref = 0;
+	s->nf.variant = 0;
+	s->nf.backend_index = 0;
+	s->nf.flags = 0;
+	s->nf.gate_flags = 0;
+	s->nf.policy = 0;
+	s->nf.client_way = 0;
+	s->nf.is_by_stack = 0;
+	s->nf.ifindex = hook_ifindex(ctx);
+	s->nf.source = s->pkt.tuple.src;
+	s->nf.now = bpf_jiffies64();
+	s->nf.is_syn = parse_is_syn(&s->pkt);
+}
+
 /**
  * newflow_decide - decide the packet in the scratch, which has no entry; make one
  * @target: as target_pack() made it
  *
- * However the packet was parsed, and of whichever family it is.
+ * However the packet was parsed, and of whichever family it is. The hash of its tuple is there,
+ * too.
  *
  * Return: SHUNT_R_FORWARDED and the flow in the scratch; SHUNT_R_REPLACED or SHUNT_R_STATELESS, and
  * one without an entry there; or why not.
@@ -388,15 +459,7 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 
 	if (!settings || !s)
 		return SHUNT_R_BAD_CONFIG;
-	__builtin_memset(&s->nf, 0, sizeof(s->nf));
-	target_unpack(target, &s->nf.target);
-	s->nf.ifindex = hook_ifindex(ctx);
-	s->nf.source = s->pkt.tuple.src;
-	s->nf.now = bpf_jiffies64();
-	s->nf.is_syn = parse_is_syn(&s->pkt);
-	s->nf.hash = shunt_table_hash(settings->table_key, &s->pkt.tuple.src, &s->pkt.tuple.dst,
-				      s->pkt.tuple.sport_be, s->pkt.tuple.dport_be,
-				      s->pkt.tuple.proto, s->pkt.tuple.family);
+	newflow_begin(ctx, s, target);
 	reason = gate_admit_new(ctx, s->nf.target.service);
 	TRACE_SAID(SHUNT_TRACE_GATE, reason);
 	if (reason != SHUNT_R_FORWARDED)
@@ -418,17 +481,17 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 		if (reason != SHUNT_R_FORWARDED)
 			return reason;
 	}
-	if (!is_replaced)
-		newflow_sweep(settings, s);
 	/* The pointer itself is to be tested: kernel 6.1 forgets what clang would test instead. */
 	SHUNT_OPAQUE_CASE(service, 0);
 	if (!service)
-		return newflow_direct(s);
-	reason = newflow_split(s, service, seed);
+		return newflow_direct(settings, s);
+	reason = newflow_split(settings, s, service, seed);
 	if (reason == SHUNT_R_FORWARDED)
 		reason = newflow_resolve(s);
-	if (reason == SHUNT_R_FORWARDED)
+	if (reason == SHUNT_R_FORWARDED) {
+		newflow_look_reply(settings, s);
 		reason = route_plan(ctx);
+	}
 	if (reason == SHUNT_R_FORWARDED && s->nf.policy)
 		reason = newflow_limit(ctx, s, is_replaced);
 	if (reason != SHUNT_R_FORWARDED)
@@ -450,12 +513,23 @@ static __always_inline int newflow_reason(const struct scratch *s, int reason)
 	return reason == SHUNT_R_FORWARDED && s->nf.is_by_stack ? SHUNT_R_BY_STACK : reason;
 }
 
+/* In a target's word: of a packet whose flow's entry has just gone. */
+#define NEWFLOW_PARSE (1u << 10)
+
+/* Parses a packet again, into the scratch. Return: 0, or -1: it is cut short. */
+static __always_inline int newflow_parse(hook_ctx *ctx, __u32 family, struct scratch *s)
+{
+	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
+	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
+		return -1;
+	s->nf.hash = conntrack_hash(&s->pkt.tuple);
+	return 0;
+}
+
 /**
- * newflow_open - decide a packet without an entry; make one, and rewrite the packet
+ * newflow_open - decide the packet in the scratch, without an entry; make one, and rewrite it
  * @family: a constant
- * @target: as target_pack() made it
- *
- * Parses again (6 ns), into the scratch: the fast path does without it.
+ * @target: as target_pack() made it; with NEWFLOW_PARSE if the packet is not in the scratch
  *
  * Return: NEWFLOW_RESULT.
  */
@@ -467,14 +541,13 @@ static __always_inline __u64 newflow_open(hook_ctx *ctx, __u32 family, __u64 tar
 	__u64 answer;
 	int reason;
 
-	if (!s)
+	if (!settings || !s)
 		return SHUNT_R_BAD_CONFIG;
-	__builtin_memset(&s->pkt, 0, sizeof(s->pkt));
-	if (parse_linear(ctx, family, &s->pkt) != SHUNT_R_FORWARDED)
+	if (target & NEWFLOW_PARSE && newflow_parse(ctx, family, s))
 		return SHUNT_R_TRUNCATED;
 	s->at.l3_off = sizeof(struct ethhdr);
 	/* A service, or a pod's port, may stand where a translated flow has its source. */
-	if (settings && answer_may_be(settings, s->pkt.tuple.dport_be)) {
+	if (answer_may_be(settings, s->pkt.tuple.dport_be)) {
 		answer = family == SHUNT_V6 ? answer_v6(ctx) : answer_v4(ctx);
 		if (answer != SHUNT_R_NO_SERVICE)
 			return answer;

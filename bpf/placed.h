@@ -197,6 +197,7 @@ __attribute__((noinline)) int placed_enter(__u64 hash)
 	__u32 now = bpf_jiffies64(), index = shunt_ft_claim(FT, hash, now);
 	struct shunt_flow *flow = index == SHUNT_FT_NO_WAY ? NULL : shunt_ft_flow(FT, index);
 	struct scratch *s = scratch_get();
+	__u32 client;
 	__u64 ref;
 
 	if (!flow || !s)
@@ -207,13 +208,13 @@ __attribute__((noinline)) int placed_enter(__u64 hash)
 	s->flow.reply_way = 0;
 	*flow = s->flow;
 	s->flow.life = SHUNT_F_ESTABLISHED;
-	if (shunt_ft_has_share(FT, index) || shunt_ft_is_rival(FT, index, hash) ||
-	    !shunt_ft_add_reply(FT, index)) {
+	client = shunt_ft_client_index(FT, flow);
+	if (shunt_ft_has_share(FT, client) || shunt_ft_is_rival(FT, index, hash) ||
+	    !shunt_ft_add_reply(FT, index, shunt_ft_reply_hash(FT, index))) {
 		shunt_ft_unclaim(FT, index, hash);
 		return 0;
 	}
-	shunt_ft_publish(FT, flow, SHUNT_F_SYN_ACK);
-	ref = SHUNT_FT_REF(index, SHUNT_READ_ONCE(flow->life));
+	ref = SHUNT_FT_REF(index, shunt_ft_publish(FT, flow, client, SHUNT_F_SYN_ACK));
 	shunt_ft_promote(FT, ref, SHUNT_F_ESTABLISHED);
 	bpf_map_delete_elem(&shunt_placed, &s->pkt.tuple);
 	affinity_remember(ref, BPF_ANY);

@@ -5,6 +5,7 @@
 #include "lookup.h"
 #include "shunt/http.h"
 #include "parse.h"
+#include "variant.h"
 
 /*
  * What the slow paths work on: too much for 512 bytes of stack, so it stands in a map of each
@@ -17,14 +18,17 @@
 /* A flow that is being decided. */
 struct newflow {
 	struct target target;
-	__u64 hash; /* of the tuple, for the table */
-	__u64 ref;  /* the flow, once it is made */
+	__u64 hash;	  /* of the tuple, for the table */
+	__u64 reply_hash; /* of the answer's */
+	__u64 ref;	  /* the flow, once it is made */
+	__u32 ways;	  /* of its set: as shunt_ft_survey() says */
+	__u32 client;	  /* where its client is counted */
 	__u32 is_syn;
 	__u32 ifindex;
 	__u32 now;
 	/* chosen on the way, for the record: */
-	__u32 rule;
 	__u32 split;
+	struct variant_choice choice;
 	__u32 variant;
 	__u32 backend_index;
 	__u32 flags;		  /* enum shunt_flow_flags */

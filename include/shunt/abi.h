@@ -355,9 +355,10 @@ enum shunt_flow_flags {
 #define SHUNT_LIFE_GEN(life)   ((life) & ~0xffu)
 
 /*
- * One flow, both directions. The first line is all that an IPv4 packet reads; the upper
- * words of IPv6 addresses are in the second. Address names: _lo_be is word 3, _hi_be are
- * words 0 to 2 of struct shunt_addr.
+ * One flow, both directions. The first line is all that an IPv4 flow touches before its first FIN,
+ * also when it is made. The second is zero in free records: who used it clears it
+ * (shunt_ft_clear_rest()), so who has no use for it leaves it alone. Address names: _lo_be is
+ * word 3, _hi_be are words 0 to 2 of struct shunt_addr.
  */
 struct shunt_flow {
 	__u32 life;	    /* generation << 8 | state; changed by compare-and-swap only */
@@ -376,25 +377,25 @@ struct shunt_flow {
 	__u32 backend; /* index in shunt_backends; 0 for a direct flow */
 	__u32 variant;
 	__u32 service;
-	__u32 rule;
+#ifndef SHUNT_ABI_NEXT
+	__u32 created_jiffies;
+#endif
 	__u32 gate_ifindex; /* where its first packet came in */
 	__u32 reply_way;    /* where its reply key stands: set * SHUNT_REPLY_WAYS + way + 1 */
 	__u32 backend_isn;  /* of the SYN-ACK, host order */
 
 #ifdef SHUNT_ABI_NEXT
-	__u32 created_jiffies; /* moves all that follows */
+	__u32 created_jiffies; /* moves the three before */
 #endif
 	__be32 client_hi_be[3];
 	__be32 frontend_hi_be[3];
 	__be32 backend_hi_be[3];
 	__be32 source_hi_be[3];
-#ifndef SHUNT_ABI_NEXT
-	__u32 created_jiffies;
-#endif
 	__u32 client_way; /* where its client is counted for a limit: index in
 			   * shunt_client_active + 1; 0: nowhere */
 	__u32 client_fin; /* where in its sequence numbers the side has sent FIN; 0: it has not */
 	__u32 backend_fin;
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct shunt_flow) == 128, "a flow is two cache lines");
 

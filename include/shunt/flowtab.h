@@ -18,7 +18,9 @@
  * Concurrency (any CPU may run any of this at any time, so may the agent):
  *  - A way belongs to whoever turned its tag from 0 by compare-and-swap. The owner fills the
  *    record while its life says FREE, so that readers take it for a miss, then publishes it
- *    by a locked store of life (generation + 1, state).
+ *    by a store of life (generation + 1, state) behind a locked instruction: it counts the flow.
+ *  - Who frees a way first clears what its flow has written into the record's second line, so
+ *    that an owner whose flow does not need that line need not touch it.
  *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
  *    earlier tenant of the record fails on the generation. Who moves a record out of a
  *    counted state gives the count back, hence exactly once: shunt_ft_end(), shunt_ft_change(). The
@@ -44,6 +46,13 @@
  *	struct shunt_client_active *shunt_ft_client_active(shunt_ft_t t, __u32 index);
  *	const struct shunt_settings *shunt_ft_settings(shunt_ft_t t);
  */
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "two tags are read as one word, the lower way in the lower half"
+#endif
+
+/* Two neighbouring tags at once. */
+typedef __u64 __attribute__((may_alias)) shunt_ft_pair;
 
 #define SHUNT_FT_HALF_OPEN 1u
 #define SHUNT_FT_NO_WAY	   0xffffffffu
@@ -149,6 +158,12 @@ static SHUNT_INLINE int shunt_ft_is_expired(shunt_ft_t t, const struct shunt_flo
 }
 
 /* Where a client is counted: an IPv4 address, or an IPv6 /64, which is what one host may have. */
+static SHUNT_INLINE __u32 shunt_ft_client_cell(const struct shunt_settings *settings, __u64 address)
+{
+	return (__u32)shunt_mix64(address ^ settings->table_key) & settings->flow_set_mask;
+}
+
+/* The same for the client of a flow. */
 static SHUNT_INLINE __u32 shunt_ft_client_index(shunt_ft_t t, const struct shunt_flow *flow)
 {
 	const struct shunt_settings *settings = shunt_ft_settings(t);
@@ -156,9 +171,7 @@ static SHUNT_INLINE __u32 shunt_ft_client_index(shunt_ft_t t, const struct shunt
 
 	if (flow->family == SHUNT_V6)
 		address = (__u64)flow->client_hi_be[0] << 32 | flow->client_hi_be[1];
-	return settings
-		       ? (__u32)shunt_mix64(address ^ settings->table_key) & settings->flow_set_mask
-		       : 0;
+	return settings ? shunt_ft_client_cell(settings, address) : 0;
 }
 
 /* Counts a flow of @backend (0: direct) and @client, or gives it back. @by: 1, or -1. */
@@ -169,8 +182,12 @@ static SHUNT_INLINE void shunt_ft_count(shunt_ft_t t, __u32 backend, __u32 clien
 
 	if (active)
 		shunt_fetch_add(&active->connections, by);
-	if (its)
-		shunt_fetch_add(&its->flows, by);
+	if (its) {
+		__u32 before = shunt_fetch_add(&its->flows, by);
+
+		/* Used: BPF orders nothing by an atomic instruction without a result. */
+		asm volatile("" : : "r"(before) : "memory");
+	}
 }
 
 /*
@@ -269,7 +286,9 @@ SHUNT_OUTLINE int shunt_ft_change(shunt_ft_t t, __u32 index, __u32 life, __u32 s
 
 /*
  * ---- words of a set by a variable index: refused without CAP_PERFMON, so each way has its
- * own code, and SHUNT_OPAQUE_CASE() keeps clang from making one of them again.
+ * own code, and SHUNT_OPAQUE_CASE() keeps clang from making one of them again. Where it is not
+ * refused it still makes the verifier compare states to the letter from there on, in all functions:
+ * 74 000 instructions became more than a million.
  */
 
 /* Compare-and-swap of tag @way. Return: what was there. */
@@ -367,133 +386,7 @@ static SHUNT_INLINE int shunt_ft_same_reply(const struct shunt_flow *a, const st
 	return 1;
 }
 
-/* ---- lookup -------------------------------------------------------------------------------- */
-
-/* Return: the first way from @from whose tag is @tag, half-open or not, or SHUNT_FT_NO_WAY. */
-static SHUNT_INLINE __u32 shunt_ft_match(const struct shunt_flow_set *set, __u32 tag, __u32 from)
-{
-#pragma GCC unroll 16
-	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
-		if (w >= from && (SHUNT_READ_ONCE(set->tag[w]) ^ tag) <= SHUNT_FT_HALF_OPEN)
-			return w;
-	return SHUNT_FT_NO_WAY;
-}
-
-/**
- * shunt_ft_find - the flow of a client's packet
- * @hash: shunt_table_hash() of @tuple
- *
- * Two ways of one set with equal 30-bit tags are tried, which leaves one set in 10^15
- * unlucky; then the third flow is a miss.
- *
- * Return: a reference to the live flow, or 0. Copy what you need, then see shunt_ft_is_fresh().
- */
-static SHUNT_INLINE __u64 shunt_ft_find(shunt_ft_t t, const struct shunt_tuple *tuple, __u64 hash)
-{
-	__u32 set_index = shunt_ft_set_index(t, hash), way = 0;
-	const struct shunt_flow_set *set = shunt_ft_set(t, set_index);
-	__u32 tag = shunt_ft_tag(hash);
-
-	if (!set)
-		return 0;
-#pragma GCC unroll 2
-	for (int attempt = 0; attempt < 2; attempt++) {
-		__u32 index, life;
-		const struct shunt_flow *flow;
-
-		way = shunt_ft_match(set, tag, way);
-		if (way == SHUNT_FT_NO_WAY)
-			return 0;
-		index = set_index * SHUNT_FLOW_WAYS + way;
-		flow = shunt_ft_flow(t, index);
-		if (!flow)
-			return 0;
-		life = SHUNT_READ_ONCE(flow->life);
-		if (SHUNT_LIFE_STATE(life) != SHUNT_F_FREE && shunt_ft_is_client(flow, tuple))
-			return SHUNT_FT_REF(index, life);
-		way++;
-	}
-	return 0;
-}
-
-/*
- * Is the record still the flow that the lookup of @life found? Ask after copying from it.
- * FREE is not: the next tenant may be filling it, and the generation changes only then.
- */
-static SHUNT_INLINE int shunt_ft_is_fresh(const struct shunt_flow *flow, __u32 life)
-{
-	__u32 now = SHUNT_READ_ONCE(flow->life);
-
-	return SHUNT_LIFE_GEN(now) == SHUNT_LIFE_GEN(life) && SHUNT_LIFE_STATE(now) != SHUNT_F_FREE;
-}
-
-static SHUNT_INLINE __u32 shunt_ft_reply_tag(__u64 hash)
-{
-	return hash >> 32;
-}
-
-enum shunt_ft_direction {
-	SHUNT_FT_ANSWER,    /* the tuple is an answer's: backend -> source */
-	SHUNT_FT_REWRITTEN, /* the tuple is a rewritten request's: source -> backend */
-};
-
-/* The hash under which the reply key of @tuple stands. */
-static SHUNT_INLINE __u64 shunt_ft_reply_key(shunt_ft_t t, const struct shunt_tuple *tuple,
-					     __u32 direction)
-{
-	const struct shunt_settings *settings = shunt_ft_settings(t);
-	__u64 key = settings ? settings->table_key : 0;
-
-	if (direction == SHUNT_FT_REWRITTEN)
-		return shunt_table_hash(key, &tuple->dst, &tuple->src, tuple->dport_be,
-					tuple->sport_be, tuple->proto, tuple->family);
-	return shunt_table_hash(key, &tuple->src, &tuple->dst, tuple->sport_be, tuple->dport_be,
-				tuple->proto, tuple->family);
-}
-
-/**
- * shunt_ft_find_reply - the flow that an answer, or a rewritten request, belongs to
- * @tuple:     as on the wire
- * @direction: enum shunt_ft_direction
- *
- * Return: as shunt_ft_find().
- */
-SHUNT_OUTLINE __u64 shunt_ft_find_reply(shunt_ft_t t, const struct shunt_tuple *tuple,
-					__u32 direction)
-{
-	const struct shunt_reply_set *set;
-	__u64 hash;
-
-	if (!tuple)
-		return 0;
-	hash = shunt_ft_reply_key(t, tuple, direction);
-	set = shunt_ft_reply_set(t, shunt_ft_reply_index(t, hash));
-	if (!set)
-		return 0;
-#pragma GCC unroll 8
-	for (__u32 w = 0; w < SHUNT_REPLY_WAYS; w++) {
-		__u64 word = SHUNT_READ_ONCE(set->way[w]);
-		const struct shunt_flow *flow;
-		__u32 life;
-
-		if (word >> 32 != shunt_ft_reply_tag(hash) || !(__u32)word)
-			continue;
-		flow = shunt_ft_flow(t, (__u32)word - 1);
-		if (!flow)
-			continue;
-		life = SHUNT_READ_ONCE(flow->life);
-		if (SHUNT_LIFE_STATE(life) == SHUNT_F_FREE || flow->proto != tuple->proto ||
-		    flow->family != tuple->family)
-			continue;
-		if (direction == SHUNT_FT_REWRITTEN
-			    ? shunt_ft_is_reply(flow, &tuple->dst, tuple->dport_be, &tuple->src,
-						tuple->sport_be)
-			    : shunt_ft_is_reply(flow, &tuple->src, tuple->sport_be, &tuple->dst,
-						tuple->dport_be))
-			return SHUNT_FT_REF((__u32)word - 1, life);
-	}
-	return 0;
-}
+#include "flowtab_find.h"
 
 /* ---- removal ------------------------------------------------------------------------------- */
 
@@ -515,6 +408,31 @@ static SHUNT_INLINE void shunt_ft_drop_reply(shunt_ft_t t, __u32 index, __u32 re
 		if (w == (reply_way & (SHUNT_REPLY_WAYS - 1)) && (__u32)word == index + 1)
 			shunt_cmpxchg(&set->way[w], word, 0);
 	}
+}
+
+static SHUNT_INLINE void shunt_ft_clear_hi(struct shunt_flow *flow)
+{
+#pragma GCC unroll 3
+	for (int w = 0; w < 3; w++) {
+		flow->client_hi_be[w] = 0;
+		flow->frontend_hi_be[w] = 0;
+		flow->backend_hi_be[w] = 0;
+		flow->source_hi_be[w] = 0;
+	}
+}
+
+/*
+ * Leaves the second line of a record, which nobody else has now, as its next tenant wants it: zero.
+ * @state: how far its flow had come: only then a FIN may have been noted
+ */
+static SHUNT_INLINE void shunt_ft_clear_rest(struct shunt_flow *flow, __u32 state)
+{
+	if (flow->proto == IPPROTO_TCP && !shunt_ft_is_half_open(state)) {
+		flow->client_fin = 0;
+		flow->backend_fin = 0;
+	}
+	if (flow->family == SHUNT_V6)
+		shunt_ft_clear_hi(flow);
 }
 
 /**
@@ -541,6 +459,7 @@ SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
 	if (limited)
 		shunt_ft_count_in_flight(t, limited, -1);
 	shunt_ft_drop_reply(t, index, flow->reply_way);
+	shunt_ft_clear_rest(flow, SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref)));
 	/* The half-open bit may go between the read and the swap, by a late promotion. */
 	tag = shunt_ft_tag_at(set, way);
 	if (shunt_ft_tag_swap(set, way, tag, 0) != tag)

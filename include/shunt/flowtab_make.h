@@ -54,23 +54,26 @@ static SHUNT_INLINE __u32 shunt_ft_pick(__u32 mask, __u32 turn)
 }
 
 /*
- * Which ways of a set are free (low half), and which half-open: masks, made without a branch
- * (a tag that is not 0 has bit 1 set), or the verifier would follow each combination.
+ * Which ways of a set are free (low half), and which half-open: masks, made without a branch,
+ * or the verifier would follow each combination. Two tags at a time, of which the lowest two
+ * bits are gathered: half-open, and the one that is set in all that are not 0.
  */
-SHUNT_OUTLINE __u32 shunt_ft_survey(shunt_ft_t t, __u32 set_index)
+static SHUNT_INLINE __u32 shunt_ft_survey(shunt_ft_t t, __u32 set_index)
 {
 	const struct shunt_flow_set *set = shunt_ft_set(t, set_index);
-	__u32 masks = 0;
+	const shunt_ft_pair *pair;
+	__u32 used, half_open;
+	__u64 bits = 0;
 
 	if (!set)
 		return 0;
-#pragma GCC unroll 16
-	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++) {
-		__u32 tag = SHUNT_READ_ONCE(set->tag[w]);
-
-		masks |= (~tag >> 1 & 1) << w | (tag & SHUNT_FT_HALF_OPEN) << (16 + w);
-	}
-	return masks;
+	pair = (const shunt_ft_pair *)set->tag;
+#pragma GCC unroll 8
+	for (__u32 i = 0; i < SHUNT_FLOW_WAYS / 2; i++)
+		bits |= (SHUNT_READ_ONCE(pair[i]) & 0x0000000300000003ull) << 2 * i;
+	half_open = (bits & 0x5555) | (bits >> 31 & 0xaaaa);
+	used = (bits >> 1 & 0x5555) | (bits >> 32 & 0xaaaa);
+	return (~used & 0xffff) | half_open << 16;
 }
 
 /*
@@ -142,25 +145,14 @@ SHUNT_OUTLINE int shunt_ft_take(shunt_ft_t t, __u32 set_index, __u32 way, __u32 
 	return set && !shunt_ft_tag_swap(set, way, 0, tag);
 }
 
-/**
- * shunt_ft_claim - get a way for a new flow
- * @hash: of the client's tuple
- * @now:  jiffies
- *
- * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, the oldest of
- * them makes room, so a flood of SYNs only displaces its like, and handshakes that are quick live
- * through it: each has as long as the set takes for so many new flows. In a full set closed and
- * expired, reset, half-open, and UDP flows make room, in this order; established TCP ones never
- * do.
- *
- * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
+/*
+ * A way for a new flow in a set that is full, or has as many half-open flows as it may. @masks:
+ * as shunt_ft_survey() found them. Return: the way, or SHUNT_FT_NO_WAY.
  */
-SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
+static SHUNT_INLINE __u32 shunt_ft_crowd(shunt_ft_t t, __u64 hash, __u32 now, __u32 masks)
 {
-	__u32 set_index = shunt_ft_set_index(t, hash), base = set_index * SHUNT_FLOW_WAYS;
-	__u32 masks = shunt_ft_survey(t, set_index), free_ways = masks & 0xffff;
-	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN, half_open = masks >> 16;
-	__u32 way = SHUNT_FT_NO_WAY;
+	__u32 base = shunt_ft_set_index(t, hash) * SHUNT_FLOW_WAYS, way = SHUNT_FT_NO_WAY;
+	__u32 free_ways = masks & 0xffff, half_open = masks >> 16;
 
 	if (free_ways)
 		way = shunt_ft_pick(free_ways, 0);
@@ -177,14 +169,43 @@ SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
 	}
 	if (way == SHUNT_FT_NO_WAY)
 		way = shunt_ft_displace(t, base, now, SHUNT_FT_ROOM_UDP);
+	return way;
+}
+
+/* Has a set with these masks room as it is? */
+static SHUNT_INLINE int shunt_ft_has_room(__u32 masks)
+{
+	return masks & 0xffff && shunt_ft_popcount(masks >> 16) < SHUNT_HALF_OPEN_WAYS;
+}
+
+/**
+ * shunt_ft_claim - get a way for a new flow
+ * @hash: of the client's tuple
+ * @now:  jiffies
+ *
+ * All flows begin half-open. At most SHUNT_HALF_OPEN_WAYS of a set are: above that, the oldest of
+ * them makes room, so a flood of SYNs only displaces its like, and handshakes that are quick live
+ * through it: each has as long as the set takes for so many new flows. In a full set closed and
+ * expired, reset, half-open, and UDP flows make room, in this order; established TCP ones never
+ * do.
+ *
+ * Return: flow index, or SHUNT_FT_NO_WAY: the set is full of living flows.
+ */
+SHUNT_OUTLINE __u32 shunt_ft_claim(shunt_ft_t t, __u64 hash, __u32 now)
+{
+	__u32 set_index = shunt_ft_set_index(t, hash), base = set_index * SHUNT_FLOW_WAYS;
+	__u32 tag = shunt_ft_tag(hash) | SHUNT_FT_HALF_OPEN, masks = shunt_ft_survey(t, set_index);
+	__u32 way = shunt_ft_has_room(masks) ? shunt_ft_pick(masks & 0xffff, 0)
+					     : shunt_ft_crowd(t, hash, now, masks);
+
 	if (way != SHUNT_FT_NO_WAY && shunt_ft_take(t, set_index, way, tag))
 		return base + way;
 
 	/* Another CPU took it: one more try, with what is free now. */
-	free_ways = shunt_ft_survey(t, set_index) & 0xffff;
-	if (!free_ways)
+	masks = shunt_ft_survey(t, set_index) & 0xffff;
+	if (!masks)
 		return SHUNT_FT_NO_WAY;
-	way = shunt_ft_pick(free_ways, 0);
+	way = shunt_ft_pick(masks, 0);
 	return shunt_ft_take(t, set_index, way, tag) ? base + way : SHUNT_FT_NO_WAY;
 }
 
@@ -193,7 +214,10 @@ SHUNT_OUTLINE int shunt_ft_unclaim(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 	__u32 way = index & (SHUNT_FLOW_WAYS - 1), tag = shunt_ft_tag(hash);
+	struct shunt_flow *flow = shunt_ft_flow(t, index);
 
+	if (flow)
+		shunt_ft_clear_rest(flow, SHUNT_F_SYN);
 	/* A late promotion of the way's last tenant may have taken the half-open bit. */
 	if (set && shunt_ft_tag_swap(set, way, tag | SHUNT_FT_HALF_OPEN, 0) == tag)
 		shunt_ft_tag_swap(set, way, tag, 0);
@@ -215,6 +239,24 @@ static SHUNT_INLINE int shunt_ft_same_client(const struct shunt_flow *a, const s
 	return 1;
 }
 
+/*
+ * How many tags of a set are @tag, half-open or not, but for their highest bit: two at a time and
+ * without a branch, for where ours is nobody could guess.
+ */
+static SHUNT_INLINE __u32 shunt_ft_count_tag(const struct shunt_flow_set *set, __u32 tag)
+{
+	const shunt_ft_pair *pair = (const shunt_ft_pair *)set->tag;
+	const __u64 both = (__u64)tag << 32 | tag, mask = 0x7ffffffe7ffffffeull;
+	__u64 others = 0;
+
+	/* The sum reaches bit 31 of a half unless that half is 0. */
+#pragma GCC unroll 8
+	for (__u32 i = 0; i < SHUNT_FLOW_WAYS / 2; i++)
+		others += (((SHUNT_READ_ONCE(pair[i]) ^ both) & mask) + mask) >> 31 &
+			  0x0000000100000001ull;
+	return SHUNT_FLOW_WAYS - (__u32)(others + (others >> 32));
+}
+
 /**
  * shunt_ft_is_rival - does another CPU make the same flow right now?
  * @index: of our claimed, filled and unpublished flow
@@ -229,12 +271,12 @@ SHUNT_OUTLINE int shunt_ft_is_rival(shunt_ft_t t, __u32 index, __u64 hash)
 	const struct shunt_flow *mine = shunt_ft_flow(t, index), *other;
 	__u32 my_way = index & (SHUNT_FLOW_WAYS - 1), way;
 
-	if (!set || !mine)
+	if (!set || !mine || shunt_ft_count_tag(set, shunt_ft_tag(hash)) <= 1)
 		return 0;
-	way = shunt_ft_match(set, shunt_ft_tag(hash), 0);
+	way = shunt_ft_match(set, shunt_ft_tag(hash));
 	if (way == my_way)
-		way = shunt_ft_match(set, shunt_ft_tag(hash), my_way + 1);
-	if (way == SHUNT_FT_NO_WAY)
+		way = shunt_ft_match_last(t, index / SHUNT_FLOW_WAYS, shunt_ft_tag(hash));
+	if (way == my_way || way == SHUNT_FT_NO_WAY)
 		return 0;
 	other = shunt_ft_flow(t, (index & ~(SHUNT_FLOW_WAYS - 1)) + way);
 	return other && (SHUNT_LIFE_STATE(SHUNT_READ_ONCE(other->life)) == SHUNT_F_FREE ||
@@ -261,39 +303,42 @@ static SHUNT_INLINE int shunt_ft_reply_taken(shunt_ft_t t, const struct shunt_re
 	return 0;
 }
 
-/* The hash of the tuple with which @flow's backend answers. */
-static SHUNT_INLINE __u64 shunt_ft_reply_hash(shunt_ft_t t, const struct shunt_flow *flow)
+/* The hash of the tuple with which the backend of flow @index answers. */
+SHUNT_OUTLINE __u64 shunt_ft_reply_hash(shunt_ft_t t, __u32 index)
 {
 	const struct shunt_settings *settings = shunt_ft_settings(t);
-	struct shunt_addr backend = { .word_be[3] = flow->backend_lo_be };
-	struct shunt_addr source = { .word_be[3] = flow->source_lo_be };
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
+	struct shunt_addr backend = {}, source = {};
 
+	if (!settings || !flow)
+		return 0;
+	backend.word_be[3] = flow->backend_lo_be;
+	source.word_be[3] = flow->source_lo_be;
 #pragma GCC unroll 3
 	for (int w = 0; w < 3; w++) {
 		backend.word_be[w] = flow->backend_hi_be[w];
 		source.word_be[w] = flow->source_hi_be[w];
 	}
-	return shunt_table_hash(settings ? settings->table_key : 0, &backend, &source,
-				flow->backend_port_be, flow->source_port_be, flow->proto,
-				flow->family);
+	return shunt_table_hash(settings->table_key, &backend, &source, flow->backend_port_be,
+				flow->source_port_be, flow->proto, flow->family);
 }
 
 /**
  * shunt_ft_add_reply - enter the reply key of a filled, unpublished flow
  * @index: of the flow; its reply_way is written on success
+ * @hash:  of its reply key, as shunt_ft_reply_hash()
  *
  * Return: 1 done; 0 the key is taken, or its set is full: another source port may do.
  */
-SHUNT_OUTLINE int shunt_ft_add_reply(shunt_ft_t t, __u32 index)
+SHUNT_OUTLINE int shunt_ft_add_reply(shunt_ft_t t, __u32 index, __u64 hash)
 {
 	struct shunt_flow *flow = shunt_ft_flow(t, index);
 	__u32 set_index, mine = SHUNT_FT_NO_WAY;
 	struct shunt_reply_set *set;
-	__u64 hash, word;
+	__u64 word;
 
 	if (!flow)
 		return 0;
-	hash = shunt_ft_reply_hash(t, flow);
 	word = (__u64)shunt_ft_reply_tag(hash) << 32 | (index + 1);
 	set_index = shunt_ft_reply_index(t, hash);
 	set = shunt_ft_reply_set(t, set_index);
@@ -316,28 +361,50 @@ SHUNT_OUTLINE int shunt_ft_add_reply(shunt_ft_t t, __u32 index)
 	return 1;
 }
 
-/* Has the client of the filled flow @index its share of the table already? */
-SHUNT_OUTLINE int shunt_ft_has_share(shunt_ft_t t, __u32 index)
+/* Has the client that is counted in cell @index its share of the table already? */
+static SHUNT_INLINE int shunt_ft_has_share(shunt_ft_t t, __u32 index)
 {
-	const struct shunt_flow *flow = shunt_ft_flow(t, index);
 	const struct shunt_settings *settings = shunt_ft_settings(t);
-	const struct shunt_client *client;
+	const struct shunt_client *client = shunt_ft_client(t, index);
 
-	if (!settings || !flow)
-		return 0;
-	client = shunt_ft_client(t, shunt_ft_client_index(t, flow));
-	return client && settings->client_limit &&
+	return settings && client && settings->client_limit &&
 	       SHUNT_READ_ONCE(client->flows) >= settings->client_limit;
 }
 
-/* Makes a filled flow visible and counts it. @state: SHUNT_F_SYN or SHUNT_F_UDP_NEW. */
-static SHUNT_INLINE void shunt_ft_publish(shunt_ft_t t, struct shunt_flow *flow, __u32 state)
+/**
+ * shunt_ft_publish - make a filled flow visible, and count it
+ * @client: where its client is counted
+ * @state:  SHUNT_F_SYN, SHUNT_F_SYN_ACK or SHUNT_F_UDP_NEW
+ *
+ * Counted first, so that nobody gives back what has not been counted. That is a full barrier
+ * between the record's fields and its life: whoever sees the life sees the fields. Nobody else
+ * writes a FREE life.
+ *
+ * Return: its life.
+ */
+static SHUNT_INLINE __u32 shunt_ft_publish(shunt_ft_t t, struct shunt_flow *flow, __u32 client,
+					   __u32 state)
 {
-	__u32 life = SHUNT_READ_ONCE(flow->life);
+	__u32 life = (SHUNT_LIFE_GEN(SHUNT_READ_ONCE(flow->life)) + 0x100) | state;
 
-	shunt_ft_count(t, flow->backend, shunt_ft_client_index(t, flow), 1);
-	/* Locked, so that all stores before are visible first; nobody else writes a FREE life. */
-	shunt_cmpxchg(&flow->life, life, (SHUNT_LIFE_GEN(life) + 0x100) | state);
+	shunt_ft_count(t, flow->backend, client, 1);
+	SHUNT_WRITE_ONCE(flow->life, life);
+	return life;
+}
+
+/**
+ * shunt_ft_sweep - remove the expired flows among @ways of a set
+ * @ways: a mask
+ *
+ * Return: 1.
+ */
+SHUNT_OUTLINE int shunt_ft_sweep(shunt_ft_t t, __u32 set_index, __u32 ways, __u32 now)
+{
+#pragma GCC unroll 16
+	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
+		if (ways >> w & 1)
+			shunt_ft_expire(t, set_index * SHUNT_FLOW_WAYS + w, now);
+	return 1;
 }
 
 #endif

@@ -47,27 +47,37 @@ static __always_inline int stage_finish(hook_ctx *ctx)
 	return input ? action_finish(ctx, input->reason, input->variant) : HOOK_DROP;
 }
 
+/* The hash of one tuple, under the installation's key. */
+__attribute__((noinline)) __u64 stage_hash(const struct shunt_tuple *tuple, __u64 seed,
+					   __u32 affinity, __u32 prefix_len)
+{
+	const struct shunt_settings *settings = lookup_settings();
+
+	if (!settings || !tuple)
+		return 0;
+	return shunt_choice_hash(settings->choice_key, seed, tuple, affinity, prefix_len);
+}
+
 /* Variant and backend of one tuple, as newflow_split() chooses them; the next one each run. */
 static __always_inline int stage_choose(void)
 {
 	struct stage_input *input = stage_get();
-	struct variant_choice choice = {};
-	struct shunt_tuple tuple;
+	struct scratch *s = scratch_get();
 	struct stage_tuple *t;
 	__u32 index;
 
-	if (!input)
+	if (!input || !s)
 		return 1;
 	index = input->next++;
 	t = bpf_map_lookup_elem(&stage_tuples, &index);
 	if (!t)
 		return 1;
-	tuple = t->tuple;
-	t->hash = newflow_hash(&tuple, input->seed, input->affinity, input->prefix_len);
-	t->reason = variant_choose(input->split, t->hash, tuple.family, &choice);
-	t->variant = choice.variant;
-	if (t->reason == SHUNT_R_FORWARDED)
-		t->reason = backend_choose(&choice, t->hash, &t->backend);
+	s->pkt.tuple = t->tuple;
+	s->nf.split = input->split;
+	t->hash = stage_hash(&s->pkt.tuple, input->seed, input->affinity, input->prefix_len);
+	t->reason = newflow_choose(input->seed, input->affinity, input->prefix_len);
+	t->variant = s->nf.choice.variant;
+	t->backend = s->nf.backend_index;
 	return 0;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "conversation.h"
 
+#include "datapath/flowmem.h"
+
 TestSuite(conntrack, .timeout = 60);
 
 static void age(struct lab *lab, const struct conversation *c, uint32_t jiffies)
@@ -21,7 +23,6 @@ LAB_EACH(conntrack, a_new_flow_is_half_open_and_says_all_about_itself, 0)
 	CHECK_EQ(flow->backend, 1);
 	CHECK_EQ(flow->variant, 1);
 	CHECK_EQ(flow->service, 1);
-	CHECK_EQ(flow->rule, 1);
 	CHECK_EQ(flow->gate_ifindex, lab->gate);
 	CHECK_EQ(flow->flags, 0);
 	CHECK_EQ(ntohs(flow->source_port_be), 4000);
@@ -118,6 +119,25 @@ LAB_EACH(conntrack, a_fin_with_the_handshakes_last_acknowledgement_counts, LAB_O
 	from_client(lab, &c, TH_ACK_, 1002, 5002);
 	CHECK_EQ(lab_state(lab, &c.client), SHUNT_F_CLOSED);
 	CHECK_EQ(lab_active(lab, 1), 0);
+}
+
+LAB_EACH(conntrack, a_flow_that_goes_leaves_the_second_line_of_its_record_empty, LAB_ONLY_TCP)
+{
+	static const uint32_t zero[16];
+	struct conversation c = begin(lab);
+	struct shunt_flow *flow;
+	uint32_t index;
+
+	(void)k;
+	from_backend(lab, &c, TH_SYN_ | TH_ACK_, 5000, 1001);
+	from_client(lab, &c, TH_FIN_ | TH_ACK_, 1001, 5001);
+	from_backend(lab, &c, TH_FIN_ | TH_ACK_, 5001, 1002);
+	flow = lab_flow(lab, &c.client);
+	cr_assert_not_null(flow);
+	CHECK(flow->client_fin && flow->backend_fin);
+	index = (uint32_t)(flow - SHUNT_DP_AT(lab->maps.flows, struct shunt_flow, 0));
+	CHECK_EQ(shunt_ft_remove(&lab->maps, SHUNT_FT_REF(index, flow->life)), 1);
+	CHECK(!memcmp((char *)flow + 64, zero, sizeof(zero)));
 }
 
 LAB_EACH(conntrack, a_reset_from_either_side_gives_the_count_back_in_every_state, LAB_ONLY_TCP)

@@ -122,6 +122,7 @@ LAB_EACH(lookup, service_record_and_split_are_those_of_the_epoch, 0)
 	result = lab_ingress(lab, &packet);
 	CHECK_REASON(result.reason, SHUNT_R_FORWARDED);
 	CHECK_EQ(lab_backend_of(lab, &result.packet.dst), 2);
+	CHECK_EQ(lab_flow(lab, &packet)->variant, 2);
 
 	lab_settings(lab)->epoch = 1;
 	packet = lab_from_client(lab, 2, 4000, 1);

@@ -38,7 +38,7 @@ void contents_flow(struct shunt_flow *f, uint32_t i)
 	f->backend = 1 + i % 100;
 	f->variant = word(i, 12);
 	f->service = word(i, 13);
-	f->rule = word(i, 14);
+	f->created_jiffies = word(i, 14);
 	f->gate_ifindex = word(i, 15);
 	f->reply_way = word(i, 16);
 	f->backend_isn = word(i, 17);
@@ -48,8 +48,9 @@ void contents_flow(struct shunt_flow *f, uint32_t i)
 		f->backend_hi_be[w] = word(i, 24 + (uint32_t)w);
 		f->source_hi_be[w] = word(i, 27 + (uint32_t)w);
 	}
-	f->created_jiffies = word(i, 30);
 	f->client_way = word(i, 31);
+	f->client_fin = word(i, 32);
+	f->backend_fin = word(i, 33);
 }
 
 static uint32_t active_of(uint32_t backend)
@@ -201,6 +202,11 @@ const char *contents_check(struct shunt_dp *dp)
 		struct shunt_flow expected;
 
 		contents_flow(&expected, i);
+		if (state_of(i) == SHUNT_F_FREE) {
+			expected.client_fin = 0;
+			expected.backend_fin = 0;
+			shunt_ft_clear_hi(&expected);
+		}
 		if (memcmp(SHUNT_DP_AT(maps->flows, char, i), &expected, sizeof(expected)))
 			return "a flow differs";
 	}

@@ -236,6 +236,12 @@ void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 		/* The tags were copied later: this one ended meanwhile, and no sweep sees it. */
 		if (set && !set->tag[i % SHUNT_FLOW_WAYS])
 			flow->life = SHUNT_LIFE_GEN(flow->life) | SHUNT_F_FREE;
+		/* Another ABI's agent may have left more there than the next tenant expects. */
+		if (SHUNT_LIFE_STATE(flow->life) == SHUNT_F_FREE) {
+			flow->client_fin = 0;
+			flow->backend_fin = 0;
+			shunt_ft_clear_hi(flow);
+		}
 		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)))
 			continue;
 		shunt_ft_count(maps, flow->backend, shunt_ft_client_index(maps, flow), 1);
