@@ -54,6 +54,30 @@ LAB_EACH(client, one_that_has_its_share_gets_no_more_and_others_do, 0)
 	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_FORWARDED);
 }
 
+/* What it is refused must not cost others, whose handshakes are under way. */
+LAB_EACH(client, one_that_has_its_share_displaces_nobody, 0)
+{
+	struct lab_packet packet;
+	uint32_t others;
+
+	(void)k;
+	limited(lab);
+	for (uint16_t port = 1; port <= LIMIT; port++) {
+		packet = from_port(lab, 1, port);
+		lab_connect(lab, &packet);
+	}
+	for (uint32_t client = 2; client < 500; client++) {
+		packet = from_port(lab, client, 1);
+		lab_ingress(lab, &packet);
+	}
+	others = lab_flows_in_use(lab);
+	for (uint16_t port = 100; port < 1100; port++) {
+		packet = from_port(lab, 1, port);
+		CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_CLIENT_SHARE);
+	}
+	CHECK_EQ(lab_flows_in_use(lab), others);
+}
+
 LAB_EACH(client, what_ended_no_longer_counts, 0)
 {
 	struct lab_packet packet;
