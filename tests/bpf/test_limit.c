@@ -404,8 +404,10 @@ LAB_EACH(limit, a_super_packet_larger_than_the_burst_gets_through_once, LAB_ONLY
 	CHECK_REASON(lab_ingress_gso(lab, &frame, 20).reason, SHUNT_R_FORWARDED);
 	CHECK_REASON(lab_ingress_gso(lab, &frame, 20).reason, SHUNT_R_LIMITED_DROP);
 	CHECK_REASON(lab_ingress_gso(lab, &frame, 1).reason, SHUNT_R_LIMITED_DROP);
-	/* 19 seconds later two units are there, not twenty. */
-	SHUNT_DP_AT(lab->maps.buckets, struct shunt_bucket, 1)->word -= (19 * S) << SHUNT_GCRA_TICK;
+	/* Ten seconds later it is still owed, 19 seconds later no more. */
+	SHUNT_DP_AT(lab->maps.buckets, struct shunt_bucket, 1)->word -= (10 * S) << SHUNT_GCRA_TICK;
+	CHECK_REASON(lab_ingress_gso(lab, &frame, 1).reason, SHUNT_R_LIMITED_DROP);
+	SHUNT_DP_AT(lab->maps.buckets, struct shunt_bucket, 1)->word -= (9 * S) << SHUNT_GCRA_TICK;
 	CHECK_REASON(lab_ingress_gso(lab, &frame, 1).reason, SHUNT_R_FORWARDED);
 }
 
