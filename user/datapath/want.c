@@ -2,8 +2,10 @@
 #include "datapath/want.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "shunt/compat.h"
 
 /*
@@ -217,6 +219,22 @@ static void trim(struct shunt_ids *ids, enum shunt_id_kind kind, uint32_t id, bo
 		shunt_ids_reclaim(ids, kind, id);
 }
 
+/* In one pass over the services, however many there are. Without memory they wait for the next. */
+static void trim_accounts(struct shunt_installer *installer)
+{
+	const struct shunt_dp_array *services = &installer->maps->services;
+	CLEANUP(freep) uint8_t *used = calloc(services->n, 1);
+
+	for (uint32_t id = 1; used && id < services->n; id++) {
+		uint32_t account = SHUNT_DP_AT(*services, struct shunt_service, id)->account;
+
+		if (installer->services[id].live && account < services->n)
+			used[account] = 1;
+	}
+	for (uint32_t id = 1; used && id < services->n; id++)
+		trim(installer->ids, SHUNT_ID_ACCOUNT, id, used[id]);
+}
+
 void shunt_want_trim_ids(struct shunt_installer *installer)
 {
 	const struct shunt_dp_maps *maps = installer->maps;
@@ -229,6 +247,5 @@ void shunt_want_trim_ids(struct shunt_installer *installer)
 		trim(installer->ids, SHUNT_ID_BACKEND, id, installer->backends[id].live);
 	for (uint32_t id = 1; id < maps->buckets.n; id++)
 		trim(installer->ids, SHUNT_ID_BUCKET, id, installer->buckets[id].live);
-	for (uint32_t id = 1; id < maps->services.n; id++)
-		trim(installer->ids, SHUNT_ID_ACCOUNT, id, shunt_account_is_used(installer, id));
+	trim_accounts(installer);
 }
