@@ -109,10 +109,13 @@ SHUNT_OUTLINE int shunt_http2_walk(shunt_http_src_t src)
 
 	if (!http)
 		return 0;
-#pragma GCC unroll 8
-	for (int i = 0; i < SHUNT_HTTP_STRIDE; i++)
-		if (more > 0)
-			more = shunt_http2_stride(src);
+		/* Written out: clang would turn a loop that does nothing more into one of unknown
+		 * length. */
+#define SHUNT_HTTP_STEP(n)                                                                         \
+	if (more > 0)                                                                              \
+		more = shunt_http2_stride(src);
+	SHUNT_REPEAT_8(SHUNT_HTTP_STEP)
+#undef SHUNT_HTTP_STEP
 	if (more)
 		http->protocol = SHUNT_HTTP_LOST;
 	return 0;
