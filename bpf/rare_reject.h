@@ -12,14 +12,15 @@
  * the answer be made, for its checksum would stand elsewhere. It is dropped.
  */
 
-#define RARE_L2_MAX (sizeof(struct ethhdr) + 2 * 4)
+#define RARE_L2_MAX  (sizeof(struct ethhdr) + 2 * 4)
+#define RARE_L2_ROOM 32 /* a power of two */
 
 /* Quoted: an IP header, what comes behind it, and 8 bytes more; a multiple of 4. */
 #define RARE_QUOTE_MAX 256
 
 struct rare_answer {
-	__u8 l2[24]; /* RARE_L2_MAX of it are used */
-	union {	     /* either ends where the next header begins */
+	__u8 l2[RARE_L2_ROOM]; /* RARE_L2_MAX of it are used */
+	union {		       /* either ends where the next header begins */
 		struct ipv6hdr ip6;
 		struct {
 			__u8 unused[sizeof(struct ipv6hdr) - sizeof(struct iphdr)];
@@ -41,6 +42,16 @@ struct {
 	__type(value, struct rare_answer);
 } rare_answer SEC(".maps");
 
+/*
+ * The same number, known to be 1 to @max, a power of two: kernel 6.1 forgets what was proven of
+ * one that clang has spilled meanwhile.
+ */
+static __always_inline __u32 rare_reject_size(__u32 n, __u32 max)
+{
+	asm volatile("" : "+r"(n));
+	return ((n - 1) & (max - 1)) + 1;
+}
+
 /* Reads the Ethernet header and the tags, and turns them round. */
 static __always_inline int rare_reject_l2(hook_ctx *ctx, const struct scratch *s,
 					  struct rare_answer *a)
@@ -49,7 +60,7 @@ static __always_inline int rare_reject_l2(hook_ctx *ctx, const struct scratch *s
 	__u8 mac[ETH_ALEN];
 
 	if (l2_len < sizeof(struct ethhdr) || l2_len > RARE_L2_MAX ||
-	    hook_load(ctx, 0, a->l2, l2_len))
+	    hook_load(ctx, 0, a->l2, rare_reject_size(l2_len, RARE_L2_ROOM)))
 		return -1;
 	__builtin_memcpy(mac, a->l2, ETH_ALEN);
 	__builtin_memcpy(a->l2, a->l2 + ETH_ALEN, ETH_ALEN);
@@ -66,7 +77,7 @@ static __always_inline int rare_reject_frame(hook_ctx *ctx, const struct scratch
 	if (l2_len < sizeof(struct ethhdr) || l2_len > RARE_L2_MAX ||
 	    hook_resize(ctx, l2_len + s->pkt.ip_bytes, l2_len + len, grow))
 		return -1;
-	return hook_store(ctx, 0, a->l2, l2_len);
+	return hook_store(ctx, 0, a->l2, rare_reject_size(l2_len, RARE_L2_ROOM));
 }
 
 /* Writes the IP header and @len bytes behind it, a constant, where the packet's began. */
@@ -189,7 +200,10 @@ static __always_inline int rare_reject_error(hook_ctx *ctx, const struct scratch
 	if (len < sizeof(a->ip4) || rare_reject_l2(ctx, s, a))
 		return -1;
 	asm volatile("" : "+r"(len));
-	if (len > RARE_QUOTE_MAX || hook_load(ctx, s->at.l3_off, a->quote, len))
+	if (len > RARE_QUOTE_MAX)
+		return -1;
+	len = rare_reject_size(len, RARE_QUOTE_MAX);
+	if (hook_load(ctx, s->at.l3_off, a->quote, len))
 		return -1;
 	if (!reject_is_refusal(why) && hook_cut_partial(ctx, s->at.l4_off)) {
 		if (rare_reject_shift(ctx, s, a, is_v6))
