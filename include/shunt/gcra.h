@@ -19,6 +19,12 @@
 #define SHUNT_GCRA_NEVER ~0ull
 #define SHUNT_GCRA_TRIES 8 /* each failed one means that another CPU's went through */
 
+/*
+ * How far a CPU's clock may be behind another's, in ticks of a second: what runs between reading it
+ * and using it takes microseconds, but the host may stop the CPU there.
+ */
+#define SHUNT_GCRA_MOST_BEHIND (1000000000ull << SHUNT_GCRA_TICK)
+
 /* How many units a packet may have: super-packets of 512 KiB, of 1024 segments. */
 #define SHUNT_GCRA_MOST_BYTES	(1u << 19)
 #define SHUNT_GCRA_MOST_PACKETS (1u << 10)
@@ -31,9 +37,10 @@
  * @now_ns: of a clock that never goes back; a CPU's may be behind another's
  *
  * All or nothing. When SHUNT_GCRA_TRIES other CPUs were faster, the units are refused. A word that
- * is further ahead than this rate can put it was put there by another rate: of a limit whose
- * numbers have changed since. It is brought to an empty bucket, or who is over a limit of a
- * thousand a day would wait for days after it became a thousand a second.
+ * is further ahead than this rate can put it, by whichever clock, was put there by another rate: of
+ * a limit whose numbers have changed since. It is brought to an empty bucket, or who is over a
+ * limit of a thousand a day would wait for days after it became a thousand a second. Never less
+ * far ahead: a CPU that was stopped would give back all that was taken meanwhile.
  *
  * Return: 0: admitted; otherwise the ns after which it would be, if nobody else came, or
  * SHUNT_GCRA_NEVER.
@@ -63,7 +70,7 @@ static SHUNT_INLINE __u64 shunt_gcra_take(__u64 *word, const struct shunt_rate *
 		__u64 paid = (seen > now ? seen : now) + cost, found;
 
 		if (paid - now > allowed) {
-			if (paid - now > limit + debt + cost)
+			if (paid - now > limit + debt + cost + SHUNT_GCRA_MOST_BEHIND)
 				shunt_cmpxchg(word, seen, now + limit);
 			return ((paid - now - allowed) >> SHUNT_GCRA_TICK) + 1;
 		}

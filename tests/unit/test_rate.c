@@ -101,6 +101,8 @@ Test(rate, a_clock_that_is_behind_gives_nothing_away)
 	cr_expect_eq(admitted(&word, rate, 5, 0, 10 * S), 5);
 	cr_expect_eq(admitted(&word, rate, 5, 0, 10 * S - 1000), 0);
 	cr_expect_eq(admitted(&word, rate, 5, 0, 9 * S), 0);
+	/* Nor does it give back what the other CPU has taken. */
+	cr_expect_eq(admitted(&word, rate, 5, 0, 10 * S), 0);
 }
 
 Test(rate, high_rates_are_met_within_a_thousandth)
