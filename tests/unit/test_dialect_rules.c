@@ -44,6 +44,17 @@ TestSuite(rules, .init = setup);
 	"spec: {parentRefs: [{group: core, kind: Service, name: app}], rules: [{backendRefs: ["    \
 	"{name: blue, port: 80, weight: 9}, {name: green, port: 80, weight: 1}]}]}\n"
 
+#define BOTH(n)                                                                                    \
+	", trafficPolicy: {connectionPool: {tcp: {maxConnections: " n                              \
+	"}, http: {http2MaxRequests: " n "}}}"
+#define EJECT	   ", trafficPolicy: {outlierDetection: {}}"
+#define TO(subset) "{destination: {host: app, subset: " subset "}, weight: 25}"
+/* Stands before the rules in what is in flight. */
+#define BEFORE                                                                                     \
+	"---\napiVersion: shunt.io/v1alpha1\nkind: TrafficPolicy\n"                                \
+	"metadata: {name: p, namespace: shop}\n"                                                   \
+	"spec: {targetRefs: [{kind: Service, name: app}], inFlight: [{max: 5}]}\n"
+
 #define AT_ONCE(n, unit, where)                                                                    \
 	"  at once " n " " unit " of variant" where " else reject by DestinationRule "
 
@@ -95,14 +106,43 @@ static const struct text_case cases[] = {
 	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: "
 	  "limits of requests in flight\n",
 	  NULL },
-	{ "a TrafficPolicy stands before a rule",
-	  SUBSETS("", "", POOL("100")) SPLIT
-	  "---\napiVersion: shunt.io/v1alpha1\nkind: TrafficPolicy\n"
-	  "metadata: {name: p, namespace: shop}\n"
-	  "spec: {targetRefs: [{kind: Service, name: app}], inFlight: [{max: 5}]}\n",
-	  "  Overridden=True/Precedence: a policy with precedence says what holds of: limits of "
+	{ "a TrafficPolicy stands before a rule", SUBSETS("", "", POOL("100")) SPLIT BEFORE,
+	  "  Overridden=True/Precedence: on shop/app a policy with precedence says what holds of: "
+	  "limits of "
 	  "connections in flight\n",
 	  "at once 100" },
+	{ "a rule is told what of its own does not hold",
+	  OBJECT("DestinationRule", "blue", "{host: blue" POOL("3") "}")
+		  OBJECT("DestinationRule", "green", "{host: green" EJECT "}") ROUTE BEFORE,
+	  "report DestinationRule shop/blue\n"
+	  "  Accepted=True/Accepted: 0 subsets of shop/blue\n"
+	  "  PartiallyHonored=True/UnsupportedValue: not all variants have the same "
+	  "outlierDetection and maxConnectionDuration, which Shunt has for whole services: these "
+	  "do not hold\n"
+	  "  Overridden=True/Precedence: on shop/app a policy with precedence says what holds of: "
+	  "limits of connections in flight\n",
+	  NULL },
+	{ "another of its own, and nothing of the first one's",
+	  OBJECT("DestinationRule", "blue", "{host: blue" POOL("3") "}")
+		  OBJECT("DestinationRule", "green", "{host: green" EJECT "}") ROUTE BEFORE,
+	  "do not hold\nreport TrafficPolicy", NULL },
+	{ "a rule of several variants is told of all of them",
+	  SUBSETS(", trafficPolicy: {connectionPool: {http: {http2MaxRequests: 7}}}", POOL("5"), "")
+		  SPLIT BEFORE,
+	  "says what holds of: limits of connections in flight, limits of requests in flight\n",
+	  NULL },
+	{ "all that is left out is said",
+	  OBJECT("DestinationRule", "app",
+		 "{host: app, subsets: [{name: a" BOTH("1") "}, {name: b" BOTH(
+			 "2") "}, {name: c" BOTH("3") "}, {name: d" EJECT "}]}")
+		  OBJECT("VirtualService", "app",
+			 "{hosts: [app], http: [{route: [" TO("a") ", " TO("b") ", " TO(
+				 "c") ", " TO("d") "]}]}"),
+	  "PartiallyHonored=True/UnsupportedValue: the limits of the variants differ, and more "
+	  "than 4 do not fit: connectionPool does not hold; not all variants have the same "
+	  "outlierDetection and maxConnectionDuration, which Shunt has for whole services: these "
+	  "do not hold\n",
+	  "at once" },
 };
 
 Test(rules, what_a_destination_rule_says_is_of_its_variants)

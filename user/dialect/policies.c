@@ -61,6 +61,23 @@ int shunt_policy_warn(struct shunt_conditions *conditions, const struct shunt_po
 				    "\"%.200s\": %s", policy->breaker.expression, text);
 }
 
+int shunt_policy_say_overridden(struct shunt_translation *t, const struct shunt_object *object,
+				const struct shunt_request *origin, unsigned parts)
+{
+	struct shunt_conditions *conditions;
+	char text[SHUNT_PARTS_LEN];
+
+	if (!parts)
+		return 0;
+	conditions = shunt_report(&t->reports, object);
+	if (!conditions)
+		return -ENOMEM;
+	return shunt_conditions_set(conditions, "Overridden", "True", "Precedence",
+				    "on %s/%s a policy with precedence says what holds of: %s",
+				    origin->namespace_, origin->name,
+				    shunt_policy_parts_str(parts, text));
+}
+
 int shunt_attachment_add(struct shunt_translation *t, const struct shunt_node *at,
 			 struct shunt_policy *policy, struct shunt_attachment **ret_attachment)
 {
@@ -391,22 +408,6 @@ static int take_variants(struct target *target)
 
 /* ---- the others ------------------------------------------------------------------------------ */
 
-static int say_overridden(struct target *target, const struct shunt_object *object, unsigned parts)
-{
-	struct shunt_conditions *conditions;
-	char text[SHUNT_PARTS_LEN];
-
-	if (!parts)
-		return 0;
-	conditions = shunt_report(&target->t->reports, object);
-	if (!conditions)
-		return -ENOMEM;
-	return shunt_conditions_set(conditions, "Overridden", "True", "Precedence",
-				    "on %s/%s a policy with precedence says what holds of: %s",
-				    target->service->namespace_, target->service->name,
-				    shunt_policy_parts_str(parts, text));
-}
-
 static int take_middlewares(struct target *target)
 {
 	unsigned overridden = 0;
@@ -415,7 +416,9 @@ static int take_middlewares(struct target *target)
 	if (!target->origin->policy)
 		return 0;
 	r = shunt_policy_merge(target->policy, target->origin->policy, &overridden);
-	return r < 0 ? r : say_overridden(target, target->origin->object, overridden);
+	return r < 0 ? r
+		     : shunt_policy_say_overridden(target->t, target->origin->object,
+						   target->origin, overridden);
 }
 
 /* loadBalancerSourceRanges hold where a load balancer's address is a frontend. */

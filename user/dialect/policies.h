@@ -44,6 +44,16 @@ int shunt_policy_warn(struct shunt_conditions *conditions, const struct shunt_po
 int shunt_policy_warn_parts(struct shunt_conditions *conditions, unsigned parts);
 
 /**
+ * shunt_policy_say_overridden - tell @object which of its parts another policy stands before
+ * @origin: of the service where that is so
+ * @parts:  of those that @object asks for; 0: nothing is said
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int shunt_policy_say_overridden(struct shunt_translation *t, const struct shunt_object *object,
+				const struct shunt_request *origin, unsigned parts);
+
+/**
  * shunt_policies_apply - give the services of @model their policies
  * @origins: the request of each service of @model, in the same order
  *

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "dialect/istio_policy.h"
+#include "dialect/policies.h"
 #include "dialect/policy_parts.h"
 
 /* What DestinationRules say about the variants of one service. */
@@ -54,8 +55,19 @@ static bool all_equal(const struct rules *rules)
 	return true;
 }
 
-static int say(struct shunt_translation *t, const struct rules *rules, const char *what)
+#define TOO_MANY                                                                                   \
+	"the limits of the variants differ, and more than 4 do not fit: connectionPool does not "  \
+	"hold"
+#define DIFFER                                                                                     \
+	"not all variants have the same outlierDetection and maxConnectionDuration, which Shunt "  \
+	"has for whole services: these do not hold"
+
+/* One condition for all that is left out: a second one would replace the first. */
+static int say_left_out(struct shunt_translation *t, const struct rules *rules, bool too_many,
+			bool differ)
 {
+	const char *what = !differ ? TOO_MANY : too_many ? TOO_MANY "; " DIFFER : DIFFER;
+
 	for (size_t i = 0; i < rules->n; i++) {
 		struct shunt_conditions *conditions;
 
@@ -92,6 +104,7 @@ static int join(struct shunt_translation *t, const struct rules *rules,
 		const struct shunt_request *origin, struct shunt_policy *sum)
 {
 	unsigned ignored, parts = 0;
+	bool too_many, differ;
 	int r;
 
 	if (all_equal(rules))
@@ -99,18 +112,13 @@ static int join(struct shunt_translation *t, const struct rules *rules,
 	for (size_t i = 0; i < rules->n; i++)
 		parts |= shunt_policy_parts(rules->policy[i]);
 	r = add_each(rules, origin, sum);
-	if (r == -E2BIG) {
+	too_many = r == -E2BIG;
+	if (too_many)
 		sum->n_in_flight = 0;
-		r = say(t, rules,
-			"the limits of the variants differ, and more than 4 do not fit: "
-			"connectionPool does not hold");
-	}
-	if (!r && parts & (SHUNT_PART_EJECTION | SHUNT_PART_MAX_AGE))
-		r = say(t, rules,
-			"not all variants have the same outlierDetection and "
-			"maxConnectionDuration, which Shunt has for whole services: these do not "
-			"hold");
-	return r;
+	else if (r < 0)
+		return r;
+	differ = parts & (SHUNT_PART_EJECTION | SHUNT_PART_MAX_AGE);
+	return too_many || differ ? say_left_out(t, rules, too_many, differ) : 0;
 }
 
 static void policy_freep(struct shunt_policy **policy)
@@ -118,24 +126,28 @@ static void policy_freep(struct shunt_policy **policy)
 	shunt_policy_free(*policy);
 }
 
-/* What of @sum does not hold because another object's stands before it. */
-static int say_overridden(struct shunt_translation *t, const struct rules *rules, unsigned parts)
+/* What one rule asks for, of all variants that it is about. */
+static unsigned parts_of(const struct rules *rules, const struct shunt_object *rule)
 {
-	char text[SHUNT_PARTS_LEN];
+	unsigned parts = 0;
 
-	for (size_t i = 0; parts && i < rules->n; i++) {
-		struct shunt_conditions *conditions;
+	for (size_t i = 0; i < rules->n; i++)
+		if (rules->policy[i] && rules->rule[i] == rule)
+			parts |= shunt_policy_parts(rules->policy[i]);
+	return parts;
+}
 
-		if (!rules->policy[i])
-			continue;
-		conditions = shunt_report(&t->reports, rules->rule[i]);
-		if (!conditions ||
-		    shunt_conditions_set(conditions, "Overridden", "True", "Precedence",
-					 "a policy with precedence says what holds of: %s",
-					 shunt_policy_parts_str(parts, text)) < 0)
-			return -ENOMEM;
-	}
-	return 0;
+/* Each rule is told what of its own does not hold because another object's stands before it. */
+static int say_overridden(struct shunt_translation *t, const struct rules *rules,
+			  const struct shunt_request *origin, unsigned parts)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < rules->n && !r; i++)
+		if (rules->policy[i])
+			r = shunt_policy_say_overridden(t, rules->rule[i], origin,
+							parts & parts_of(rules, rules->rule[i]));
+	return r;
 }
 
 int shunt_policy_take_rules(struct shunt_translation *t, const struct shunt_request *origin,
@@ -152,5 +164,5 @@ int shunt_policy_take_rules(struct shunt_translation *t, const struct shunt_requ
 		r = join(t, &rules, origin, sum);
 	if (!r)
 		r = shunt_policy_merge(policy, sum, &overridden);
-	return r < 0 ? r : say_overridden(t, &rules, overridden);
+	return r < 0 ? r : say_overridden(t, &rules, origin, overridden);
 }
