@@ -211,6 +211,11 @@ static const struct text_case attached[] = {
 	  "ResolvedRefs=False/VariantNotFound: t.yaml: shop/app has no variant red: what is about "
 	  "it does not hold\n",
 	  "at most 5" },
+	{ "each is named once, whatever name is a part of another",
+	  POLICY("{" TO_APP ", rateLimits: [{average: 5, variant: red-2}, {average: 5, variant: "
+		 "red}, {average: 6, variant: red}], inFlight: [{max: 5, variant: dark-red}]}"),
+	  "shop/app has no variant red-2, red, dark-red: what is about it does not hold\n",
+	  "at most" },
 	{ "neither does a dead man's",
 	  POLICY("{" TO_APP ", deadMan: {canary: red, stable: gold}, signals: tcp}"),
 	  "has no variant red, gold: what is about it does not hold\n", "  dead man" },

@@ -183,6 +183,17 @@ bool shunt_policy_narrow(struct shunt_policy *policy, const char *variant, char 
 	return fits;
 }
 
+/* Is @name one of the names in @list? They stand with ", " between them. */
+static bool is_listed(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = list; (at = strstr(at, name)); at += len)
+		if ((at == list || at[-1] == ' ') && (!at[len] || at[len] == ','))
+			return true;
+	return false;
+}
+
 /* Adds @name to the list in @buf if @service lacks it. Return: whether it does. */
 static bool is_unknown(const struct shunt_model_service *service, const char *name, char *buf,
 		       size_t size)
@@ -191,7 +202,7 @@ static bool is_unknown(const struct shunt_model_service *service, const char *na
 
 	if (!*name || shunt_model_variant_find(service, name))
 		return false;
-	if (!strstr(buf, name))
+	if (!is_listed(buf, name))
 		snprintf(buf + len, size - len, "%s%s", len ? ", " : "", name);
 	return true;
 }
