@@ -121,6 +121,8 @@ Test(policy, every_case_of_the_table_is_taken_or_refused_with_its_place)
 	"  at most " n " a 1000 ms burst 1 connections of " scope                                  \
 	" else reject by TrafficPolicy " name "\n"
 
+#define LONG_NAME "a123456789a123456789a123456789a123456789a123456789a123456789abcd"
+
 #define TWO_PORTS                                                                                  \
 	"---\n"                                                                                    \
 	"apiVersion: v1\n"                                                                         \
@@ -211,6 +213,15 @@ static const struct text_case attached[] = {
 	  "ResolvedRefs=False/VariantNotFound: t.yaml: shop/app has no variant red: what is about "
 	  "it does not hold\n",
 	  "at most 5" },
+	{ "a policy that is refused at its second target holds for none",
+	  SHOP_SERVICE(LONG_NAME, "10.96.0.9") POLICY(
+		  "{targetRefs: [{kind: Service, name: app}, {kind: Service, name: " LONG_NAME
+		  "}], signals: tcp}"),
+	  "report TrafficPolicy shop/p\n"
+	  "  Accepted=False/Invalid: t.yaml:50:49: spec.targetRefs[1]: the name \"" LONG_NAME
+	  "\" has not 1..63 bytes\n"
+	  "report HTTPRoute",
+	  "signals tcp" },
 	{ "each is named once, whatever name is a part of another",
 	  POLICY("{" TO_APP ", rateLimits: [{average: 5, variant: red-2}, {average: 5, variant: "
 		 "red}, {average: 6, variant: red}], inFlight: [{max: 5, variant: dark-red}]}"),

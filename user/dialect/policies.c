@@ -100,15 +100,17 @@ int shunt_attachment_add(struct shunt_translation *t, const struct shunt_node *a
 	return 0;
 }
 
-void shunt_attachments_free(struct shunt_translation *t)
+void shunt_attachments_drop(struct shunt_translation *t, size_t from)
 {
-	for (size_t i = 0; i < t->n_attachments; i++) {
+	for (size_t i = from; i < t->n_attachments; i++) {
 		shunt_policy_free(t->attachments[i]->policy);
 		free(t->attachments[i]);
 	}
-	free(t->attachments);
-	t->attachments = NULL;
-	t->n_attachments = 0;
+	t->n_attachments = from; /* the room follows from it, as in shunt_requests_drop() */
+	if (!from) {
+		free(t->attachments);
+		t->attachments = NULL;
+	}
 }
 
 /* ---- which policy is for which service ------------------------------------------------------- */

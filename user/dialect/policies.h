@@ -23,10 +23,15 @@ struct shunt_attachment {
 	bool was_used;		     /* some service has it, or has said why not */
 };
 
-/* Adds an attachment, which takes @policy over if it succeeds. Return: 0 or -ENOMEM. */
+/*
+ * Adds an attachment, which takes @policy over if it succeeds. When the translator fails later,
+ * the attachments of its object are dropped again. Return: 0 or -ENOMEM.
+ */
 int shunt_attachment_add(struct shunt_translation *t, const struct shunt_node *at,
 			 struct shunt_policy *policy, struct shunt_attachment **ret_attachment);
-void shunt_attachments_free(struct shunt_translation *t);
+
+/* Drops the attachments from the @from-th on; 0: all. */
+void shunt_attachments_drop(struct shunt_translation *t, size_t from);
 
 /* Adds @object to the origins of @policy. *@ret_index: its place. Return: 0 or -ENOMEM. */
 int shunt_policy_origin(struct shunt_policy *policy, const struct shunt_object *object,

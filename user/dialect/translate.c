@@ -95,7 +95,7 @@ static bool kind_seen(const struct shunt_objects *objects, size_t i)
 
 static int translate_object(struct shunt_translation *t, const struct shunt_object *object, int row)
 {
-	size_t before = t->n_requests;
+	size_t n_requests = t->n_requests, n_attachments = t->n_attachments;
 	int r;
 
 	t->rank = kind_rank(row);
@@ -108,7 +108,8 @@ static int translate_object(struct shunt_translation *t, const struct shunt_obje
 	if (r >= 0)
 		return 0;
 
-	shunt_requests_drop(t, before);
+	shunt_requests_drop(t, n_requests);
+	shunt_attachments_drop(t, n_attachments);
 	return r == -ENOMEM ? r : shunt_report_refuse(&t->reports, object, r, &t->err);
 }
 
@@ -150,7 +151,7 @@ int shunt_translate(const struct shunt_objects *objects, const struct shunt_tran
 	}
 
 	shunt_requests_drop(&t, 0);
-	shunt_attachments_free(&t);
+	shunt_attachments_drop(&t, 0);
 	free(t.rules);
 	shunt_reports_free(&t.reports);
 	shunt_world_free(&t.world);
