@@ -30,7 +30,7 @@
  *   drain.c     drain
  *   status.c    status; history.c: history; doctor.c: doctor; detach.c: the way out
  *   trace.c     trace; trace_packet.c: a packet's record in JSON
- *   scrape.c    metrics and probes; full.c: is there room for new flows?
+ *   scrape.c    metrics and probes; refusals.c: are new flows refused?
  */
 struct agent_detach {
 	struct shunt_ctl_reply *reply; /* NULL: nobody has asked */
@@ -43,7 +43,8 @@ struct agent_refusals {
 	bool is_known;	   /* @refused was read before: an agent before may have counted, too */
 	uint64_t refused;  /* packets, in all */
 	uint64_t last_ns;  /* CLOCK_MONOTONIC */
-	char problem[256]; /* "" when none are refused */
+	bool is_on;	   /* some were refused lately */
+	char problem[256]; /* what was said of it last; "" when it is over */
 };
 
 struct agent {
@@ -222,9 +223,6 @@ int agent_nexthops_open(struct agent *agent);
 
 /* On the loop: routes, neighbours or rules have changed. */
 void agent_nexthops_read(struct agent *agent);
-
-/* What the programs keep is forgotten. */
-void agent_nexthops_forget(struct agent *agent);
 
 /*
  * Once a second: XDP sends frames only to neighbours that the kernel knows, and makes nobody ask

@@ -14,20 +14,8 @@
 /* Backends whose neighbours are looked after in a second: some 10 us each. */
 #define BACKENDS_PER_TICK 512
 
-int agent_nexthops_open(struct agent *agent)
-{
-	agent->routes_fd = agent_routes_open();
-	if (agent->routes_fd < 0)
-		return agent->routes_fd;
-	agent->asks_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (agent->asks_fd < 0)
-		return -errno;
-	agent->rules_are_new = true;
-	agent_nexthops_forget(agent);
-	return 0;
-}
-
-void agent_nexthops_forget(struct agent *agent)
+/* What the programs keep is forgotten. */
+static void forget(struct agent *agent)
 {
 	int asks;
 
@@ -41,6 +29,19 @@ void agent_nexthops_forget(struct agent *agent)
 	shunt_dp_routes_changed(agent->dp, agent->may_keep_hops);
 }
 
+int agent_nexthops_open(struct agent *agent)
+{
+	agent->routes_fd = agent_routes_open();
+	if (agent->routes_fd < 0)
+		return agent->routes_fd;
+	agent->asks_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (agent->asks_fd < 0)
+		return -errno;
+	agent->rules_are_new = true;
+	forget(agent);
+	return 0;
+}
+
 void agent_nexthops_read(struct agent *agent)
 {
 	struct agent_routes_news news = { 0 };
@@ -52,7 +53,7 @@ void agent_nexthops_read(struct agent *agent)
 	}
 	agent->rules_are_new |= news.rules;
 	if (news.any)
-		agent_nexthops_forget(agent);
+		forget(agent);
 }
 
 /* The uplinks, if what comes in by one of them meets XDP. Return: how many. */

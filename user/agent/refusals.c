@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <errno.h>
-
 #include "agent/agent.h"
 #include "datapath/read.h"
 
@@ -11,6 +9,7 @@
 struct kind {
 	enum shunt_reason reason;
 	const char *begins, *ends, *ended;
+	bool is_problem; /* status shows it, so it is said anew while it goes on */
 	void (*say)(const struct agent *agent, uint64_t packets, char *buf, size_t size);
 };
 
@@ -22,6 +21,7 @@ static void say_full(const struct agent *agent, uint64_t packets, char *buf, siz
 		 (unsigned long long)packets, (unsigned)shunt_dp_maps(agent->dp)->flows.n);
 }
 
+/* Reads the whole flow table for the client's name. */
 static void say_greedy(const struct agent *agent, uint64_t packets, char *buf, size_t size)
 {
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
@@ -48,17 +48,20 @@ static void tick(struct agent *agent, struct agent_refusals *refusals, const str
 {
 	uint64_t now_ns = agent_mono_ns(),
 		 more = refusals->is_known ? counted - refusals->refused : 0;
-	bool went_on = refusals->problem[0];
+	bool went_on = refusals->is_on;
 
 	refusals->refused = counted;
 	refusals->is_known = true;
 	if (more) {
 		refusals->last_ns = now_ns;
-		kind->say(agent, more, refusals->problem, sizeof(refusals->problem));
+		refusals->is_on = true;
+		if (!went_on || kind->is_problem)
+			kind->say(agent, more, refusals->problem, sizeof(refusals->problem));
 		if (!went_on)
 			agent_event(agent, SHUNT_LOG_WARN, kind->begins, "", "%s",
 				    refusals->problem);
 	} else if (went_on && now_ns - refusals->last_ns > HOLD_NS) {
+		refusals->is_on = false;
 		refusals->problem[0] = '\0';
 		agent_event(agent, SHUNT_LOG_INFO, kind->ends, "", "%s for %llu s", kind->ended,
 			    (unsigned long long)(HOLD_NS / 1000000000));
@@ -67,11 +70,21 @@ static void tick(struct agent *agent, struct agent_refusals *refusals, const str
 
 void agent_refusals_tick(struct agent *agent)
 {
-	static const struct kind full = { SHUNT_R_TABLE_FULL, "FlowTableFull", "FlowTableHasRoom",
-					  "no new connection was refused", say_full };
-	static const struct kind greedy = { SHUNT_R_CLIENT_SHARE, "ClientShare", "ClientShareOver",
-					    "no client was refused for having its share",
-					    say_greedy };
+	static const struct kind full = {
+		.reason = SHUNT_R_TABLE_FULL,
+		.begins = "FlowTableFull",
+		.ends = "FlowTableHasRoom",
+		.ended = "no new connection was refused",
+		.is_problem = true,
+		.say = say_full,
+	};
+	static const struct kind greedy = {
+		.reason = SHUNT_R_CLIENT_SHARE,
+		.begins = "ClientShare",
+		.ends = "ClientShareOver",
+		.ended = "no client was refused for having its share",
+		.say = say_greedy,
+	};
 	uint64_t reasons[SHUNT_R_MAX];
 
 	if (shunt_read_reasons(shunt_dp_maps(agent->dp), reasons) < 0)
