@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roles of gates: who may come in where."""
 
+import glob
+import json
 import socket
 
 import pytest
 
 from lab import wait_for
+from lab.core import run as run_command
 from lab.load import http
 from lab.world import VIPS
 
 FAMILIES = [4, 6]
+TAKES_FRAMES = 64  # in the flags of shunt_gates
 
 
 def doctor(w):
@@ -67,3 +71,19 @@ def test_the_source_of_an_uplink_follows_its_addresses(world):
     wait_for(lambda: "IPv4 10.1.0.77, " in doctor(w), 3, "the new address")
     w.node.ip("addr del 10.1.0.77/24 dev vc0")
     wait_for(lambda: "IPv4 none, " in doctor(w), 3, "no address")
+
+
+@pytest.mark.parametrize("hook", ["tc", "xdp"])
+def test_what_takes_frames_from_xdp_is_told_where_a_gate_has_xdp(world, hook):
+    """vp0 takes them, for its other end has GRO. tc does not ask, so the kernel is not asked."""
+    w = world(mode="xdp" if hook == "xdp" else "tcx", groups={"blue": 1},
+              gates=[f"vc*:{hook}", "vp*:tc"])
+    w.cluster.pods[0].host.run("ethtool", "-K", "eth0", "gro", "on")
+    w.start({"blue": 1})
+    (path,) = glob.glob(f"{w.agent.bpffs}/v*/shunt_gates")
+    dump = json.loads(run_command(["bpftool", "-j", "map", "dump", "pinned", path]).stdout)
+    (number,) = [link["ifindex"] for link in json.loads(w.node.run("ip", "-j", "link").stdout)
+                 if link["ifname"] == w.cluster.pods[0].dev]
+    (flags,) = [entry["formatted"]["value"]["flags"] for entry in dump
+                if entry["formatted"]["key"] == number]
+    assert bool(flags & TAKES_FRAMES) == (hook == "xdp"), flags

@@ -105,16 +105,31 @@ static int read_sources(struct agent *agent)
 	return 0;
 }
 
-static int read_xmit(struct agent *agent)
+/* Only XDP asks for it: is one of @links a gate of XDP, or becomes one in this sync? */
+static bool wants_xmit(const struct agent *agent, const struct agent_link *links, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct agent_gate_pattern *pattern =
+			agent_gate_match(agent->opts->gates, agent->opts->n_gates, links[i].ifname);
+
+		if (pattern && pattern->hook == SHUNT_HOOK_XDP)
+			return true;
+	}
+	return false;
+}
+
+/* Before gates are attached, whose records have it. A failure leaves what was known before. */
+static void read_xmit(struct agent *agent)
 {
 	struct shunt_xmit xmit;
 	int r = shunt_xmit_read(&xmit);
 
-	if (r < 0)
-		return r;
+	if (r < 0) {
+		log_error("cannot ask which interfaces take frames from XDP: %s", strerror(-r));
+		return;
+	}
 	shunt_xmit_free(&agent->xmit);
 	agent->xmit = xmit;
-	return 0;
 }
 
 void agent_sync_gates(struct agent *agent, bool verify)
@@ -129,8 +144,8 @@ void agent_sync_gates(struct agent *agent, bool verify)
 	r = agent_links(&links, &n);
 	if (!r)
 		r = read_sources(agent);
-	if (!r)
-		r = read_xmit(agent);
+	if (!r && wants_xmit(agent, links, n))
+		read_xmit(agent);
 	if (!r)
 		r = agent_gates_sync(&agent->gates, links, n, verify);
 	if (!r)
