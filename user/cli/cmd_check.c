@@ -133,18 +133,18 @@ static bool is_bad(const struct shunt_condition *condition)
 	return !strcmp(condition->status, "True");
 }
 
-/* Has this object said so already? Its services repeat some of what it says. */
-static bool is_known(const struct check *check, const struct shunt_object_ref *ref,
-		     const struct shunt_condition *condition)
+/* Does this object say so for the first time? Its services repeat some of what it says. */
+static bool is_new(struct check *check, const struct shunt_object_ref *ref,
+		   const struct shunt_condition *condition)
 {
 	CLEANUP(freep) char *key = NULL;
 
 	if (asprintf(&key, "%s:%u %s", ref->file, ref->line, condition->message) < 0)
-		return false;
-	if (json_object_get(check->known, key))
 		return true;
+	if (json_object_get(check->known, key))
+		return false;
 	json_object_set_new(check->known, key, json_true());
-	return false;
+	return true;
 }
 
 static void add_conditions(struct check *check, const struct shunt_object_ref *ref,
@@ -154,7 +154,7 @@ static void add_conditions(struct check *check, const struct shunt_object_ref *r
 		const struct shunt_condition *c = &conditions->items[i];
 
 		if (!is_bad(c) || (check->other_kinds && !strcmp(c->reason, "UnsupportedKind")) ||
-		    is_known(check, ref, c))
+		    !is_new(check, ref, c))
 			continue;
 		json_array_append_new(check->findings,
 				      json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}",
@@ -247,15 +247,15 @@ static void print_policies(const struct check *check)
 	for (size_t i = 0; i < check->model.n_services; i++) {
 		const struct shunt_model_service *service = &check->model.services[i];
 		char label[SHUNT_LABEL_LEN];
-		json_auto_t *json = NULL;
+		json_auto_t *policy = NULL;
 
 		if (!service->policy)
 			continue;
-		json = json_pack("{s:o}", "policy", shunt_policy_to_json(service->policy));
+		policy = shunt_policy_to_json(service->policy);
 		print_text(check->cli, PRINT_BOLD, "%s",
 			   shunt_model_label(&check->model, service, label));
 		fputc('\n', check->cli->out);
-		status_print_policy(check->cli, json);
+		status_print_policy(check->cli, policy);
 	}
 }
 

@@ -8,7 +8,7 @@
 void status_print_agent(const struct cli *cli, const json_t *status);
 void status_print_overview(const struct cli *cli, const json_t *status);
 void status_print_service(const struct cli *cli, const char *label, const json_t *service);
-void status_print_policy(const struct cli *cli, const json_t *service);
+void status_print_policy(const struct cli *cli, const json_t *policy); /* of a service; or null */
 void status_print_reasons(const struct cli *cli, const json_t *status);
 void status_print_problems(const struct cli *cli, const json_t *status);
 

@@ -181,9 +181,8 @@ static void print_dead_man(struct lines *lines, const json_t *dead_man)
 	end(lines, dead_man);
 }
 
-void status_print_policy(const struct cli *cli, const json_t *service)
+void status_print_policy(const struct cli *cli, const json_t *policy)
 {
-	const json_t *policy = json_object_get(service, "policy");
 	const json_t *age = json_object_get(policy, "connection_age");
 	const json_t *signals = json_object_get(policy, "signals");
 	struct lines lines = { .cli = cli };

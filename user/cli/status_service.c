@@ -351,7 +351,7 @@ void status_print_service(const struct cli *cli, const char *label, const json_t
 	print_affinity(cli, service);
 	print_source(cli, service);
 	print_override(cli, service);
-	status_print_policy(cli, service);
+	status_print_policy(cli, json_object_get(service, "policy"));
 	print_conditions(cli, service);
 	fputc('\n', cli->out);
 	print_variants(cli, variants);
