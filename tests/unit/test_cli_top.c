@@ -177,6 +177,25 @@ Test(cli_top, json_is_one_object_a_line)
 	cli_lab_stop(&lab);
 }
 
+Test(cli_top, help_and_mistakes_name_all_columns)
+{
+	const struct cli_flag *flag = cli_top.flags;
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	char names[256] = "";
+
+	for (enum top_column c = 0; c < TOP_N_COLUMNS; c++) {
+		strcat(names, !c ? "" : c + 1 < TOP_N_COLUMNS ? ", " : " or ");
+		strcat(names, top_column_name(c));
+	}
+	while (flag->name && strcmp(flag->name, "sort"))
+		flag++;
+	cr_assert_not_null(flag->name);
+	cr_expect(!strncmp(flag->help, names, strlen(names)), "%s", flag->help);
+	cli_run_line(NULL, "top --sort weigth", &out, &err);
+	cr_expect_not_null(strstr(err, names), "%s", err);
+}
+
 Test(cli_top, mistakes_are_told)
 {
 	static const struct {

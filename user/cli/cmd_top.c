@@ -168,10 +168,25 @@ static int run_screen(struct top *top)
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+/* "service, variant, ... or ready" */
+static const char *column_names(char *buf, size_t size)
+{
+	size_t used = 0;
+
+	for (enum top_column c = 0; c < TOP_N_COLUMNS && used < size; c++) {
+		const char *before = !c ? "" : c + 1 < TOP_N_COLUMNS ? ", " : " or ";
+
+		used += (size_t)snprintf(buf + used, size - used, "%s%s", before,
+					 top_column_name(c));
+	}
+	return buf;
+}
+
 static int read_flags(struct top *top)
 {
 	const char *count = cli_flag(top->cli, "count"), *sort = cli_flag(top->cli, "sort");
 	const char *filter = cli_flag(top->cli, "filter");
+	char names[128];
 	uint64_t n;
 	int r = cli_flag_duration(top->cli, "interval", 1000, &top->interval_ms);
 
@@ -190,10 +205,8 @@ static int read_flags(struct top *top)
 	if (sort) {
 		top->view.sort = top_column_parse(sort);
 		if (top->view.sort == TOP_N_COLUMNS)
-			return cli_fail(top->cli, SHUNT_CTL_USAGE,
-					"--sort %s: want service, variant, weight, share, now, "
-					"connections, active, rejects, in, out or ready",
-					sort);
+			return cli_fail(top->cli, SHUNT_CTL_USAGE, "--sort %s: want %s", sort,
+					column_names(names, sizeof(names)));
 	}
 	if (filter && strlen(filter) >= sizeof(top->view.filter))
 		return cli_fail(top->cli, SHUNT_CTL_USAGE, "--filter: at most %zu letters",

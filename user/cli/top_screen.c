@@ -5,7 +5,8 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "base/cleanup.h"
 
 #define FIRST_LINE 3 /* of the rows */
 
@@ -97,7 +98,7 @@ static void draw_line(int y, const struct top_row *row, const int width[TOP_N_CO
 
 static void draw_help(void)
 {
-	for (size_t i = 0; i < sizeof(help) / sizeof(help[0]); i++)
+	for (size_t i = 0; i < ARRAY_LEN(help); i++)
 		mvprintw(FIRST_LINE + (int)i, 2, "%-36s %s", help[i].keys, help[i].text);
 }
 
