@@ -255,3 +255,85 @@ Test(install_policy, too_long_a_list_changes_nothing)
 	shunt_policy_free(web.model.policy);
 	web.model.policy = NULL;
 }
+
+static struct shunt_bucket *bucket_at(uint32_t id)
+{
+	return AT(buckets, struct shunt_bucket, id);
+}
+
+Test(install_policy, an_install_that_fails_takes_no_bucket_away)
+{
+	struct shunt_install_result result;
+	struct shunt_err err;
+	char text[32];
+	uint32_t bucket;
+
+	add_rate(fresh(&web), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 5);
+	install();
+	bucket = record()->rate[0].bucket;
+	bucket_at(bucket)->word = 4711;
+	add_rate(fresh(&web), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_CLIENT, 5);
+	for (int i = 0; i < 100; i++) { /* the map takes 64 */
+		sprintf(text, "10.%d.0.0/16", i);
+		add_cidr(&web.model.policy->sources.deny, text);
+	}
+	shunt_policy_seal(web.model.policy);
+	cr_assert_eq(lab_install(&lab, only_web, 1, &result, &err), -ENOSPC);
+	tick();
+	cr_assert_eq(record()->rate[0].bucket, bucket);
+	cr_assert_eq(bucket_at(bucket)->word, 4711, "it is in force");
+	cr_assert_str_eq(AT(bucket_names, struct shunt_bucket_name, bucket)->service, "web");
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
+
+Test(install_policy, a_released_service_keeps_its_limits_while_it_has_flows)
+{
+	struct lab_service *const only_api[] = { &api };
+	uint32_t id, bucket;
+
+	add_rate(fresh(&web), SHUNT_UNIT_PACKETS, SHUNT_SCOPE_SERVICE, 5);
+	shunt_policy_seal(web.model.policy);
+	lab_install_ok(&lab, both, 2);
+	id = lab_service_id(&lab, "web");
+	bucket = record()->rate[0].bucket;
+	bucket_at(bucket)->word = 4711;
+	put_flow(3, id, lab_backend_id(&lab, "web", "blue", "10.1.0.1"), SHUNT_F_ESTABLISHED);
+	lab_install_ok(&lab, only_api, 1);
+	for (int i = 0; i < 3; i++)
+		tick();
+	cr_assert_eq(bucket_at(bucket)->word, 4711);
+	cr_assert(settings_flags() & SHUNT_S_PACKET_LIMITS);
+	/* Another agent knows it from the maps alone. */
+	lab_restart(&lab);
+	lab_install_ok(&lab, only_api, 1);
+	tick();
+	cr_assert_eq(bucket_at(bucket)->word, 4711);
+	cr_assert(settings_flags() & SHUNT_S_PACKET_LIMITS);
+	drop_flow(3);
+	for (int i = 0; i < 4; i++)
+		tick();
+	cr_assert_eq(lab_service_id(&lab, "web"), 0);
+	cr_assert_eq(bucket_at(bucket)->word, 0, "nobody's any more");
+	cr_assert(!(settings_flags() & SHUNT_S_PACKET_LIMITS), "nobody is limited any more");
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
+
+Test(install_policy, the_flag_of_packets_is_what_the_maps_say)
+{
+	struct shunt_settings *settings = AT(settings, struct shunt_settings, 0);
+
+	add_rate(fresh(&web), SHUNT_UNIT_PACKETS, SHUNT_SCOPE_SERVICE, 5);
+	install();
+	settings->flags &= ~(uint32_t)SHUNT_S_PACKET_LIMITS;
+	lab_restart(&lab);
+	cr_assert(settings_flags() & SHUNT_S_PACKET_LIMITS);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+	lab_install_ok(&lab, only_web, 1);
+	/* As an agent leaves it that dies before its change is seen. */
+	settings->flags |= SHUNT_S_PACKET_LIMITS;
+	lab_restart(&lab);
+	cr_assert(!(settings_flags() & SHUNT_S_PACKET_LIMITS));
+}

@@ -469,7 +469,6 @@ static void remember(struct plan *plan, const struct shunt_image_service *const 
 	}
 	for (size_t i = 0; i < plan->n_new_policies; i++)
 		shunt_policy_use(installer, plan->new_policies[i], -1);
-	shunt_policy_flag_packets(installer);
 	for (size_t i = 0; i < n; i++) {
 		for (size_t p = 0; p < images[i]->n_ports; p++) {
 			installer->services[images[i]->ports[p].id].digest = images[i]->digest;

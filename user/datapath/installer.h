@@ -49,7 +49,7 @@ struct shunt_backend_record {
 
 struct shunt_bucket_record {
 	bool live;
-	uint32_t mark;
+	uint32_t users; /* times that policies with users name it */
 };
 
 struct shunt_installer {
@@ -66,6 +66,7 @@ struct shunt_installer {
 	struct shunt_place policies;
 	struct shunt_bucket_record *buckets; /* by id */
 	uint32_t *policy_users;		     /* by index: ports that name it */
+	uint32_t n_packet_policies;	     /* of those with users, that limit packets */
 	bool has_stale_sources;		     /* entries of policies that nobody names any more */
 	uint32_t mark;			     /* of the running or last install */
 	bool installed; /* at least once: only then is it known what is not wanted */
@@ -148,21 +149,21 @@ int shunt_policy_prepare(struct shunt_installer *installer, const struct shunt_i
 /* Frees @policy, which no packet has seen; 0 is fine. */
 void shunt_policy_abandon(struct shunt_installer *installer, uint32_t policy);
 
-/* One port more, or less, names @policy; it is retired with the last. 0 is fine. */
+/*
+ * One port more, or less, names @policy; it is retired with the last. From the first to the last
+ * its buckets are held, and SHUNT_S_PACKET_LIMITS is set if it limits packets. 0 is fine.
+ */
 void shunt_policy_use(struct shunt_installer *installer, uint32_t policy, int by);
-
-/* Says whether some policy in use limits packets of known flows. */
-void shunt_policy_flag_packets(struct shunt_installer *installer);
 
 /* Deletes entries of address lists whose policy nobody names. After a grace period. */
 void shunt_policy_sweep_sources(struct shunt_installer *installer);
 
-/* Marks the buckets that @image wants; writes the names of those that are new. */
-void shunt_buckets_want(struct shunt_installer *installer, const struct shunt_image_service *image);
+/* Writes the names of @image's buckets that are new. */
 void shunt_buckets_write(struct shunt_installer *installer,
 			 const struct shunt_image_service *image);
 
-/* Are there buckets that nobody wants? And, a grace period later, away with them. 0 or -errno. */
+/* Are there buckets that no policy in force names? And, a grace period later, away with them. 0 or
+ * -errno. */
 bool shunt_buckets_wait(const struct shunt_installer *installer);
 int shunt_buckets_retire(struct shunt_installer *installer);
 

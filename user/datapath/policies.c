@@ -114,6 +114,63 @@ void shunt_policy_sweep_sources(struct shunt_installer *installer)
 	}
 }
 
+/* ---- in force ------------------------------------------------------------------------------- */
+
+static void hold_bucket(struct shunt_installer *installer, uint32_t id, int by)
+{
+	if (id < installer->maps->buckets.n)
+		installer->buckets[id].users += (uint32_t)by;
+}
+
+static void hold_limits(struct shunt_installer *installer, const struct shunt_limit *limits,
+			size_t n, int by)
+{
+	for (size_t i = 0; i < n; i++) {
+		hold_bucket(installer, limits[i].bucket, by);
+		for (int v = 0; v < SHUNT_MAX_VARIANTS; v++)
+			hold_bucket(installer, limits[i].variant[v].bucket, by);
+	}
+}
+
+/* Before a policy of packets can be seen, and after the last one no longer is. */
+static void flag_packets(struct shunt_installer *installer)
+{
+	struct shunt_settings *settings = installer_settings(installer);
+
+	if (installer->n_packet_policies)
+		__atomic_or_fetch(&settings->flags, SHUNT_S_PACKET_LIMITS, __ATOMIC_RELEASE);
+	else
+		__atomic_and_fetch(&settings->flags, ~(uint32_t)SHUNT_S_PACKET_LIMITS,
+				   __ATOMIC_RELEASE);
+}
+
+/* @by 1: the first user of @policy has come, -1: the last has gone. Its record is what it was. */
+static void hold(struct shunt_installer *installer, uint32_t policy, int by)
+{
+	const struct shunt_policy_record *record = policy_at(installer, policy);
+
+	hold_limits(installer, record->rate, SHUNT_MAX_RATES, by);
+	hold_limits(installer, record->at_once, SHUNT_MAX_AT_ONCE, by);
+	if (!(record->flags & SHUNT_POLICY_PACKETS))
+		return;
+	installer->n_packet_policies += (uint32_t)by;
+	flag_packets(installer);
+}
+
+void shunt_policy_use(struct shunt_installer *installer, uint32_t policy, int by)
+{
+	if (!policy || policy >= installer->maps->policies.n)
+		return;
+	if (!installer->policy_users[policy])
+		hold(installer, policy, 1);
+	installer->policy_users[policy] += (uint32_t)by;
+	if (installer->policy_users[policy])
+		return;
+	hold(installer, policy, -1);
+	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_SOURCES;
+	shunt_place_retire(&installer->policies, policy, 1);
+}
+
 /* ---- records -------------------------------------------------------------------------------- */
 
 static bool record_is(const struct shunt_installer *installer,
@@ -162,9 +219,9 @@ int shunt_policy_prepare(struct shunt_installer *installer, const struct shunt_i
 	r = take(installer, &index, err);
 	if (r < 0)
 		return r;
-	installer->policy_users[index] = 1;
 	*policy_at(installer, index) = policy->record;
 	policy_at(installer, index)->service = service;
+	shunt_policy_use(installer, index, 1);
 	r = write_sources(installer, policy, index);
 	if (r < 0) {
 		shunt_policy_abandon(installer, index);
@@ -183,35 +240,10 @@ void shunt_policy_abandon(struct shunt_installer *installer, uint32_t policy)
 		return;
 	/* Its entries first: the index may be taken again at once. */
 	installer->policy_users[policy] = 0;
+	hold(installer, policy, -1);
 	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_SOURCES;
 	shunt_policy_sweep_sources(installer);
 	shunt_place_free(&installer->policies, policy, 1);
-}
-
-void shunt_policy_use(struct shunt_installer *installer, uint32_t policy, int by)
-{
-	if (!policy || policy >= installer->maps->policies.n)
-		return;
-	installer->policy_users[policy] += (uint32_t)by;
-	if (installer->policy_users[policy])
-		return;
-	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_SOURCES;
-	shunt_place_retire(&installer->policies, policy, 1);
-}
-
-void shunt_policy_flag_packets(struct shunt_installer *installer)
-{
-	struct shunt_settings *settings = installer_settings(installer);
-	bool any = false;
-
-	for (uint32_t p = 1; !any && p < installer->maps->policies.n; p++)
-		any = installer->policy_users[p] &&
-		      policy_at(installer, p)->flags & SHUNT_POLICY_PACKETS;
-	if (any)
-		__atomic_or_fetch(&settings->flags, SHUNT_S_PACKET_LIMITS, __ATOMIC_RELEASE);
-	else
-		__atomic_and_fetch(&settings->flags, ~(uint32_t)SHUNT_S_PACKET_LIMITS,
-				   __ATOMIC_RELEASE);
 }
 
 /* ---- buckets -------------------------------------------------------------------------------- */
@@ -219,12 +251,6 @@ void shunt_policy_flag_packets(struct shunt_installer *installer)
 static struct shunt_bucket_name *name_at(const struct shunt_installer *installer, uint32_t id)
 {
 	return SHUNT_DP_AT(installer->maps->bucket_names, struct shunt_bucket_name, id);
-}
-
-void shunt_buckets_want(struct shunt_installer *installer, const struct shunt_image_service *image)
-{
-	for (size_t i = 0; image->policy && i < image->policy->n_buckets; i++)
-		installer->buckets[image->policy->buckets[i].id].mark = installer->mark;
 }
 
 void shunt_buckets_write(struct shunt_installer *installer, const struct shunt_image_service *image)
@@ -239,9 +265,10 @@ void shunt_buckets_write(struct shunt_installer *installer, const struct shunt_i
 	}
 }
 
+/* Released services too limit their flows: what counts is whether a policy in force names it. */
 static bool may_go(const struct shunt_installer *installer, uint32_t id)
 {
-	return installer->buckets[id].live && installer->buckets[id].mark != installer->mark;
+	return installer->buckets[id].live && !installer->buckets[id].users;
 }
 
 bool shunt_buckets_wait(const struct shunt_installer *installer)
@@ -296,13 +323,15 @@ static int adopt_bucket(struct shunt_installer *installer, uint32_t id)
 
 static int adopt_policy(struct shunt_installer *installer, uint32_t policy)
 {
-	if (!policy)
-		return 0;
+	int r = 0;
+
 	if (policy >= installer->maps->policies.n)
 		return -ERANGE;
-	if (installer->policy_users[policy]++)
-		return 0;
-	return shunt_place_adopt(&installer->policies, policy, 1);
+	if (policy && !installer->policy_users[policy])
+		r = shunt_place_adopt(&installer->policies, policy, 1);
+	if (r == 0)
+		shunt_policy_use(installer, policy, 1);
+	return r;
 }
 
 int shunt_policies_adopt(struct shunt_installer *installer)
@@ -318,7 +347,8 @@ int shunt_policies_adopt(struct shunt_installer *installer)
 							    ->policy[installer_slot(installer)]);
 	if (r < 0)
 		return r;
-	/* An agent may have died between writing lists and naming their policy. */
+	/* An agent may have died between writing lists, or the flag, and naming their policy. */
+	flag_packets(installer);
 	installer->has_stale_sources = true;
 	shunt_policy_sweep_sources(installer);
 	return 0;

@@ -98,7 +98,6 @@ int shunt_want_images(struct shunt_installer *installer,
 
 	installer->mark++;
 	for (size_t i = 0; i < n; i++) {
-		shunt_buckets_want(installer, images[i]);
 		for (size_t p = 0; p < images[i]->n_ports; p++) {
 			r = want_port(installer, &images[i]->ports[p], err);
 			if (r < 0)
