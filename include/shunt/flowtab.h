@@ -23,8 +23,8 @@
  *    that an owner whose flow does not need that line need not touch it.
  *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
  *    earlier tenant of the record fails on the generation. Who moves a record out of a
- *    counted state gives the count back, hence exactly once: shunt_ft_end(), shunt_ft_change(). The
- *    way back into one counts first, and takes that back if somebody else was faster.
+ *    counted state gives the count back, hence exactly once: shunt_ft_change(), shunt_ft_remove().
+ *The way back into one counts first, and takes that back if somebody else was faster.
  *  - A reader copies what it needs and looks at life again: another generation, or FREE, means
  *    that the record is being reused, and is a miss. This relies on loads not being reordered
  *    with loads, as on x86-64. On arm64 the two loads of life do not order those in between (BPF
@@ -227,27 +227,6 @@ static SHUNT_INLINE __u64 shunt_ft_in_flight(shunt_ft_t t, struct shunt_flow *fl
 }
 
 /**
- * shunt_ft_end - change a flow's state and give back its count if it stops counting
- * @life: as read before; the change fails if it differs now
- *
- * The only way out of a counted state; who calls it does the same for shunt_ft_in_flight().
- *
- * Return: 1 if this call made the change.
- */
-static SHUNT_INLINE int shunt_ft_end(shunt_ft_t t, struct shunt_flow *flow, __u32 life, __u32 state)
-{
-	int ends = shunt_ft_is_counted(SHUNT_LIFE_STATE(life)) && !shunt_ft_is_counted(state);
-	/* Read before: afterwards the record may be another's. */
-	__u32 backend = flow->backend, client = ends ? shunt_ft_client_index(t, flow) : 0;
-
-	if (shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | state) != life)
-		return 0;
-	if (ends)
-		shunt_ft_count(t, backend, client, -1);
-	return 1;
-}
-
-/**
  * shunt_ft_change - change the state of flow @index, and its counts with it
  * @life: as read before; the change fails if it differs now
  *
@@ -270,6 +249,9 @@ SHUNT_OUTLINE int shunt_ft_change(shunt_ft_t t, __u32 index, __u32 life, __u32 s
 	state |= SHUNT_LIFE_GEN(life);
 	if (!by)
 		return shunt_cmpxchg(&flow->life, life, state) == life;
+	/* The limit's token below is this tenant's, unless he goes at this very moment. */
+	if (SHUNT_READ_ONCE(flow->life) != life)
+		return 0;
 	/* Read before: afterwards the record may be another's. */
 	limited = shunt_ft_in_flight(t, flow, by < 0);
 	backend = flow->backend;
@@ -433,6 +415,8 @@ static SHUNT_INLINE void shunt_ft_clear_rest(struct shunt_flow *flow, __u32 stat
 	}
 	if (flow->family == SHUNT_V6)
 		shunt_ft_clear_hi(flow);
+	if (flow->flags & SHUNT_FLOW_IN_FLIGHT)
+		flow->client_way = 0;
 }
 
 /**
@@ -448,18 +432,21 @@ SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
 	__u32 index = SHUNT_FT_INDEX(ref), way = index & (SHUNT_FLOW_WAYS - 1), tag;
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
 	struct shunt_flow *flow = shunt_ft_flow(t, index);
-	__u64 limited = 0;
+	__u32 life = SHUNT_FT_LIFE(ref);
+	__u64 limited;
 
-	if (!set || !flow)
+	if (!set || !flow ||
+	    shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | SHUNT_F_FREE) != life)
 		return 0;
-	if (shunt_ft_is_counted(SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref))))
+	/* From here on the record is ours, until its tag is free. */
+	if (shunt_ft_is_counted(SHUNT_LIFE_STATE(life))) {
 		limited = shunt_ft_in_flight(t, flow, 1);
-	if (!shunt_ft_end(t, flow, SHUNT_FT_LIFE(ref), SHUNT_F_FREE))
-		return 0;
-	if (limited)
-		shunt_ft_count_in_flight(t, limited, -1);
+		if (limited)
+			shunt_ft_count_in_flight(t, limited, -1);
+		shunt_ft_count(t, flow->backend, shunt_ft_client_index(t, flow), -1);
+	}
 	shunt_ft_drop_reply(t, index, flow->reply_way);
-	shunt_ft_clear_rest(flow, SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref)));
+	shunt_ft_clear_rest(flow, SHUNT_LIFE_STATE(life));
 	/* The half-open bit may go between the read and the swap, by a late promotion. */
 	tag = shunt_ft_tag_at(set, way);
 	if (shunt_ft_tag_swap(set, way, tag, 0) != tag)
