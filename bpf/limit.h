@@ -18,24 +18,41 @@
  * applies.
  */
 
-/* Limit @index of a policy's rates; each has its own code, for the verifier without CAP_PERFMON. */
-static __always_inline const struct shunt_limit *limit_rate_at(__u32 policy, __u32 index)
+/*
+ * Limit @index of the @n at @first, constants of a policy's record; NULL: there are not so many.
+ * Each has its own code, for the verifier without CAP_PERFMON.
+ */
+static __always_inline const struct shunt_limit *limit_at(const struct shunt_limit *first, __u32 n,
+							  __u32 index)
 {
-	const struct shunt_policy_record *p = bpf_map_lookup_elem(&shunt_policies, &policy);
 	const struct shunt_limit *limit = NULL;
 
-	if (!p)
+	if (index >= n)
 		return NULL;
 	switch (index) {
 #define LIMIT_CASE(i)                                                                              \
 	case i:                                                                                    \
-		limit = &p->rate[i];                                                               \
+		limit = &first[i];                                                                 \
 		SHUNT_OPAQUE_CASE(limit, i);                                                       \
 		return limit;
 		SHUNT_REPEAT_8(LIMIT_CASE)
 #undef LIMIT_CASE
 	}
 	return NULL;
+}
+
+static __always_inline const struct shunt_limit *limit_rate_at(__u32 policy, __u32 index)
+{
+	const struct shunt_policy_record *p = bpf_map_lookup_elem(&shunt_policies, &policy);
+
+	return p ? limit_at(p->rate, SHUNT_MAX_RATES, index) : NULL;
+}
+
+static __always_inline const struct shunt_limit *limit_at_once_at(__u32 policy, __u32 index)
+{
+	const struct shunt_policy_record *p = bpf_map_lookup_elem(&shunt_policies, &policy);
+
+	return p ? limit_at(p->at_once, SHUNT_MAX_AT_ONCE, index) : NULL;
 }
 
 enum limit_count { LIMIT_ADMITTED, LIMIT_REFUSED, LIMIT_UNTRACKED };
@@ -69,6 +86,16 @@ static __always_inline __u32 limit_variant_bucket(const struct shunt_limit *limi
 	return variant ? bucket : 0;
 }
 
+/* Where a limit of each client has that of the packet in the scratch. */
+static __always_inline __u64 limit_client_hash(const struct shunt_limit *limit,
+					       const struct scratch *s)
+{
+	return shunt_clients_hash(lookup_key(), limit->bucket, &s->limited.client,
+				  s->limited.family,
+				  SHUNT_PICK(s->limited.family == SHUNT_V6, limit->prefix_len[0],
+					     limit->prefix_len[1]));
+}
+
 /**
  * limit_find - the bucket of the policy's rate @index for the packet in the scratch
  *
@@ -78,8 +105,7 @@ __attribute__((noinline)) __u64 limit_find(__u32 policy, __u32 index)
 {
 	const struct shunt_limit *limit = limit_rate_at(policy, index);
 	const struct scratch *s = scratch_get();
-	__u32 bucket, prefix_len;
-	__u64 hash;
+	__u32 bucket;
 
 	if (!limit || !s || (limit->only_variant && limit->only_variant != s->limited.variant))
 		return 0;
@@ -88,11 +114,9 @@ __attribute__((noinline)) __u64 limit_find(__u32 policy, __u32 index)
 		bucket = limit_variant_bucket(limit, s->limited.variant);
 	if (!bucket || limit->scope != SHUNT_LIMIT_CLIENT)
 		return bucket ? (__u64)LIMIT_ONE_FOR_ALL << 32 | bucket : 0;
-	prefix_len = SHUNT_PICK(s->limited.family == SHUNT_V6, limit->prefix_len[0],
-				limit->prefix_len[1]);
-	hash = shunt_clients_hash(lookup_key(), bucket, &s->limited.client, s->limited.family,
-				  prefix_len);
-	return (__u64)shunt_clients_bucket(FT, hash, s->limited.now_ns) << 32 | bucket;
+	return (__u64)shunt_clients_bucket(FT, limit_client_hash(limit, s), s->limited.now_ns)
+		       << 32 |
+	       bucket;
 }
 
 /* The word that limit_find() told of. */
@@ -183,11 +207,15 @@ __attribute__((noinline)) int limit_packets(__u32 index, __u32 packets, __u32 by
 	p = bpf_map_lookup_elem(&shunt_policies, &policy);
 	if (!p || !(p->flags & SHUNT_POLICY_PACKETS))
 		return SHUNT_R_FORWARDED;
-#pragma GCC unroll 3
-	for (int w = 0; w < 3; w++)
-		s->limited.client.word_be[w] = flow->client_hi_be[w];
 	s->limited.client.word_be[3] = flow->client_lo_be;
 	s->limited.family = flow->family;
+	/* In the record's second line, which an IPv4 packet leaves alone; its words do not count.
+	 */
+	if (flow->family == SHUNT_V6) {
+#pragma GCC unroll 3
+		for (int w = 0; w < 3; w++)
+			s->limited.client.word_be[w] = flow->client_hi_be[w];
+	}
 	s->limited.variant = flow->variant;
 	s->limited.packets = packets;
 	s->limited.bytes = bytes;
@@ -243,11 +271,20 @@ static __always_inline int limit_reason(int over, int reject, int drop)
 	return over == SHUNT_LIMIT_DROP + 1 ? drop : reject;
 }
 
+/* Of whom the limits are asked, before the first of them is: the packet in the scratch. */
+static __always_inline void limit_begin(struct scratch *s)
+{
+	s->limited.client = s->pkt.tuple.src;
+	s->limited.family = s->pkt.tuple.family;
+	s->limited.variant = 0;
+	s->limited.now_ns = 0;
+}
+
 /**
  * limit_before - may the packet in the scratch begin a flow, as far as its client says?
  * @policy: of its service, not 0
  *
- * Return: SHUNT_R_FORWARDED, or why not.
+ * After limit_begin(). Return: SHUNT_R_FORWARDED, or why not.
  */
 __attribute__((noinline)) int limit_before(__u32 policy)
 {
@@ -257,10 +294,6 @@ __attribute__((noinline)) int limit_before(__u32 policy)
 
 	if (!p || !s)
 		return SHUNT_R_FORWARDED;
-	s->limited.client = s->pkt.tuple.src;
-	s->limited.family = s->pkt.tuple.family;
-	s->limited.variant = 0;
-	s->limited.now_ns = 0;
 	if (p->flags & SHUNT_POLICY_SOURCES && !limit_source_may(policy, p->flags))
 		return SHUNT_R_SOURCE_DENIED;
 	if (!p->n_before)
@@ -320,26 +353,6 @@ __attribute__((noinline)) int limit_leave(void)
 	return 1;
 }
 
-/* Limit @index of a policy's connections in being. */
-static __always_inline const struct shunt_limit *limit_at_once_at(__u32 policy, __u32 index)
-{
-	const struct shunt_policy_record *p = bpf_map_lookup_elem(&shunt_policies, &policy);
-	const struct shunt_limit *limit = NULL;
-
-	if (!p)
-		return NULL;
-	switch (index) {
-#define LIMIT_CASE(i)                                                                              \
-	case i:                                                                                    \
-		limit = &p->at_once[i];                                                            \
-		SHUNT_OPAQUE_CASE(limit, i);                                                       \
-		return limit;
-		LIMIT_CASE(0) LIMIT_CASE(1) LIMIT_CASE(2) LIMIT_CASE(3)
-#undef LIMIT_CASE
-	}
-	return NULL;
-}
-
 /* Counts the flow's client. Return: is it over the limit? */
 static __always_inline int limit_enter_client(const struct shunt_limit *limit, struct scratch *s)
 {
@@ -348,13 +361,7 @@ static __always_inline int limit_enter_client(const struct shunt_limit *limit, s
 	/* A policy has at most one of these. */
 	if (s->nf.client_way)
 		return 0;
-	way = shunt_clients_enter(
-		FT,
-		shunt_clients_hash(lookup_key(), limit->bucket, &s->pkt.tuple.src,
-				   s->pkt.tuple.family,
-				   SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6, limit->prefix_len[0],
-					      limit->prefix_len[1])),
-		limit->max);
+	way = shunt_clients_enter(FT, limit_client_hash(limit, s), limit->max);
 	if (way == SHUNT_CLIENTS_OVER)
 		return 1;
 	if (way == SHUNT_CLIENTS_NO_ROOM)
@@ -390,7 +397,7 @@ __attribute__((noinline)) int limit_exceeds(__u32 policy, __u32 index, __u32 all
 	default:
 		over = limit_enter_client(limit, s);
 	}
-	limit_count(limit->bucket, over ? LIMIT_REFUSED : LIMIT_ADMITTED, 1);
+	s->limited.asked |= 1u << index;
 	return over ? limit->answer + 1 : 0;
 }
 
@@ -402,17 +409,21 @@ __attribute__((noinline)) int limit_exceeds(__u32 policy, __u32 index, __u32 all
  * Only those of a backend are compared before they count, which its publication does: several
  * CPUs may each let in one more.
  *
- * Return: as limit_before().
+ * Return: as limit_before(). limit_told() counts what came of it.
  */
-__attribute__((noinline)) int limit_enter(__u32 policy)
+__attribute__((noinline)) int limit_enter(void)
 {
-	const struct shunt_policy_record *p = bpf_map_lookup_elem(&shunt_policies, &policy);
 	struct scratch *s = scratch_get();
+	__u32 policy = s ? s->nf.policy : 0;
+	const struct shunt_policy_record *p = bpf_map_lookup_elem(&shunt_policies, &policy);
 	struct shunt_active *all, *its;
 	__u32 before_all = 0, before_its = 0;
 	int over = 0;
 
-	if (!p || !s || !p->n_at_once)
+	if (!p || !s)
+		return SHUNT_R_FORWARDED;
+	s->limited.asked = 0;
+	if (!p->n_at_once)
 		return SHUNT_R_FORWARDED;
 	all = shunt_ft_service_active(FT, s->nf.target.service);
 	its = shunt_ft_variant_active(FT, s->nf.variant);
@@ -429,6 +440,29 @@ __attribute__((noinline)) int limit_enter(__u32 policy)
 		return SHUNT_R_FORWARDED;
 	limit_leave();
 	return limit_reason(over, SHUNT_R_IN_FLIGHT, SHUNT_R_IN_FLIGHT_DROP);
+}
+
+/* Counts what the limits that limit_enter() asked have said; of a refusal, the last of them. */
+__attribute__((noinline)) int limit_told(int is_refused)
+{
+	const struct scratch *s = scratch_get();
+
+	if (!s)
+		return 0;
+#pragma GCC unroll 4
+	for (__u32 i = 0; i < SHUNT_MAX_AT_ONCE; i++) {
+		const struct shunt_limit *limit;
+
+		if (!(s->limited.asked >> i & 1))
+			continue;
+		limit = limit_at_once_at(s->nf.policy, i);
+		if (limit)
+			limit_count(limit->bucket,
+				    is_refused && !(s->limited.asked >> i >> 1) ? LIMIT_REFUSED
+										: LIMIT_ADMITTED,
+				    1);
+	}
+	return 1;
 }
 
 #endif

@@ -333,9 +333,11 @@ static __always_inline enum shunt_reason newflow_limit(hook_ctx *ctx, struct scr
 	enum shunt_reason reason = limit_behind(hook_segments(ctx), s->pkt.ip_bytes, !is_replaced);
 
 	if (reason == SHUNT_R_FORWARDED && !is_replaced) {
-		reason = limit_enter(s->nf.policy);
+		reason = limit_enter();
 		if (reason != SHUNT_R_FORWARDED && newflow_sweep_far())
-			reason = limit_enter(s->nf.policy);
+			reason = limit_enter();
+		if (s->limited.asked)
+			limit_told(reason != SHUNT_R_FORWARDED);
 	}
 	if (reason != SHUNT_R_FORWARDED)
 		TRACE_SAID(SHUNT_TRACE_ADMIT, reason);
@@ -475,6 +477,8 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 		return reason;
 
 	is_replaced = reason == SHUNT_R_REPLACED;
+	if (s->nf.policy)
+		limit_begin(s);
 	if (s->nf.policy && !is_replaced) {
 		reason = limit_before(s->nf.policy);
 		TRACE_SAID(SHUNT_TRACE_ADMIT, reason);

@@ -50,6 +50,8 @@ struct limited {
 	__u32 variant; /* 0: not chosen yet */
 	__u32 packets;
 	__u32 bytes;
+	__u32 asked; /* a bit for each limit of connections in being that concerned it */
+	__u32 reserved;
 };
 
 enum place_part {

@@ -422,6 +422,23 @@ LAB_EACH(limit, the_first_packet_of_a_flow_is_a_packet, LAB_ONLY_UDP)
 	CHECK_EQ(lab_flows_in_use(lab), 3);
 }
 
+/* A mid-stream packet to an owned frontend: its own client's bucket, whoever came before it. */
+LAB_EACH(limit, a_packet_that_is_led_without_an_entry_pays_for_itself, LAB_ONLY_TCP)
+{
+	struct lab_packet one, two;
+
+	(void)k;
+	scene(lab);
+	lab_service_flags(lab, 1, SHUNT_SVC_OWNED);
+	limit_packets(lab, packets(SHUNT_LIMIT_CLIENT, SHUNT_LIMIT_PACKETS, 1));
+	one = lab_from_client(lab, 1, 4000, 1);
+	two = lab_flags(lab_from_client(lab, 2, 4000, 1), TH_ACK_ | TH_PSH_, 1001, 5001);
+	CHECK_REASON(lab_ingress(lab, &one).reason, SHUNT_R_FORWARDED);
+	CHECK_REASON(lab_ingress(lab, &two).reason, SHUNT_R_REPLACED);
+	CHECK_REASON(lab_ingress(lab, &two).reason, SHUNT_R_LIMITED);
+	CHECK_EQ(counted(lab, 1).admitted, 2);
+}
+
 LAB_EACH(limit, without_the_bit_in_the_settings_no_packet_is_asked, 0)
 {
 	struct lab_packet packet;
@@ -541,7 +558,7 @@ LAB_EACH(limit, a_flow_that_finds_no_room_is_not_counted, LAB_ONLY_TCP)
 /* Clients that went without a word, no agent: a refusal looks for them. */
 LAB_EACH(limit, the_kernel_frees_places_whose_clients_are_gone, 0)
 {
-	uint32_t now = lab_jiffies(lab);
+	uint32_t now = lab_jiffies(lab), asked;
 
 	scene(lab);
 	at_once(lab, SHUNT_LIMIT_SERVICE, 3);
@@ -552,6 +569,7 @@ LAB_EACH(limit, the_kernel_frees_places_whose_clients_are_gone, 0)
 		lab_flow(lab, &packet)->seen_jiffies = now - 50000;
 	}
 	CHECK_REASON(begin(lab, 4, 1).reason, SHUNT_R_IN_FLIGHT);
+	asked = 1;
 	lab_settings(lab)
 		->timeout_jiffies[k->proto == IPPROTO_TCP ? SHUNT_T_ESTABLISHED : SHUNT_T_UDP] =
 		50000;
@@ -559,13 +577,42 @@ LAB_EACH(limit, the_kernel_frees_places_whose_clients_are_gone, 0)
 	for (uint32_t client = 4; client <= 6; client++) {
 		enum shunt_reason reason = begin(lab, client, 1).reason;
 
+		asked++;
 		for (int i = 0; i < 9 && reason != SHUNT_R_FORWARDED; i++) {
 			nanosleep(&(struct timespec){ .tv_nsec = 11000000 }, NULL);
 			reason = begin(lab, client, 1).reason;
+			asked++;
 		}
 		CHECK_REASON(reason, SHUNT_R_FORWARDED);
 	}
 	CHECK_EQ(in_being(lab), 3);
+	/* Each connection is one, also that which came in when a place had been looked for. */
+	CHECK_EQ(counted(lab, 21).admitted, 6);
+	CHECK_EQ(counted(lab, 21).admitted + counted(lab, 21).refused, 3 + asked);
+}
+
+/* Who holds a reference to the record's tenant before takes nothing of this one. */
+LAB_EACH(limit, an_old_reference_to_a_record_ends_nothing, 0)
+{
+	struct lab_packet packet;
+	struct shunt_flow *flow;
+	uint32_t index;
+
+	(void)k;
+	scene(lab);
+	at_once(lab, SHUNT_LIMIT_CLIENT, 5);
+	packet = lab_from_client(lab, 1, 1, 1);
+	lab_connect(lab, &packet);
+	flow = lab_flow(lab, &packet);
+	cr_assert_not_null(flow);
+	index = (uint32_t)(flow - SHUNT_DP_AT(lab->maps.flows, struct shunt_flow, 0));
+	CHECK_EQ(shunt_ft_remove(&lab->maps, SHUNT_FT_REF(index, flow->life - 0x100)), 0);
+	CHECK_EQ(shunt_ft_change(&lab->maps, index, flow->life - 0x100, SHUNT_F_CLOSED), 0);
+	CHECK_EQ(of_clients(lab), 1);
+	CHECK_EQ(in_being(lab), 1);
+	CHECK_EQ(shunt_ft_remove(&lab->maps, SHUNT_FT_REF(index, flow->life)), 1);
+	CHECK_EQ(of_clients(lab), 0);
+	CHECK_EQ(in_being(lab), 0);
 }
 
 /* A RST may be forged: the flow that goes on counts again. */
