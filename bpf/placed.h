@@ -194,13 +194,20 @@ static __always_inline __u64 placed_find(const struct shunt_settings *settings, 
  */
 __attribute__((noinline)) int placed_enter(__u64 hash)
 {
-	__u32 now = bpf_jiffies64(), index = shunt_ft_claim(FT, hash, now);
-	struct shunt_flow *flow = index == SHUNT_FT_NO_WAY ? NULL : shunt_ft_flow(FT, index);
+	__u32 now = bpf_jiffies64(), index, client;
 	struct scratch *s = scratch_get();
-	__u32 client;
+	struct shunt_flow *flow;
 	__u64 ref;
 
-	if (!flow || !s)
+	if (!s)
+		return 0;
+	/* Asked before a way is claimed: who has his share displaces nobody. */
+	client = shunt_ft_client_index(FT, &s->flow);
+	if (shunt_ft_has_share(FT, client))
+		return 0;
+	index = shunt_ft_claim(FT, hash, now);
+	flow = index == SHUNT_FT_NO_WAY ? NULL : shunt_ft_flow(FT, index);
+	if (!flow)
 		return 0;
 	s->flow.life = SHUNT_READ_ONCE(flow->life); /* ours alone: it stays as it is */
 	s->flow.seen_jiffies = now;
@@ -208,8 +215,7 @@ __attribute__((noinline)) int placed_enter(__u64 hash)
 	s->flow.reply_way = 0;
 	*flow = s->flow;
 	s->flow.life = SHUNT_F_ESTABLISHED;
-	client = shunt_ft_client_index(FT, flow);
-	if (shunt_ft_has_share(FT, client) || shunt_ft_is_rival(FT, index, hash) ||
+	if (shunt_ft_is_rival(FT, index, hash) ||
 	    !shunt_ft_add_reply(FT, index, shunt_ft_reply_hash(FT, index))) {
 		shunt_ft_unclaim(FT, index, hash);
 		return 0;

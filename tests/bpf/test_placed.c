@@ -132,6 +132,33 @@ LAB_EACH(placed, forged_acknowledgements_make_no_entries_and_displace_none, LAB_
 		CHECK_EQ(lab_state(lab, &held[i]), SHUNT_F_ESTABLISHED);
 }
 
+/* Backends that acknowledge what a client with its share has sent: others keep their ways. */
+LAB_EACH(placed, a_client_that_has_its_share_displaces_nobody, LAB_ONLY_TCP)
+{
+	struct lab_packet packet;
+	uint32_t others;
+
+	(void)k;
+	owned_scene(lab);
+	packet = lab_from_client(lab, 1, 1, 1);
+	lab_connect(lab, &packet);
+	lab_settings(lab)->client_limit = 1;
+	for (uint32_t client = 2; client < 500; client++) {
+		packet = lab_from_client(lab, client, 1, 1);
+		lab_ingress(lab, &packet);
+	}
+	others = lab_flows_in_use(lab);
+	for (uint16_t port = 100; port < 1100; port++) {
+		struct lab_result there;
+
+		packet = lab_flags(lab_from_client(lab, 1, port, 1), TH_ACK_, 1001, 5001);
+		there = lab_ingress(lab, &packet);
+		CHECK_REASON(there.reason, SHUNT_R_REPLACED);
+		answered(lab, &there.packet, TH_ACK_);
+	}
+	CHECK_EQ(lab_flows_in_use(lab), others);
+}
+
 LAB_EACH(placed, a_handshake_whose_entry_was_displaced_ends_well, LAB_ONLY_TCP)
 {
 	struct lab_packet packet, ack;
