@@ -109,8 +109,11 @@ static __always_inline void signals_class(struct shunt_counters *c, __u32 class)
 	c->responses[0]++;
 }
 
-/* Counts what a segment has told. Return: nothing that matters. */
-__attribute__((noinline)) int signals_count(__u32 code, __u32 how, __u32 latency_us)
+/* What a segment has told. */
+enum signals_told { SIGNALS_REQUEST = 1, SIGNALS_RESPONSE = 2, SIGNALS_TIMED = 4 };
+
+/* Counts it. @told: enum signals_told. Return: nothing that matters. */
+__attribute__((noinline)) int signals_count(__u32 code, __u32 told, __u32 latency_us)
 {
 	const struct scratch *s = scratch_get();
 	const struct shunt_flow *flow = s ? shunt_ft_flow(FT, s->http_flow) : NULL;
@@ -119,12 +122,12 @@ __attribute__((noinline)) int signals_count(__u32 code, __u32 how, __u32 latency
 
 	if (!flow || !c)
 		return 0;
-	if (how & 1)
+	if (told & SIGNALS_REQUEST)
 		c->requests++;
-	if (!(how & 2))
+	if (!(told & SIGNALS_RESPONSE))
 		return 0;
 	signals_class(c, code / 100);
-	if (how & 4)
+	if (told & SIGNALS_TIMED)
 		signals_time(flow->variant, latency_us, c);
 	return 0;
 }
@@ -134,7 +137,9 @@ static __always_inline void shunt_http_told(shunt_http_src_t src,
 {
 	(void)src;
 	signals_count(event->code,
-		      event->is_request | event->is_response << 1 | event->has_latency << 2,
+		      (event->is_request ? SIGNALS_REQUEST : 0) |
+			      (event->is_response ? SIGNALS_RESPONSE : 0) |
+			      (event->has_latency ? SIGNALS_TIMED : 0),
 		      event->latency_us);
 }
 
@@ -216,6 +221,9 @@ __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_
 	s->segment.is_client = is_client;
 	http = signals_http(ctx, index);
 	if (!http)
+		return 0;
+	/* Nothing is told of it any more. */
+	if (http->protocol == SHUNT_HTTP_OPAQUE || http->protocol == SHUNT_HTTP_LOST)
 		return 0;
 	needs = shunt_http_needs(http, &s->segment);
 	if (needs & SHUNT_HTTP_NEEDS_TIME)

@@ -72,8 +72,7 @@ struct shunt_http_event {
 #define SHUNT_HTTP2_PRIORITY   0x20
 #define SHUNT_HTTP_MAX_LATENCY 3600000000u /* us */
 
-/* ---- HTTP/1 -----------------------------------------------------------------------------------
- */
+/* ---- HTTP/1 ------------------------------------------------------------------------------ */
 
 /* A method and a space: 3 to 15 capital letters, so that a word of a body seldom is one. */
 static SHUNT_INLINE int shunt_http1_is_request(const __u8 head[SHUNT_HTTP_PEEK])
@@ -164,6 +163,21 @@ struct shunt_http_segment {
 	__u64 now_ns;
 };
 
+/* Where in the segment the next frame begins; -1: not in it; -2: it cannot be followed. */
+static SHUNT_INLINE int shunt_http2_next(const struct shunt_http *http,
+					 const struct shunt_http_segment *segment)
+{
+	__u32 next = SHUNT_PICK(segment->is_client, http->backend_frame, http->client_frame);
+	__u32 offset = next - segment->seq;
+
+	if (http->protocol != SHUNT_HTTP_2 && http->protocol != SHUNT_HTTP_OFFERED)
+		return -1;
+	/* Behind this segment; also if it is sent again. */
+	if ((__s32)offset >= (__s32)segment->len)
+		return -1;
+	return (__s32)offset >= 0 && offset + SHUNT_HTTP2_FRAME <= segment->len ? (int)offset : -2;
+}
+
 /* What must be known of a segment beyond its numbers. */
 #define SHUNT_HTTP_NEEDS_HEAD 1
 #define SHUNT_HTTP_NEEDS_TIME 2
@@ -185,7 +199,11 @@ static SHUNT_INLINE int shunt_http_needs(const struct shunt_http *http,
 			return SHUNT_HTTP_NEEDS_HEAD | SHUNT_HTTP_NEEDS_TIME;
 		return segment->is_client && segment->is_pushed ? SHUNT_HTTP_NEEDS_TIME : 0;
 	case SHUNT_HTTP_2:
-		return SHUNT_HTTP_NEEDS_TIME;
+		/* A body's segments need nothing. Where the backend begins is not known yet. */
+		return (!segment->is_client && !http->backend_next) ||
+				       shunt_http2_next(http, segment) >= 0
+			       ? SHUNT_HTTP_NEEDS_TIME
+			       : 0;
 	default:
 		return 0;
 	}
@@ -256,8 +274,7 @@ static SHUNT_INLINE void shunt_http_backend(struct shunt_http *http,
 	shunt_http_time(event, http->request_ns, segment->now_ns);
 }
 
-/* ---- HTTP/2 -----------------------------------------------------------------------------------
- */
+/* ---- HTTP/2 ------------------------------------------------------------------------------ */
 
 /* Frame header, RFC 9113 section 4.1. */
 static SHUNT_INLINE __u32 shunt_http2_length(const __u8 frame[SHUNT_HTTP2_FRAME])

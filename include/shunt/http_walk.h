@@ -61,21 +61,6 @@ SHUNT_OUTLINE int shunt_http2_frame(shunt_http_src_t src, __u32 offset)
 	return 0;
 }
 
-/* Where in the segment the next frame begins; -1: not in it; -2: it cannot be followed. */
-static SHUNT_INLINE int shunt_http2_next(const struct shunt_http *http,
-					 const struct shunt_http_segment *segment)
-{
-	__u32 next = SHUNT_PICK(segment->is_client, http->backend_frame, http->client_frame);
-	__u32 offset = next - segment->seq;
-
-	if (http->protocol != SHUNT_HTTP_2 && http->protocol != SHUNT_HTTP_OFFERED)
-		return -1;
-	/* Behind this segment; also if it is sent again. */
-	if ((__s32)offset >= (__s32)segment->len)
-		return -1;
-	return (__s32)offset >= 0 && offset + SHUNT_HTTP2_FRAME <= segment->len ? (int)offset : -2;
-}
-
 /* Up to SHUNT_HTTP_STRIDE frames. Return: 1: there are more; 0: there are not; -2. */
 SHUNT_OUTLINE int shunt_http2_stride(shunt_http_src_t src)
 {
