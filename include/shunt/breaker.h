@@ -119,12 +119,11 @@ static SHUNT_INLINE __u32 shunt_breaker_admit(shunt_bk_t t, __u32 breaker, __u32
 	return done;
 }
 
-/* ---- what is counted --------------------------------------------------------------------------
- */
+/* ---- what is counted --------------------------------------------------------------------- */
 
 static SHUNT_INLINE __u32 shunt_breaker_number(const struct shunt_watch *watch, __u64 now_ns)
 {
-	return (__u32)(now_ns / SHUNT_NS_PER_S) / shunt_watch_seconds(watch);
+	return (__u32)(now_ns / SHUNT_NS_PER_S) / shunt_watch_seconds(shunt_watch_is_time(watch));
 }
 
 static SHUNT_INLINE __u32 shunt_breaker_word(__u32 instance, __u32 watch, __u32 number)
@@ -164,15 +163,14 @@ static SHUNT_INLINE void shunt_breaker_record(shunt_bk_t t, __u32 breaker, __u32
 
 /**
  * shunt_breaker_sum - what a watch has counted in its window
- * @seconds: of one word: shunt_watch_seconds()
- * @size:    in words: shunt_watch_size()
+ * @is_time: shunt_watch_is_time()
  *
  * Ten loads at most. Return: at most SHUNT_MAX_SUM.
  */
 SHUNT_OUTLINE __u32 shunt_breaker_sum(shunt_bk_t t, __u32 instance, __u32 watch, __u32 second,
-				      __u32 seconds, __u32 size)
+				      int is_time)
 {
-	__u32 now = seconds == 10 ? second / 10 : second;
+	__u32 now = second / shunt_watch_seconds(is_time), size = shunt_watch_words(is_time);
 	__u64 sum = 0;
 
 #pragma GCC unroll 10
@@ -197,20 +195,16 @@ SHUNT_OUTLINE int shunt_breaker_clear(shunt_bk_t t, __u32 instance)
 	return 0;
 }
 
-/* ---- the condition ----------------------------------------------------------------------------
- */
+/* ---- the condition ----------------------------------------------------------------------- */
 
-/* The sum of watch number @nth of a test; nothing where it has none. */
+/* The sum of one of a test's watches; nothing where it has none. */
 static SHUNT_INLINE __u32 shunt_breaker_part(shunt_bk_t t, const struct shunt_breaker_rule *rule,
 					     __u32 instance, __u32 watch, __u32 second,
 					     const struct shunt_test *test)
 {
-	int is_latency = test->signal == SHUNT_SIGNAL_LATENCY;
-
 	if (watch >= SHUNT_MAX_WATCHES || watch >= rule->predicate.n_watches)
 		return 0;
-	return shunt_breaker_sum(t, instance, watch, second, is_latency ? 10 : 1,
-				 is_latency ? 6 : 10);
+	return shunt_breaker_sum(t, instance, watch, second, test->signal == SHUNT_SIGNAL_LATENCY);
 }
 
 /**
@@ -226,7 +220,7 @@ SHUNT_OUTLINE int shunt_breaker_holds(shunt_bk_t t, __u32 breaker, __u32 instanc
 	if (!rule || !rule->predicate.n_tests)
 		return 0;
 	if (rule->min_requests &&
-	    shunt_breaker_sum(t, instance, SHUNT_WATCH_REQUEST, second, 1, 10) < rule->min_requests)
+	    shunt_breaker_sum(t, instance, SHUNT_WATCH_REQUEST, second, 0) < rule->min_requests)
 		return 0;
 		/* Jumps lead forward, so one walk through all of them meets each that is jumped to.
 		 */

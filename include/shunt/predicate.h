@@ -174,15 +174,23 @@ static SHUNT_INLINE int shunt_watch_counts(const struct shunt_watch *watch,
 	}
 }
 
-/* The length of a word of a watch's window in seconds, and how many of them it has. */
-static SHUNT_INLINE __u32 shunt_watch_seconds(const struct shunt_watch *watch)
+/*
+ * Windows are as oxy's: counts stand in ten words of a second; times in six of ten seconds, as its
+ * histograms do.
+ */
+static SHUNT_INLINE int shunt_watch_is_time(const struct shunt_watch *watch)
 {
-	return watch->kind >= SHUNT_WATCH_LATENCIES ? 10 : 1;
+	return watch->kind >= SHUNT_WATCH_LATENCIES;
 }
 
-static SHUNT_INLINE __u32 shunt_watch_size(const struct shunt_watch *watch)
+static SHUNT_INLINE __u32 shunt_watch_seconds(int is_time)
 {
-	return watch->kind >= SHUNT_WATCH_LATENCIES ? 6 : 10;
+	return is_time ? 10 : 1;
+}
+
+static SHUNT_INLINE __u32 shunt_watch_words(int is_time)
+{
+	return is_time ? 6 : 10;
 }
 
 #endif

@@ -156,8 +156,7 @@ LAB_EACH(route, a_backend_beside_its_client_is_reached_as_ever, 0)
 	CHECK_EQ(got.packet.sport, 4000);
 }
 
-/* ---- uplink to uplink -------------------------------------------------------------------------
- */
+/* ---- uplink to uplink -------------------------------------------------------------------- */
 
 #define NODE 200 /* a client's number, whose address is the node's */
 
@@ -368,8 +367,7 @@ LAB_EACH(route, hop_limit_and_mtu_are_kept, 0)
 	CHECK_REASON(lab_ingress(lab, &bad).reason, SHUNT_R_TOO_BIG);
 }
 
-/* ---- --forward redirect -----------------------------------------------------------------------
- */
+/* ---- --forward redirect ------------------------------------------------------------------ */
 
 /* As uplinks(), with gates that are no uplinks, and all that may be redirected to. */
 static void redirects(struct lab *lab)
@@ -620,8 +618,7 @@ LAB_EACH(redirect, where_the_table_is_full_flows_without_an_entry_go_by_the_stac
 	CHECK_REASON(lab_ingress(lab, &packet).reason, SHUNT_R_STATELESS);
 }
 
-/* ---- next hops that are kept ------------------------------------------------------------------
- */
+/* ---- next hops that are kept ------------------------------------------------------------- */
 
 /* The way to backend 1 leads out of gate1, or of nowhere. */
 static void way(const struct lab *lab, bool is_there)

@@ -246,8 +246,8 @@ struct event {
 static __u64 naive_sum(const struct event *events, size_t n, const struct shunt_watch *watch,
 		       __u64 now)
 {
-	__u64 length = shunt_watch_seconds(watch) * S;
-	__u64 oldest = now / length - (shunt_watch_size(watch) - 1), sum = 0;
+	__u64 length = shunt_watch_seconds(shunt_watch_is_time(watch)) * S;
+	__u64 oldest = now / length - (shunt_watch_words(shunt_watch_is_time(watch)) - 1), sum = 0;
 
 	while (n-- && events[n].ns / length >= oldest)
 		sum += shunt_watch_counts(watch, &events[n].response);
@@ -282,10 +282,9 @@ Test(breaker, windows_hold_what_happened_in_them)
 			const struct shunt_watch *watch = &lab.rule.predicate.watch[w];
 			__u64 right = naive_sum(events, n + 1, watch, now);
 
-			cr_assert_eq(shunt_breaker_sum(&lab, 0, w, now / S,
-						       shunt_watch_seconds(watch),
-						       shunt_watch_size(watch)),
-				     right, "event %zu, watch %u", n, w);
+			cr_assert_eq(
+				shunt_breaker_sum(&lab, 0, w, now / S, shunt_watch_is_time(watch)),
+				right, "event %zu, watch %u", n, w);
 		}
 	}
 }

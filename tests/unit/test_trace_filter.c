@@ -159,8 +159,7 @@ Test(trace_filter, a_text_without_end_is_refused)
 	cr_expect(strstr(err.text, "at character 6"), "%s", err.text);
 }
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------- */
 
 static struct shunt_service_name names[20];
 static const struct shunt_dp_maps maps = {
