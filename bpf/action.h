@@ -10,7 +10,6 @@
 #ifdef HOOK_ANY_OFFSET
 #include "rare_reject.h"
 #else
-#define ACTION_RARE	      0
 #define rare_reject(ctx, why) (-1) /* nothing of that kind is rejected */
 #endif
 

@@ -17,10 +17,10 @@ __attribute__((noinline)) __u64 conntrack_hash(const struct shunt_tuple *tuple)
 				tuple->dport_be, tuple->proto, tuple->family);
 }
 
-/* The flow that a client's packet belongs to, likewise. */
-__attribute__((noinline)) __u64 conntrack_find(const struct shunt_tuple *tuple)
+/* The flow that a client's packet belongs to, likewise. @hash: conntrack_hash(). */
+__attribute__((noinline)) __u64 conntrack_find(const struct shunt_tuple *tuple, __u64 hash)
 {
-	return tuple ? shunt_ft_find(FT, tuple, conntrack_hash(tuple)) : 0;
+	return tuple ? shunt_ft_find(FT, tuple, hash) : 0;
 }
 
 /*

@@ -406,7 +406,8 @@ static __always_inline int icmp_translate(hook_ctx *ctx, __u32 family, int rever
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	TRACE_QUOTED(&tuple);
-	ref = reverse ? shunt_ft_find_reply(FT, &tuple, SHUNT_FT_ANSWER) : conntrack_find(&tuple);
+	ref = reverse ? shunt_ft_find_reply(FT, &tuple, SHUNT_FT_ANSWER)
+		      : conntrack_find(&tuple, conntrack_hash(&tuple));
 	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	if (!flow)

@@ -242,7 +242,7 @@ __attribute__((noinline)) __u64 ingress_rare(hook_ctx *ctx)
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
 	s->nf.hash = conntrack_hash(&s->pkt.tuple);
-	ref = conntrack_find(&s->pkt.tuple);
+	ref = conntrack_find(&s->pkt.tuple, s->nf.hash);
 	TRACE_FLOW(ref);
 	flow = ref ? shunt_ft_flow(FT, SHUNT_FT_INDEX(ref)) : NULL;
 	reason = INGRESS_NEW;

@@ -289,16 +289,9 @@ static __always_inline void newflow_sweep(const struct scratch *s)
 /* Ends the expired flows of the @n-th set, cyclically. */
 __attribute__((noinline)) __u32 newflow_sweep_set(__u32 n, __u32 now)
 {
-	__u32 set_index = shunt_ft_set_index(FT, n), ended = 0;
-	const struct shunt_flow_set *set = shunt_ft_set(FT, set_index);
+	__u32 set_index = shunt_ft_set_index(FT, n);
 
-	if (!set)
-		return 0;
-#pragma GCC unroll 16
-	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
-		if (SHUNT_READ_ONCE(set->tag[w]))
-			ended += shunt_ft_expire(FT, set_index * SHUNT_FLOW_WAYS + w, now);
-	return ended;
+	return shunt_ft_sweep(FT, set_index, ~shunt_ft_survey(FT, set_index) & 0xffff, now);
 }
 
 /*

@@ -198,7 +198,7 @@ static __always_inline int rare_icmp(hook_ctx *ctx, int is_answer)
 	tuple->sport_be = s->quote.tuple.dport_be;
 	tuple->dport_be = s->quote.tuple.sport_be;
 	TRACE_QUOTED(tuple);
-	ref = is_answer ? 0 : conntrack_find(tuple);
+	ref = is_answer ? 0 : conntrack_find(tuple, conntrack_hash(tuple));
 	to_client = !ref;
 	if (to_client)
 		ref = shunt_ft_find_reply(FT, tuple, SHUNT_FT_ANSWER);

@@ -396,15 +396,17 @@ static SHUNT_INLINE __u32 shunt_ft_publish(shunt_ft_t t, struct shunt_flow *flow
  * shunt_ft_sweep - remove the expired flows among @ways of a set
  * @ways: a mask
  *
- * Return: 1.
+ * Return: how many.
  */
-SHUNT_OUTLINE int shunt_ft_sweep(shunt_ft_t t, __u32 set_index, __u32 ways, __u32 now)
+SHUNT_OUTLINE __u32 shunt_ft_sweep(shunt_ft_t t, __u32 set_index, __u32 ways, __u32 now)
 {
+	__u32 ended = 0;
+
 #pragma GCC unroll 16
 	for (__u32 w = 0; w < SHUNT_FLOW_WAYS; w++)
 		if (ways >> w & 1)
-			shunt_ft_expire(t, set_index * SHUNT_FLOW_WAYS + w, now);
-	return 1;
+			ended += shunt_ft_expire(t, set_index * SHUNT_FLOW_WAYS + w, now);
+	return ended;
 }
 
 #endif
