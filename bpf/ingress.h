@@ -44,8 +44,7 @@ static __always_inline int ingress_reset_is_over(const struct shunt_settings *se
 
 	if (backend && backend->flags)
 		return 1;
-	/* A second: the times in the flows are one grain stale, a quarter of it. */
-	return (__s32)idle >= (__s32)(4 * settings->seen_grain_jiffies);
+	return (__s32)idle >= (__s32)lookup_second(settings);
 }
 
 /* Must the entry go before this packet is looked at? A closed or idle one, asked anew. */

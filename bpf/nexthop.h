@@ -64,7 +64,7 @@ static __always_inline int nexthop_is(const struct next_hop *hop,
 
 	/* One that is free has been asked for by no interface. */
 	return hop->generation == SHUNT_READ_ONCE(settings->route_generation) &&
-	       age < 4 * settings->seen_grain_jiffies && hop->from_ifindex == from_ifindex &&
+	       age < lookup_second(settings) && hop->from_ifindex == from_ifindex &&
 	       hop->family == family && hop->dst.word_be[3] == dst[3] &&
 	       hop->dst.word_be[2] == dst[2] && hop->dst.word_be[1] == dst[1] &&
 	       hop->dst.word_be[0] == dst[0];
@@ -108,9 +108,9 @@ static __always_inline long nexthop_find(hook_ctx *ctx, struct scratch *s, __u32
 					 __u32 family, const __be32 *src, const __be32 *dst,
 					 __u32 ip_bytes)
 {
-	__u32 zero = 0, generation, key = nexthop_slot(from_ifindex, dst);
+	__u32 generation, key = nexthop_slot(from_ifindex, dst);
 	struct next_hop *hop = bpf_map_lookup_elem(&next_hops, &key);
-	const struct shunt_settings *settings = bpf_map_lookup_elem(&shunt_settings, &zero);
+	const struct shunt_settings *settings = lookup_settings();
 	long found;
 
 	if (!settings || !hop)

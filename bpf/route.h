@@ -32,7 +32,7 @@
 enum route_how {
 	ROUTE_STACK,  /* as packets of other flows */
 	ROUTE_BOUNCE, /* back out of the gate that it came in by */
-	ROUTE_OUT,    /* by the next hop in scratch.fib */
+	ROUTE_OUT,    /* by the next hop that nexthop_found() tells */
 	ROUTE_PEER,   /* the same, at once into the other end of a veth */
 	ROUTE_END,    /* as ROUTE_STACK, and so does the rest of the flow from now on */
 };
@@ -60,7 +60,7 @@ static __always_inline int route_is_open(long found, __u32 out_flags, int is_xdp
 	       out_flags & NEXTHOP_IS_GATE;
 }
 
-/* From uplink to uplink: the source that the one which scratch.fib names has to lend. */
+/* From uplink to uplink: the source that the one which nexthop_found() names has to lend. */
 static __always_inline int route_lend(struct scratch *s)
 {
 	__u32 ifindex = nexthop_found(s)->ifindex;
@@ -101,7 +101,7 @@ __attribute__((noinline)) int route_ask_back(hook_ctx *ctx)
 			    s->pkt.tuple.dst.word_be, s->pkt.tuple.src.word_be, 0);
 }
 
-/* May the flow go past the stack, in both directions? @found: as scratch.fib was answered. */
+/* May the flow go past the stack, in both directions? @found: as nexthop_find() said. */
 static __always_inline int route_is_free(hook_ctx *ctx, struct scratch *s, long found)
 {
 	__u32 out_flags = s->out_flags;

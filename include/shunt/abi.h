@@ -232,7 +232,7 @@ struct shunt_variant {
 
 /*
  * What the kernel itself decided about a variant; installs never touch it. All zero: it has
- * decided nothing. Written by the guards of policy.h.
+ * decided nothing. Nothing writes it yet but tests: the dead-man switch will.
  */
 struct shunt_overlay {
 	__u32 tripped; /* 1: weight counts as 0 */
