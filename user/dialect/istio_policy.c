@@ -12,10 +12,6 @@
  * client's proxy, Shunt in each node; a subset's pool is a limit of one variant.
  */
 
-#define HOUR_MS (3600 * 1000u)
-#define DAY_MS	(24 * HOUR_MS)
-#define WEEK_MS (7 * DAY_MS)
-
 /* Refuses fields that need a proxy, each with its own reason. */
 static int refuse_fields(const struct shunt_node *node, const char *const (*fields)[2])
 {
@@ -120,49 +116,22 @@ static int read_pool(const struct shunt_node *traffic, uint16_t origin, struct s
 static int read_ejection(const struct shunt_node *traffic, uint16_t origin,
 			 struct shunt_ejection *ejection)
 {
-	static const char *const known[] = {
-		"consecutive5xxErrors", "consecutiveGatewayErrors", "interval", "baseEjectionTime",
-		"maxEjectionPercent",	"minHealthPercent",	    NULL
-	};
 	static const char *const refused[][2] = {
 		{ "consecutiveErrors", "is no more in Istio: write consecutive5xxErrors" },
 		{ "splitExternalLocalOriginErrors", "Shunt counts failures to connect as errors" },
 		{ "consecutiveLocalOriginFailures", "Shunt counts failures to connect as errors" },
 		{ NULL, NULL },
 	};
-	uint32_t max_percent = 10, panic_percent = 0;
 	struct shunt_node node;
 	int r = shunt_field_object(traffic, "outlierDetection", &node);
 
 	if (r <= 0)
 		return r;
-	*ejection = (struct shunt_ejection){ .enabled = true,
-					     .consecutive_5xx = 5,
-					     .interval_ms = 10000,
-					     .base_ms = 30000,
-					     .origin = origin };
 	r = refuse_fields(&node, refused);
 	if (!r)
-		r = shunt_field_only(&node, known);
-	if (!r)
-		r = shunt_field_int_32(&node, "consecutive5xxErrors", 0, 1000000,
-				       &ejection->consecutive_5xx);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "consecutiveGatewayErrors", 0, 1000000,
-				       &ejection->consecutive_gateway);
-	if (r >= 0)
-		r = shunt_field_duration_32(&node, "interval", SHUNT_DURATION_GO, 1, HOUR_MS,
-					    &ejection->interval_ms);
-	if (r >= 0)
-		r = shunt_field_duration_32(&node, "baseEjectionTime", SHUNT_DURATION_GO, 1, DAY_MS,
-					    &ejection->base_ms);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "maxEjectionPercent", 0, 100, &max_percent);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "minHealthPercent", 0, 100, &panic_percent);
-	ejection->max_percent = max_percent;
-	ejection->panic_percent = panic_percent;
-	return r < 0 ? r : 0;
+		r = shunt_field_ejection(&node, SHUNT_DURATION_GO, ejection);
+	ejection->origin = origin;
+	return r;
 }
 
 /* Load balancing is Shunt's own: only the one that says as much. */

@@ -21,8 +21,6 @@
 #define ANNOTATION_REQUESTS "shunt.io/min-requests"
 
 #define MAX_CHAIN   8 /* chains inside of chains */
-#define HOUR_MS	    (3600 * 1000u)
-#define DAY_MS	    (24 * HOUR_MS)
 #define NO_REQUESTS "Shunt sees the connection's address alone: only ipStrategy without depth"
 
 /* One reading of a list of middlewares, chains included. */
@@ -256,37 +254,16 @@ static int read_breaker(struct reading *rd, const struct shunt_node *node,
 	static const char *const known[] = { "expression",	 "checkPeriod",	 "fallbackDuration",
 					     "recoveryDuration", "responseCode", NULL };
 	struct shunt_breaker *breaker = &rd->policy->breaker;
-	struct shunt_node ignored;
-	uint32_t code = 503;
 	int r = shunt_field_only(node, known);
 
 	if (breaker->expression)
 		return shunt_field_error(node, -EOPNOTSUPP, NULL,
 					 "is the route's second circuit breaker: join the "
 					 "expressions with ||");
-	*breaker = (struct shunt_breaker){ .check_ms = 100,
-					   .fallback_ms = 10000,
-					   .recovery_ms = 10000,
-					   .min_requests = extras->min_requests,
+	*breaker = (struct shunt_breaker){ .min_requests = extras->min_requests,
 					   .scope = SHUNT_SCOPE_SERVICE,
 					   .origin = origin };
-	if (!r)
-		r = shunt_field_duration_32(node, "checkPeriod", SHUNT_DURATION_TRAEFIK, 1, HOUR_MS,
-					    &breaker->check_ms);
-	if (r >= 0)
-		r = shunt_field_duration_32(node, "fallbackDuration", SHUNT_DURATION_TRAEFIK, 1,
-					    DAY_MS, &breaker->fallback_ms);
-	if (r >= 0)
-		r = shunt_field_duration_32(node, "recoveryDuration", SHUNT_DURATION_TRAEFIK, 1,
-					    DAY_MS, &breaker->recovery_ms);
-	if (r >= 0)
-		r = shunt_field_int_32(node, "responseCode", 100, 599, &code);
-	if (r >= 0)
-		r = shunt_field_need(node, "expression", &ignored);
-	breaker->response_code = code;
-	if (r > 0)
-		r = shunt_field_expression(node, "expression", breaker);
-	return r < 0 ? r : 0;
+	return r ? r : shunt_field_breaker(node, SHUNT_DURATION_TRAEFIK, breaker);
 }
 
 static int read_allow_list(struct reading *rd, const struct shunt_node *node,

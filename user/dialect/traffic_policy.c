@@ -15,9 +15,6 @@
  */
 
 #define MAX_TARGETS 16
-#define HOUR_MS	    (3600 * 1000u)
-#define DAY_MS	    (24 * HOUR_MS)
-#define WEEK_MS	    (7 * DAY_MS)
 
 /* ---- breaker, ejection, dead-man switch ------------------------------------------------------ */
 
@@ -33,77 +30,30 @@ static int read_breaker(const struct shunt_node *spec, struct shunt_breaker *bre
 					     "fallback",
 					     NULL };
 	unsigned scope = SHUNT_SCOPE_SERVICE;
-	struct shunt_node node, ignored;
-	uint32_t code = 503;
+	struct shunt_node node;
 	int r = shunt_field_object(spec, "circuitBreaker", &node);
 
 	if (r <= 0)
 		return r;
-	*breaker = (struct shunt_breaker){
-		.check_ms = 100, .fallback_ms = 10000, .recovery_ms = 10000, .min_requests = 20
-	};
+	*breaker = (struct shunt_breaker){ .min_requests = 20 };
 	r = shunt_field_only(&node, known);
 	if (!r)
-		r = shunt_field_duration_32(&node, "checkPeriod", SHUNT_DURATION_GATEWAY, 1,
-					    HOUR_MS, &breaker->check_ms);
-	if (r >= 0)
-		r = shunt_field_duration_32(&node, "fallbackDuration", SHUNT_DURATION_GATEWAY, 1,
-					    DAY_MS, &breaker->fallback_ms);
-	if (r >= 0)
-		r = shunt_field_duration_32(&node, "recoveryDuration", SHUNT_DURATION_GATEWAY, 1,
-					    DAY_MS, &breaker->recovery_ms);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "responseCode", 100, 599, &code);
-	if (r >= 0)
 		r = shunt_field_int_32(&node, "minRequests", 0, 1000000, &breaker->min_requests);
 	if (r >= 0)
 		r = shunt_field_word(&node, "scope", shunt_scope_words, SHUNT_SCOPE_BACKEND + 1,
 				     &scope);
 	if (r >= 0)
 		r = shunt_field_variant(&node, "fallback", breaker->fallback);
-	if (r >= 0)
-		r = shunt_field_need(&node, "expression", &ignored);
-	breaker->response_code = code;
 	breaker->scope = scope;
-	/* Last: what it allocates is freed with the policy. */
-	return r < 0 ? r : shunt_field_expression(&node, "expression", breaker);
+	return r < 0 ? r : shunt_field_breaker(&node, SHUNT_DURATION_GATEWAY, breaker);
 }
 
 static int read_ejection(const struct shunt_node *spec, struct shunt_ejection *ejection)
 {
-	static const char *const known[] = {
-		"consecutive5xxErrors", "consecutiveGatewayErrors", "interval", "baseEjectionTime",
-		"maxEjectionPercent",	"minHealthPercent",	    NULL
-	};
-	uint32_t max_percent = 10, panic_percent = 0;
 	struct shunt_node node;
 	int r = shunt_field_object(spec, "outlierDetection", &node);
 
-	if (r <= 0)
-		return r;
-	*ejection = (struct shunt_ejection){
-		.enabled = true, .consecutive_5xx = 5, .interval_ms = 10000, .base_ms = 30000
-	};
-	r = shunt_field_only(&node, known);
-	if (!r)
-		r = shunt_field_int_32(&node, "consecutive5xxErrors", 0, 1000000,
-				       &ejection->consecutive_5xx);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "consecutiveGatewayErrors", 0, 1000000,
-				       &ejection->consecutive_gateway);
-	if (r >= 0)
-		r = shunt_field_duration_32(&node, "interval", SHUNT_DURATION_GATEWAY, 1, HOUR_MS,
-					    &ejection->interval_ms);
-	if (r >= 0)
-		r = shunt_field_duration_32(&node, "baseEjectionTime", SHUNT_DURATION_GATEWAY, 1,
-					    DAY_MS, &ejection->base_ms);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "maxEjectionPercent", 0, 100, &max_percent);
-	if (r >= 0)
-		r = shunt_field_int_32(&node, "minHealthPercent", 0, 100, &panic_percent);
-	ejection->max_percent = max_percent;
-	ejection->panic_percent = panic_percent;
-	return r < 0 ? r : 0;
+	return r <= 0 ? r : shunt_field_ejection(&node, SHUNT_DURATION_GATEWAY, ejection);
 }
 
 static int read_dead_man(const struct shunt_node *spec, struct shunt_dead_man *dead_man)

@@ -325,3 +325,67 @@ int shunt_field_rate(const struct shunt_node *node, const char *key, struct shun
 		return shunt_field_error(node, -EINVAL, key, "%.300s", err.text);
 	return 0;
 }
+
+/* ---- parts of a policy ---------------------------------------------------------------------- */
+
+int shunt_field_breaker(const struct shunt_node *node, enum shunt_duration_style style,
+			struct shunt_breaker *breaker)
+{
+	struct shunt_node ignored;
+	uint32_t code = 503;
+	int r;
+
+	breaker->check_ms = 100;
+	breaker->fallback_ms = 10000;
+	breaker->recovery_ms = 10000;
+	r = shunt_field_duration_32(node, "checkPeriod", style, 1, HOUR_MS, &breaker->check_ms);
+	if (r >= 0)
+		r = shunt_field_duration_32(node, "fallbackDuration", style, 1, DAY_MS,
+					    &breaker->fallback_ms);
+	if (r >= 0)
+		r = shunt_field_duration_32(node, "recoveryDuration", style, 1, DAY_MS,
+					    &breaker->recovery_ms);
+	if (r >= 0)
+		r = shunt_field_int_32(node, "responseCode", 100, 599, &code);
+	breaker->response_code = code;
+	if (r >= 0)
+		r = shunt_field_need(node, "expression", &ignored);
+	/* Last: what it allocates is freed with the policy. */
+	if (r >= 0)
+		r = shunt_field_expression(node, "expression", breaker);
+	return r < 0 ? r : 0;
+}
+
+int shunt_field_ejection(const struct shunt_node *node, enum shunt_duration_style style,
+			 struct shunt_ejection *ejection)
+{
+	static const char *const known[] = {
+		"consecutive5xxErrors", "consecutiveGatewayErrors", "interval", "baseEjectionTime",
+		"maxEjectionPercent",	"minHealthPercent",	    NULL
+	};
+	uint32_t max_percent = 10, panic_percent = 0;
+	int r = shunt_field_only(node, known);
+
+	*ejection = (struct shunt_ejection){
+		.enabled = true, .consecutive_5xx = 5, .interval_ms = 10000, .base_ms = 30000
+	};
+	if (!r)
+		r = shunt_field_int_32(node, "consecutive5xxErrors", 0, 1000000,
+				       &ejection->consecutive_5xx);
+	if (r >= 0)
+		r = shunt_field_int_32(node, "consecutiveGatewayErrors", 0, 1000000,
+				       &ejection->consecutive_gateway);
+	if (r >= 0)
+		r = shunt_field_duration_32(node, "interval", style, 1, HOUR_MS,
+					    &ejection->interval_ms);
+	if (r >= 0)
+		r = shunt_field_duration_32(node, "baseEjectionTime", style, 1, DAY_MS,
+					    &ejection->base_ms);
+	if (r >= 0)
+		r = shunt_field_int_32(node, "maxEjectionPercent", 0, 100, &max_percent);
+	if (r >= 0)
+		r = shunt_field_int_32(node, "minHealthPercent", 0, 100, &panic_percent);
+	ejection->max_percent = max_percent;
+	ejection->panic_percent = panic_percent;
+	return r < 0 ? r : 0;
+}

@@ -16,6 +16,10 @@ enum shunt_duration_style {
 	SHUNT_DURATION_TRAEFIK, /* as Go; a number without a unit is of seconds */
 };
 
+#define HOUR_MS (3600 * 1000u)
+#define DAY_MS	(24 * HOUR_MS)
+#define WEEK_MS (7 * DAY_MS)
+
 /* A time of whole milliseconds, @min_ms..@max_ms. */
 int shunt_field_duration(const struct shunt_node *node, const char *key,
 			 enum shunt_duration_style style, uint64_t min_ms, uint64_t max_ms,
@@ -48,6 +52,25 @@ int shunt_field_cidrs(const struct shunt_node *node, const char *key, struct shu
  */
 int shunt_field_expression(const struct shunt_node *node, const char *key,
 			   struct shunt_breaker *breaker);
+
+/**
+ * shunt_field_breaker - what a TrafficPolicy and a middleware say of a circuit breaker alike
+ * @breaker: has no expression; checkPeriod, fallbackDuration, recoveryDuration, responseCode and
+ *	     expression are filled, with their defaults
+ *
+ * Other fields of @node are the caller's. Return: 0, -EINVAL or -ENOMEM.
+ */
+int shunt_field_breaker(const struct shunt_node *node, enum shunt_duration_style style,
+			struct shunt_breaker *breaker);
+
+/**
+ * shunt_field_ejection - an outlierDetection
+ * @ejection: all but its origin is filled
+ *
+ * Return: 0, -EINVAL, or -EOPNOTSUPP: @node has a field that is not known here.
+ */
+int shunt_field_ejection(const struct shunt_node *node, enum shunt_duration_style style,
+			 struct shunt_ejection *ejection);
 
 /**
  * shunt_field_rate - check and compile what is in @limit: average, period_ms, burst
