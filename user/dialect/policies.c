@@ -2,8 +2,6 @@
 #include "dialect/policies.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,6 +219,7 @@ static int add_candidates(struct target *target, const char *namespace_, const c
 		if (!slot)
 			return -ENOMEM;
 		*slot = t->attachments[i];
+		(*slot)->was_used = true; /* it is taken, or told why not */
 	}
 	return 0;
 }
@@ -242,40 +241,21 @@ static int find_candidates(struct target *target)
 
 /* ---- what becomes of a policy ---------------------------------------------------------------- */
 
-static int refuse(const struct target *target, struct shunt_attachment *attachment,
-		  const char *reason, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static int refuse(const struct target *target, struct shunt_attachment *attachment,
-		  const char *reason, const char *fmt, ...)
-{
-	struct shunt_err err;
-	char text[400];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	attachment->was_used = true;
-	shunt_object_err(&err, 0, attachment->object, attachment->at.json, attachment->at.path,
-			 "%s", text);
-	return shunt_report_refuse_part(&target->t->reports, attachment->object, reason, &err);
-}
-
-static int conflict(const struct target *target, struct shunt_attachment *loser,
+static int conflict(const struct target *target, const struct shunt_attachment *loser,
 		    const struct shunt_attachment *winner)
 {
-	return refuse(target, loser, "Conflicted",
-		      "%s/%s%s%s already has the TrafficPolicy %s/%s, which %s",
-		      target->service->namespace_, target->service->name,
-		      *loser->section ? " " : "", loser->section, winner->object->namespace_,
-		      winner->object->name,
-		      *winner->section && !*loser->section	? "names the port itself"
-		      : strcmp(winner->created, loser->created) ? "is older"
-								: "comes first by its name");
+	return shunt_report_refuse_at(
+		&target->t->reports, &loser->at, "Conflicted",
+		"%s/%s%s%s already has the TrafficPolicy %s/%s, which %s",
+		target->service->namespace_, target->service->name, *loser->section ? " " : "",
+		loser->section, winner->object->namespace_, winner->object->name,
+		*winner->section && !*loser->section	  ? "names the port itself"
+		: strcmp(winner->created, loser->created) ? "is older"
+							  : "comes first by its name");
 }
 
 /* Variants that the policy names and the service lacks: what is about them is left out. */
-static int drop_unknown(const struct target *target, struct shunt_attachment *attachment,
+static int drop_unknown(const struct target *target, const struct shunt_attachment *attachment,
 			struct shunt_policy *policy)
 {
 	struct shunt_conditions *conditions;
@@ -325,7 +305,8 @@ static int say_held(const struct target *target, const struct shunt_attachment *
 }
 
 /* Puts a copy of an attachment's policy into the target's, or says why it cannot hold. */
-static int take(struct target *target, struct shunt_attachment *attachment, const char *variant)
+static int take(struct target *target, const struct shunt_attachment *attachment,
+		const char *variant)
 {
 	CLEANUP(policy_freep) struct shunt_policy *policy = shunt_policy_copy(attachment->policy);
 	char text[300];
@@ -335,9 +316,11 @@ static int take(struct target *target, struct shunt_attachment *attachment, cons
 	if (!policy)
 		return -ENOMEM;
 	if (variant && !shunt_policy_narrow(policy, variant, text, sizeof(text)))
-		return refuse(target, attachment, "UnsupportedValue", "%s", text);
+		return shunt_report_refuse_at(&target->t->reports, &attachment->at,
+					      "UnsupportedValue", "%s", text);
 	if (!shunt_policy_families_fit(policy, target->service, text, sizeof(text)))
-		return refuse(target, attachment, "Invalid", "%s", text);
+		return shunt_report_refuse_at(&target->t->reports, &attachment->at, "Invalid", "%s",
+					      text);
 	r = drop_unknown(target, attachment, policy);
 	if (r < 0)
 		return r;
@@ -346,14 +329,14 @@ static int take(struct target *target, struct shunt_attachment *attachment, cons
 	else
 		r = shunt_policy_merge(target->policy, policy, &ignored);
 	if (r == -E2BIG)
-		return refuse(target, attachment, "UnsupportedValue",
-			      "with those of other policies %s/%s has more than %d rate limits, %d "
-			      "limits in flight or one of each client's connections",
-			      target->service->namespace_, target->service->name, SHUNT_MAX_LIMITS,
-			      SHUNT_MAX_IN_FLIGHT);
+		return shunt_report_refuse_at(
+			&target->t->reports, &attachment->at, "UnsupportedValue",
+			"with those of other policies %s/%s has more than %d rate limits, %d "
+			"limits in flight or one of each client's connections",
+			target->service->namespace_, target->service->name, SHUNT_MAX_LIMITS,
+			SHUNT_MAX_IN_FLIGHT);
 	if (r < 0)
 		return r;
-	attachment->was_used = true;
 	return say_held(target, attachment, variant);
 }
 
@@ -374,11 +357,12 @@ static int take_whole(struct target *target)
 		enum match match = match_target(target, attachment);
 
 		if (match == MATCH_SHARED_PORT)
-			r = refuse(target, attachment, "UnsupportedValue",
-				   "port %s of %s/%s shares its split with others: name the port "
-				   "in the route's parentRef too, or leave sectionName out",
-				   attachment->section, target->service->namespace_,
-				   target->service->name);
+			r = shunt_report_refuse_at(
+				&target->t->reports, &attachment->at, "UnsupportedValue",
+				"port %s of %s/%s shares its split with others: name the port "
+				"in the route's parentRef too, or leave sectionName out",
+				attachment->section, target->service->namespace_,
+				target->service->name);
 		else if ((match == MATCH_ALL || match == MATCH_PORT) && attachment != winner)
 			r = conflict(target, attachment, winner);
 	}
@@ -467,20 +451,22 @@ static int apply(struct target *target)
 }
 
 /* A target that no service has: it does not exist, or nothing splits it. */
-static int report_unused(struct shunt_translation *t, struct shunt_attachment *attachment)
+static int report_unused(struct shunt_translation *t, const struct shunt_attachment *attachment)
 {
 	const char *namespace_ = attachment->object->namespace_, *why = NULL, *reason;
-	struct target nobody = { .t = t };
 
 	if (!strcmp(attachment->kind, "Service"))
 		why = shunt_why_unsplit(
 			shunt_world_service(&t->world, namespace_, attachment->name), &reason);
 	if (why)
-		return refuse(&nobody, attachment, "TargetNotFound", "Service %s/%s %s", namespace_,
-			      attachment->name, why);
-	return refuse(&nobody, attachment, "TargetNotFound", "no split has the target %s %s/%s%s%s",
-		      attachment->kind, namespace_, attachment->name,
-		      *attachment->section ? " with a port or variant " : "", attachment->section);
+		return shunt_report_refuse_at(&t->reports, &attachment->at, "TargetNotFound",
+					      "Service %s/%s %s", namespace_, attachment->name,
+					      why);
+	return shunt_report_refuse_at(&t->reports, &attachment->at, "TargetNotFound",
+				      "no split has the target %s %s/%s%s%s", attachment->kind,
+				      namespace_, attachment->name,
+				      *attachment->section ? " with a port or variant " : "",
+				      attachment->section);
 }
 
 int shunt_policies_apply(struct shunt_translation *t, struct shunt_model *model,

@@ -75,6 +75,20 @@ int shunt_report_refuse_part(struct shunt_reports *reports, const struct shunt_o
 				    shunt_err_str(err, text, sizeof(text)));
 }
 
+int shunt_report_refuse_at(struct shunt_reports *reports, const struct shunt_node *at,
+			   const char *reason, const char *fmt, ...)
+{
+	struct shunt_err err;
+	char text[400];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	shunt_object_err(&err, 0, at->object, at->json, at->path, "%s", text);
+	return shunt_report_refuse_part(reports, at->object, reason, &err);
+}
+
 int shunt_report_accept_part(struct shunt_reports *reports, const struct shunt_object *object,
 			     const char *fmt, ...)
 {

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "dialect/field.h"
 #include "model/model.h"
 #include "source/object.h"
 
@@ -35,6 +36,10 @@ int shunt_report_refuse(struct shunt_reports *reports, const struct shunt_object
  */
 int shunt_report_refuse_part(struct shunt_reports *reports, const struct shunt_object *object,
 			     const char *reason, const struct shunt_err *err);
+/* The first of these, about @at; of the text 399 bytes are kept. */
+int shunt_report_refuse_at(struct shunt_reports *reports, const struct shunt_node *at,
+			   const char *reason, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 int shunt_report_accept_part(struct shunt_reports *reports, const struct shunt_object *object,
 			     const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,29 +22,6 @@ struct resolver {
 };
 
 /* ---- what becomes of a request ------------------------------------------------------------ */
-
-static int refuse_with(struct resolver *rv, const struct shunt_request *request, const char *reason,
-		       const struct shunt_err *err)
-{
-	return shunt_report_refuse_part(&rv->t->reports, request->object, reason, err);
-}
-
-static int refuse(struct resolver *rv, const struct shunt_request *request, const char *reason,
-		  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-
-static int refuse(struct resolver *rv, const struct shunt_request *request, const char *reason,
-		  const char *fmt, ...)
-{
-	struct shunt_err err;
-	char text[400];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	shunt_object_err(&err, 0, request->object, request->at.json, request->at.path, "%s", text);
-	return refuse_with(rv, request, reason, &err);
-}
 
 static int accept_request(struct resolver *rv, const struct shunt_request *request)
 {
@@ -121,19 +97,20 @@ static int claim_port(struct resolver *rv, const struct shunt_request *request, 
 		return 0;
 	if (request->n_addrs && same_variants(request, rv->origins[taken])) {
 		if (request->policy || rv->origins[taken]->policy)
-			return refuse(rv, request, "Conflicted",
-				      "port %u of %s/%s is already split, and what a route's "
-				      "middlewares let in must not hold there too: take another "
-				      "port for the entry point, or list the Services in the route",
-				      number, request->namespace_, request->name);
+			return shunt_report_refuse_at(
+				&rv->t->reports, &request->at, "Conflicted",
+				"port %u of %s/%s is already split, and what a route's "
+				"middlewares let in must not hold there too: take another "
+				"port for the entry point, or list the Services in the route",
+				number, request->namespace_, request->name);
 		*ret_joined = true;
 		return shunt_resolve_addrs(request, &rv->model->services[taken]);
 	}
 	other = rv->origins[taken]->object;
-	return refuse(rv, request, "Conflicted",
-		      "port %u of %s/%s is already split by %s %s/%s, which has precedence", number,
-		      request->namespace_, request->name, other->kind, other->namespace_,
-		      other->name);
+	return shunt_report_refuse_at(
+		&rv->t->reports, &request->at, "Conflicted",
+		"port %u of %s/%s is already split by %s %s/%s, which has precedence", number,
+		request->namespace_, request->name, other->kind, other->namespace_, other->name);
 }
 
 static int claim_service_ports(struct resolver *rv, const struct shunt_request *request,
@@ -156,10 +133,13 @@ static int claim_service_ports(struct resolver *rv, const struct shunt_request *
 	if (n)
 		return 0;
 	if (request->port)
-		return refuse(rv, request, "NoMatchingParent", "Service %s/%s has no %s port %u",
-			      request->namespace_, request->name, proto, request->port);
-	return refuse(rv, request, "NoMatchingParent", "Service %s/%s has no %s port",
-		      request->namespace_, request->name, proto);
+		return shunt_report_refuse_at(&rv->t->reports, &request->at, "NoMatchingParent",
+					      "Service %s/%s has no %s port %u",
+					      request->namespace_, request->name, proto,
+					      request->port);
+	return shunt_report_refuse_at(&rv->t->reports, &request->at, "NoMatchingParent",
+				      "Service %s/%s has no %s port", request->namespace_,
+				      request->name, proto);
 }
 
 /* ---- the service --------------------------------------------------------------------------- */
@@ -316,7 +296,7 @@ static int read_settings(struct resolver *rv, const struct shunt_request *reques
 				    ret_settings))
 		return 0;
 	*ret_refused = true;
-	return refuse_with(rv, request, "Invalid", &err);
+	return shunt_report_refuse_part(&rv->t->reports, request->object, "Invalid", &err);
 }
 
 static int claim_ports(struct resolver *rv, const struct shunt_request *request,
@@ -370,8 +350,9 @@ static int resolve_request(struct resolver *rv, const struct shunt_request *requ
 			shunt_world_service(&rv->t->world, request->namespace_, request->name);
 		why = shunt_why_unsplit(world_service, &reason);
 		if (why)
-			return refuse(rv, request, reason, "Service %s/%s %s", request->namespace_,
-				      request->name, why);
+			return shunt_report_refuse_at(&rv->t->reports, &request->at, reason,
+						      "Service %s/%s %s", request->namespace_,
+						      request->name, why);
 	}
 	if (read_settings(rv, request, world_service, &settings, &refused) < 0)
 		return -ENOMEM;
