@@ -413,14 +413,12 @@ static int take_source_ranges(struct target *target)
 	const struct shunt_world_service *world = shunt_world_service(
 		&target->t->world, target->service->namespace_, target->service->name);
 	bool has_address = false;
-	int r = 0;
 
 	for (size_t i = 0; i < target->service->n_frontends; i++)
 		has_address |= target->service->frontends[i].load_balancer;
-	for (size_t i = 0; has_address && world && !r && i < world->source_ranges.n; i++)
-		r = shunt_cidrs_add(&target->policy->sources.load_balancer,
-				    &world->source_ranges.items[i]);
-	return r;
+	if (!has_address || !world)
+		return 0;
+	return shunt_cidrs_append(&target->policy->sources.load_balancer, &world->source_ranges);
 }
 
 static int apply(struct target *target)

@@ -5,29 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/array.h"
-
 /* ---- merge ---------------------------------------------------------------------------------- */
 
 #define RATES                                                                                      \
 	(SHUNT_PART_CONNECTION_RATE | SHUNT_PART_REQUEST_RATE | SHUNT_PART_PACKET_RATE |           \
 	 SHUNT_PART_BYTE_RATE)
 #define IN_FLIGHT (SHUNT_PART_CONNECTIONS_IN_FLIGHT | SHUNT_PART_REQUESTS_IN_FLIGHT)
-
-/* Adds the origins of @from behind those of @to. Return: where they begin, or -ENOMEM. */
-static int add_origins(struct shunt_policy *to, const struct shunt_policy *from)
-{
-	size_t first = to->n_origins;
-
-	for (size_t i = 0; i < from->n_origins; i++) {
-		struct shunt_object_ref *ref =
-			shunt_array_add(&to->origins, &to->n_origins, sizeof(*ref));
-
-		if (!ref || shunt_object_ref_copy(&from->origins[i], ref) < 0)
-			return -ENOMEM;
-	}
-	return first;
-}
 
 static void copy_limits(struct shunt_policy *to, const struct shunt_policy *from, uint16_t first)
 {
@@ -45,21 +28,12 @@ static void copy_in_flight(struct shunt_policy *to, const struct shunt_policy *f
 	}
 }
 
-static int copy_cidrs(struct shunt_cidrs *to, const struct shunt_cidrs *from)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < from->n && !r; i++)
-		r = shunt_cidrs_add(to, &from->items[i]);
-	return r;
-}
-
 static int copy_sources(struct shunt_sources *to, const struct shunt_sources *from, uint16_t first)
 {
-	int r = copy_cidrs(&to->allow, &from->allow);
+	int r = shunt_cidrs_append(&to->allow, &from->allow);
 
 	to->origin = from->origin + first;
-	return r ? r : copy_cidrs(&to->deny, &from->deny);
+	return r ? r : shunt_cidrs_append(&to->deny, &from->deny);
 }
 
 static int copy_breaker(struct shunt_breaker *to, const struct shunt_breaker *from, uint16_t first)
@@ -122,7 +96,7 @@ int shunt_policy_merge(struct shunt_policy *to, const struct shunt_policy *from,
 	*ret_overridden = overridden;
 	parts &= ~overridden;
 	if (parts)
-		first = add_origins(to, from);
+		first = shunt_policy_add_origins(to, from);
 	if (first < 0)
 		return first;
 	copy_plain(to, from, parts, first);
@@ -142,7 +116,7 @@ int shunt_policy_append(struct shunt_policy *to, const struct shunt_policy *from
 		return -E2BIG;
 	if (shunt_policy_counts_clients(to) && shunt_policy_counts_clients(from))
 		return -E2BIG;
-	first = add_origins(to, from);
+	first = shunt_policy_add_origins(to, from);
 	if (first < 0)
 		return first;
 	copy_limits(to, from, first);

@@ -46,20 +46,19 @@ int shunt_cidrs_add(struct shunt_cidrs *cidrs, const struct shunt_cidr *cidr)
 	return 0;
 }
 
-static int copy_cidrs(const struct shunt_cidrs *from, struct shunt_cidrs *to)
+int shunt_cidrs_append(struct shunt_cidrs *to, const struct shunt_cidrs *from)
 {
 	int r = 0;
 
-	*to = (struct shunt_cidrs){ 0 };
 	for (size_t i = 0; i < from->n && !r; i++)
 		r = shunt_cidrs_add(to, &from->items[i]);
 	return r;
 }
 
-static int copy_origins(const struct shunt_policy *from, struct shunt_policy *to)
+int shunt_policy_add_origins(struct shunt_policy *to, const struct shunt_policy *from)
 {
-	to->origins = NULL;
-	to->n_origins = 0;
+	size_t first = to->n_origins;
+
 	for (size_t i = 0; i < from->n_origins; i++) {
 		struct shunt_object_ref *slot =
 			shunt_array_add(&to->origins, &to->n_origins, sizeof(*slot));
@@ -67,7 +66,7 @@ static int copy_origins(const struct shunt_policy *from, struct shunt_policy *to
 		if (!slot || shunt_object_ref_copy(&from->origins[i], slot) < 0)
 			return -ENOMEM;
 	}
-	return 0;
+	return first;
 }
 
 struct shunt_policy *shunt_policy_copy(const struct shunt_policy *policy)
@@ -78,15 +77,22 @@ struct shunt_policy *shunt_policy_copy(const struct shunt_policy *policy)
 	if (!copy)
 		return NULL;
 	*copy = *policy;
+	/* First of all nothing of it still belongs to @policy. */
+	copy->origins = NULL;
+	copy->n_origins = 0;
+	copy->sources = (struct shunt_sources){ .origin = policy->sources.origin };
 	copy->breaker.expression = NULL;
-	r = copy_origins(policy, copy);
-	/* All three, so that none still belongs to @policy. */
-	r |= copy_cidrs(&policy->sources.allow, &copy->sources.allow);
-	r |= copy_cidrs(&policy->sources.deny, &copy->sources.deny);
-	r |= copy_cidrs(&policy->sources.load_balancer, &copy->sources.load_balancer);
-	if (policy->breaker.expression) {
+	r = shunt_policy_add_origins(copy, policy);
+	if (r >= 0)
+		r = shunt_cidrs_append(&copy->sources.allow, &policy->sources.allow);
+	if (!r)
+		r = shunt_cidrs_append(&copy->sources.deny, &policy->sources.deny);
+	if (!r)
+		r = shunt_cidrs_append(&copy->sources.load_balancer,
+				       &policy->sources.load_balancer);
+	if (!r && policy->breaker.expression) {
 		copy->breaker.expression = strdup(policy->breaker.expression);
-		r |= copy->breaker.expression ? 0 : -ENOMEM;
+		r = copy->breaker.expression ? 0 : -ENOMEM;
 	}
 	if (!r)
 		return copy;

@@ -206,8 +206,12 @@ uint64_t shunt_policy_digest(const struct shunt_policy *policy);
  */
 void shunt_policy_seal(struct shunt_policy *policy);
 
-/* Adds @cidr. Return: 0 or -ENOMEM. */
+/* Adds the origins of @from behind those of @to. Return: where they begin, or -ENOMEM. */
+int shunt_policy_add_origins(struct shunt_policy *to, const struct shunt_policy *from);
+
+/* Adds @cidr, or all of @from. Return: 0 or -ENOMEM. */
 int shunt_cidrs_add(struct shunt_cidrs *cidrs, const struct shunt_cidr *cidr);
+int shunt_cidrs_append(struct shunt_cidrs *to, const struct shunt_cidrs *from);
 
 /* Words of the enumerations, as manifests have them. */
 extern const char *const shunt_signals_words[SHUNT_N_SIGNALS_MODES];
