@@ -16,6 +16,7 @@ import pytest
 
 from lab import wait_for
 from lab.attack import Crowd, Flood, Servers, route_spoofed
+from lab.cluster import address
 from lab.load import HttpLoad, http
 from lab.world import DATAGRAM, HTTP, VIPS
 
@@ -124,7 +125,7 @@ def test_floods_of_fragments_icmp_and_scans_evict_nothing(world, family, kind):
     source = f"{w.client.address(0, family)}/{30 if family == 4 else 126}" if kind == "icmp" else None
     targets = [VIPS[family]]
     if kind in ("ping", "scan"):
-        targets.append(getattr(w.cluster.pods[0], f"v{family}"))
+        targets.append(address(w.cluster.pods[0], family))
     port = DATAGRAM[0] if kind == "fragment" else CROWD[0]
     for target in targets:
         Flood(w.client, kind, target, port, 150000 // len(targets), source).wait()

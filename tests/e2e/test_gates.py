@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roles of gates: who may come in where."""
 
-import glob
 import json
 import socket
 
 import pytest
 
 from lab import wait_for
-from lab.core import run as run_command
+from lab.cluster import address
 from lab.load import http
 from lab.world import VIPS
 
@@ -45,7 +44,7 @@ def test_nobody_outside_passes_for_a_pod(world, family, hook, bridge):
     vip, pod = VIPS[family], w.cluster.pods[0]
     assert not http(w.client, vip, total=50).errors
     before = w.agent.reasons()
-    for source in (getattr(pod, f"v{family}"), getattr(w.client, f"gateway{family}")):
+    for source in (address(pod, family), getattr(w.client, f"gateway{family}")):
         try_from(w.client.host, source, vip)
     wait_for(lambda: w.agent.reasons()["SPOOFED"] >= 2, 2, "both to be dropped")
     assert w.agent.reasons()["FORWARDED"] == before["FORWARDED"]
@@ -80,10 +79,7 @@ def test_what_takes_frames_from_xdp_is_told_where_a_gate_has_xdp(world, hook):
               gates=[f"vc*:{hook}", "vp*:tc"])
     w.cluster.pods[0].host.run("ethtool", "-K", "eth0", "gro", "on")
     w.start({"blue": 1})
-    (path,) = glob.glob(f"{w.agent.bpffs}/v*/shunt_gates")
-    dump = json.loads(run_command(["bpftool", "-j", "map", "dump", "pinned", path]).stdout)
     (number,) = [link["ifindex"] for link in json.loads(w.node.run("ip", "-j", "link").stdout)
                  if link["ifname"] == w.cluster.pods[0].dev]
-    (flags,) = [entry["formatted"]["value"]["flags"] for entry in dump
-                if entry["formatted"]["key"] == number]
+    flags = w.agent.map_entries("shunt_gates")[number]["flags"]
     assert bool(flags & TAKES_FRAMES) == (hook == "xdp"), flags

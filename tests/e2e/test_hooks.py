@@ -2,13 +2,11 @@
 """Every hook with both families and protocols: translated once, counted once, and right on the
 wire. A gate stands where packets come in; a packet may meet several."""
 
-import hashlib
 import itertools
 import json
 import os
 import socket
 import struct
-import threading
 
 import pytest
 
@@ -16,12 +14,11 @@ from lab import k8s, stats, wait_for
 from lab.capture import Capture, checksum_fault
 from lab.cluster import VIP4
 from lab.core import run as run_command
-from lab.load import Long, http, tuples, udp
-from lab.world import DATAGRAM, ECHO, HTTP, VIPS
+from lab.load import Long, http, is_echoed, tuples, udp
+from lab.world import ALL_PORTS, ECHO, VIPS
 
 MODES = ["tcx", "clsact", "xdp"]
 FAMILIES = [4, 6]
-ALL_PORTS = [HTTP, ECHO, DATAGRAM]
 
 
 def counters(w):
@@ -83,34 +80,13 @@ def test_checksums_are_right_where_packets_arrive(world, mode, family, offload):
         assert not any(frame.partial for _, frame in seen)
 
 
-def exchange(sock, data):
-    """Sends data to an echo server while reading it back."""
-    received = hashlib.sha256()
-
-    def read():
-        left = len(data)
-        while left:
-            chunk = sock.recv(min(left, 1 << 20))
-            if not chunk:
-                return
-            received.update(chunk)
-            left -= len(chunk)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    sock.sendall(data)
-    reader.join(60)
-    return received.hexdigest()
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("mode", MODES)
 def test_fifty_megabytes_arrive_byte_for_byte(world, mode, family):
     """Super-packets (GSO) pass a tc gate as one; XDP sees them cut."""
     w = world(mode=mode, ports=[ECHO], groups={"blue": 1}).start({"blue": 1})
     held = Long(w.client, VIPS[family], 9000, 1, timeout=30)
-    data = os.urandom(1 << 20) * 50
-    assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
+    assert is_echoed(held.sockets[0], os.urandom(1 << 20) * 50)
     held.close()
 
 
@@ -136,8 +112,7 @@ def test_super_packets_beyond_64_kib_arrive_byte_for_byte(world, mode):
         allow_big_tcp(host, device)
     w.start({"blue": 1})
     held = Long(w.client, VIP4, 9000, 1, timeout=30)
-    data = os.urandom(1 << 20) * 50
-    assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
+    assert is_echoed(held.sockets[0], os.urandom(1 << 20) * 50)
     held.close()
     found = counters(w)
     assert found["packets_in"] > 20 * w.agent.reasons()["FORWARDED"], "they were not that large"

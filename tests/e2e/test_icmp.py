@@ -13,8 +13,8 @@ from scapy.layers.l2 import Ether
 from lab.capture import Capture, ones_sum, pseudo_header
 from lab.cluster import neighbours
 from lab.load import Long
+from lab.remote import remote_world
 from lab.world import DATAGRAM, ECHO, VIPS
-from test_route import remote_world
 
 SMALL, SIZE = 1300, 5 << 20
 FAMILIES = [4, 6]

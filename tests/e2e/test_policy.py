@@ -5,18 +5,11 @@ import os
 
 from lab import k8s, wait_for
 from lab.cluster import VIP4
+from lab.k8s import traffic_policy as policy
 from lab.load import Long, http
 from lab.world import ECHO, HTTP
 
 WEIGHTS = {"blue": 95, "green": 5}
-
-
-def policy(name="demo", target="demo", created=None, **spec):
-    metadata = k8s.meta(name)
-    if created:
-        metadata["creationTimestamp"] = created
-    return {"apiVersion": "shunt.io/v1alpha1", "kind": "TrafficPolicy", "metadata": metadata,
-            "spec": {"targetRefs": [{"kind": "Service", "name": target}], **spec}}
 
 
 def limits(average):

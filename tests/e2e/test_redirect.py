@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """--forward redirect: connections go from gate to gate past the host's stack, both ways."""
 
-import hashlib
 import os
 import socket
 
 import pytest
 
 from lab import wait_for
-from lab.load import HttpLoad, Long, http, udp
-from lab.world import DATAGRAM, ECHO, HTTP, VIPS
-from test_hooks import exchange
+from lab.cluster import address
+from lab.load import HttpLoad, Long, http, is_echoed, udp
+from lab.world import ALL_PORTS, VIPS
 
 FAMILIES = [4, 6]
 HOOKS = ["tc", "xdp"]
-PORTS = [HTTP, ECHO, DATAGRAM]
 REDIRECT = ["--forward", "redirect"]
 
 WATCH = """
@@ -30,8 +28,7 @@ table inet watch {
 
 def seen(w):
     """TCP and UDP packets that the node's netfilter has met."""
-    text = w.node.run("nft", "list", "counter", "inet", "watch", "seen").stdout
-    return int(text.split("packets")[1].split()[0])
+    return w.node.nft_packets("watch", "seen")
 
 
 def tracked(w):
@@ -43,16 +40,12 @@ def tracked(w):
 def redirect_world(world, hook="tc", forward="redirect", **options):
     options.setdefault("groups", {"blue": 2, "green": 2})
     options.setdefault("gates", [f"vc*:{hook}", f"vp*:{hook}"])
-    w = world(mode="xdp" if hook == "xdp" else "tcx", ports=PORTS,
+    w = world(mode="xdp" if hook == "xdp" else "tcx", ports=ALL_PORTS,
               options=["--forward", forward, *options.pop("options", [])], **options)
     if hook == "xdp":
         w.cluster.prepare_xdp(*w.cluster.pods)
     w.node.nft(WATCH)
     return w
-
-
-def address(member, family):
-    return getattr(member, f"v{family}")
 
 
 def exercise(member, family, n=200):
@@ -64,8 +57,7 @@ def exercise(member, family, n=200):
                     datagrams=3)
     assert not datagrams.errors, datagrams
     held = Long(member, vip, 9000, 1, timeout=30)
-    data = os.urandom(1 << 20) * 5
-    assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
+    assert is_echoed(held.sockets[0], os.urandom(1 << 20) * 5)
     held.close()
     return tally
 

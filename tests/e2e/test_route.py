@@ -2,25 +2,19 @@
 """Connections that go past the stack: a pod that reaches itself through its own service, and
 those that come in by an uplink for a backend behind one."""
 
-import hashlib
 import os
 import socket
 
 import pytest
 
-from lab import k8s, servers
-from lab.cluster import VIP4, VIP6
-from lab.load import Long, http, udp
-from lab.world import DATAGRAM, ECHO, HTTP, VIPS
-from test_hooks import exchange
+from lab import k8s
+from lab.cluster import VIP4, VIP6, address
+from lab.load import Long, http, is_echoed, udp
+from lab.remote import remote_world
+from lab.world import ALL_PORTS, ECHO, VIPS
 
 FAMILIES = [4, 6]
 HOOKS = ["tc", "xdp"]
-PORTS = [HTTP, ECHO, DATAGRAM]
-
-
-def address(member, family):
-    return getattr(member, f"v{family}")
 
 
 # ---- a pod and itself ----------------------------------------------------------------------------
@@ -29,7 +23,7 @@ def address(member, family):
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_pod_reaches_itself_among_others(world, family, hook, n):
-    w = world(groups={"blue": n}, gates=[f"vp*:{hook}"], ports=PORTS)
+    w = world(groups={"blue": n}, gates=[f"vp*:{hook}"], ports=ALL_PORTS)
     if hook == "xdp":
         w.cluster.prepare_xdp(*w.cluster.pods)
     w.start({"blue": 1})
@@ -51,8 +45,7 @@ def test_a_pod_sends_itself_fifty_megabytes(world, family):
     w = world(groups={"blue": 1}, gates=["vp*:tc"], ports=[ECHO]).start({"blue": 1})
     w.node.sysctl(net__ipv4__conf__all__rp_filter=1)
     held = Long(w.cluster.pods[0], VIPS[family], 9000, 1, timeout=30)
-    data = os.urandom(1 << 20) * 50
-    assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
+    assert is_echoed(held.sockets[0], os.urandom(1 << 20) * 50)
     held.close()
 
 
@@ -63,35 +56,6 @@ def test_a_port_of_a_bridge_reaches_itself(world, family):
 
 
 # ---- uplink to uplink ----------------------------------------------------------------------------
-
-class Remote:
-    """A backend on another node: the second client's host."""
-
-    def __init__(self, w):
-        member = w.cluster.clients[1]
-        self.host, self.group, self.name = member.host, "blue", "blue-remote"
-        self.v4, self.v6 = member.v4, member.v6
-        self.node = {4: member.gateway4, 6: "fd01:1::1"}
-        self.nginx = servers.Nginx(w.lab, self)
-        echoes = servers.Echoes(w.lab)
-        echoes.tcp(self, 9000)
-        echoes.udp(self, 9001)
-        self.nginx.wait()
-
-    def endpoint(self):
-        return {"v4": self.v4, "v6": self.v6}
-
-
-def remote_world(world, hook, local=0, options=()):
-    w = world(mode="xdp" if hook == "xdp" else "tcx", groups={"blue": max(local, 1)}, clients=2,
-              gates=[f"vc*:{hook}:uplink", "vp*:tc"], ports=PORTS, options=options)
-    remote = Remote(w)
-    pods = w.cluster.pods if local else []
-    w.endpoints("blue", [*(pod.endpoint() for pod in pods), remote.endpoint()])
-    w.split({"blue": 1})
-    w.agent.start()
-    return w, remote
-
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("family", FAMILIES)
@@ -108,8 +72,7 @@ def test_a_client_from_afar_reaches_a_remote_backend(world, family, hook):
                                           for i in range(100)], datagrams=3)
     assert not datagrams.errors, datagrams
     held = Long(w.client, vip, 9000, 1, timeout=30)
-    data = os.urandom(1 << 20) * (50 if hook == "tc" else 5)
-    assert exchange(held.sockets[0], data) == hashlib.sha256(data).hexdigest()
+    assert is_echoed(held.sockets[0], os.urandom(1 << 20) * (50 if hook == "tc" else 5))
     held.close()
     counted = w.agent.service()["variants"][0]
     assert counted["packets_in"] and counted["packets_out"]

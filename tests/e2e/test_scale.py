@@ -2,7 +2,6 @@
 """Many services: what is done for one change does not grow with them. Counts of work, not times;
 `make bench-scale` measures."""
 
-import json
 import os
 import sys
 import types
@@ -10,7 +9,6 @@ import types
 import pytest
 
 from lab import Agent, wait_for
-from lab.core import run
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "..", "bench"))
 import scale_manifests as manifests  # noqa: E402 (the path is set above)
@@ -26,14 +24,6 @@ def agent(lab, build):
     return made.start(60)
 
 
-def entries(agent, name):
-    """The entries of an array map, by index."""
-    (directory,) = [e for e in os.listdir(agent.bpffs) if e.startswith("v")]
-    path = f"{agent.bpffs}/{directory}/shunt_{name}"
-    dump = json.loads(run(["bpftool", "-j", "map", "dump", "pinned", path]).stdout)
-    return {e["formatted"]["key"]: e["formatted"]["value"] for e in dump}
-
-
 def differing(before, after):
     return [key for key in before if before[key] != after[key]]
 
@@ -41,9 +31,9 @@ def differing(before, after):
 def test_one_change_among_many_services_touches_its_own_records_only(agent):
     maps = ("rules", "splits", "services", "variants", "backends")
     assert len(agent.status()["services"]) == SERVICES
-    before = {name: entries(agent, name) for name in maps}
+    before = {name: agent.map_entries(f"shunt_{name}") for name in maps}
     agent.cli.run("weight", "bench/s777", "s777-a=90", "s777-b=10")
-    after = {name: entries(agent, name) for name in maps}
+    after = {name: agent.map_entries(f"shunt_{name}") for name in maps}
     changed = {name: differing(before[name], after[name]) for name in maps}
 
     assert not changed["services"] + changed["variants"] + changed["backends"], changed

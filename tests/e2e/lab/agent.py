@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from . import k8s
-from .core import LabError, wait_for
+from .core import LabError, run, wait_for
 
 
 class Cli:
@@ -124,6 +124,13 @@ class Agent:
     def wait_status(self, predicate, what, timeout=3):
         """Waits until predicate(status) is true and returns its value."""
         return wait_for(lambda: predicate(self.status()), timeout, what)
+
+    def map_entries(self, name):
+        """The entries of a map, by key, as bpftool dumps them."""
+        (directory,) = [e for e in os.listdir(self.bpffs) if e.startswith("v")]
+        dump = json.loads(run(["bpftool", "-j", "map", "dump", "pinned",
+                               f"{self.bpffs}/{directory}/{name}"]).stdout)
+        return {e["formatted"]["key"]: e["formatted"]["value"] for e in dump}
 
     def reasons(self):
         """Packets by verdict reason."""

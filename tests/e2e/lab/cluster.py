@@ -33,6 +33,11 @@ def neighbours(device, mac, *addresses):
             for address in addresses]
 
 
+def address(member, family):
+    """A client's or pod's own address."""
+    return getattr(member, f"v{family}")
+
+
 class Client:
     """A host outside of the node, with a pool of addresses beside its own."""
 
@@ -166,8 +171,7 @@ class Cluster:
 
     def invalid(self):
         """Packets that netfilter of the node took for INVALID: never one, or we broke a flow."""
-        text = self.node.run("nft", "list", "counter", "inet", "guard", "invalid").stdout
-        return int(text.split("packets")[1].split()[0])
+        return self.node.nft_packets("guard", "invalid")
 
     def proxy(self, backends, *ports):
         """An nftables DNAT at random over pods: stands in for kube-proxy; [] removes it.

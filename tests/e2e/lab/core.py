@@ -82,6 +82,11 @@ class Host:
     def nft(self, text):
         self.run("nft", "-f", "-", input=text)
 
+    def nft_packets(self, table, counter):
+        """What a named counter of an inet table has counted."""
+        text = self.run("nft", "list", "counter", "inet", table, counter).stdout
+        return int(text.split("packets")[1].split()[0])
+
     @contextlib.contextmanager
     def entered(self):
         """The calling thread is in this namespace meanwhile; sockets made there stay there."""

@@ -103,6 +103,14 @@ def ingress_route(name, service_name, entry_points=("web",), namespace="default"
                                  "services": [{"name": service_name, "kind": "TraefikService"}]}]}}
 
 
+def traffic_policy(name="demo", target="demo", created=None, **spec):
+    """A TrafficPolicy of one Service; created: its creationTimestamp."""
+    more = {"creationTimestamp": created} if created else {}
+    return {"apiVersion": "shunt.io/v1alpha1", "kind": "TrafficPolicy",
+            "metadata": meta(name, **more),
+            "spec": {"targetRefs": [{"group": "", "kind": "Service", "name": target}], **spec}}
+
+
 def write(path, *objects):
     """Puts objects into a file as one rename, as careful tools do."""
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -3,6 +3,7 @@
 
 import collections
 import errno
+import hashlib
 import itertools
 import random
 import select
@@ -311,6 +312,26 @@ def _line(sock):
             raise ConnectionResetError(errno.ECONNRESET, "closed")
         data += chunk
     return data.decode().strip()
+
+
+def is_echoed(sock, data):
+    """Sends data to an echo server while reading it back: is it the same?"""
+    received = hashlib.sha256()
+
+    def read():
+        left = len(data)
+        while left:
+            chunk = sock.recv(min(left, 1 << 20))
+            if not chunk:
+                return
+            received.update(chunk)
+            left -= len(chunk)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    sock.sendall(data)
+    reader.join(60)
+    return received.digest() == hashlib.sha256(data).digest()
 
 
 def name_of(number):

@@ -18,6 +18,7 @@ MODES = {
 
 # Ports of the Services: (port, target port, protocol).
 HTTP, ECHO, DATAGRAM = (80, 8080, "TCP"), (9000, 9000, "TCP"), (9001, 9001, "UDP")
+ALL_PORTS = [HTTP, ECHO, DATAGRAM]
 
 # For tests that read whole maps.
 SMALL = ["--max-services", "16", "--max-variants", "32", "--max-backends", "64",
