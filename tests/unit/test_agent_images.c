@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/images.h"
@@ -114,6 +115,7 @@ Test(images, the_digest_sees_all_that_is_compiled)
 	MOVES(s->namespace_[0] = 'x');
 	MOVES(s->ports[0].port++);
 	MOVES(s->ports[0].proto = IPPROTO_UDP);
+	MOVES(s->ports[0].is_http = !s->ports[0].is_http);
 	MOVES(s->owned = !s->owned);
 	MOVES(s->empty_policy = SHUNT_EMPTY_REDISTRIBUTE);
 	MOVES(s->affinity.kind = SHUNT_AFFINITY_SESSION);
@@ -132,10 +134,12 @@ Test(images, the_digest_sees_all_that_is_compiled)
 	MOVES(v->backends[0].weight++);
 	MOVES(v->backends[0].state = SHUNT_BACKEND_TERMINATING);
 	MOVES(v->backends[0].usable = !v->backends[0].usable);
-	if (s->n_frontends)
-		MOVES(s->frontends[0].ip.addr.word_be[3]++);
-	if (s->n_frontends)
-		MOVES(s->frontends[0].node_port++);
+	s->frontends = calloc(1, sizeof(*s->frontends));
+	cr_assert(s->frontends);
+	MOVES(s->n_frontends = 1);
+	MOVES(s->frontends[0].ip.addr.word_be[3]++);
+	MOVES(s->frontends[0].node_port++);
+	MOVES(s->frontends[0].load_balancer = true);
 }
 
 Test(images, the_digest_does_not_see_what_is_for_people)

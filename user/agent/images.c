@@ -56,13 +56,16 @@ uint64_t agent_service_digest(const struct shunt_model_service *service)
 	digest = mix_string(digest, service->name);
 	digest = mix_number(digest, service->n_ports);
 	for (size_t i = 0; i < service->n_ports; i++)
-		digest = mix_number(digest, (uint64_t)service->ports[i].port << 8 |
+		digest = mix_number(digest, (uint64_t)service->ports[i].is_http << 24 |
+						    (uint64_t)service->ports[i].port << 8 |
 						    service->ports[i].proto);
 	digest = mix_number(digest, service->n_frontends);
 	for (size_t i = 0; i < service->n_frontends; i++) {
 		digest = mix_ip(digest, &service->frontends[i].ip);
-		digest = mix_number(digest, (uint64_t)service->frontends[i].node_port << 16 |
-						    service->frontends[i].port_index);
+		digest =
+			mix_number(digest, (uint64_t)service->frontends[i].load_balancer << 32 |
+						   (uint64_t)service->frontends[i].node_port << 16 |
+						   service->frontends[i].port_index);
 	}
 	digest = mix_number(digest, (uint64_t)service->owned << 1 | service->empty_policy << 2);
 	digest = mix_number(digest, (uint64_t)affinity->kind << 32 | affinity->timeout_s);
