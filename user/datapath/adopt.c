@@ -264,6 +264,7 @@ void shunt_installer_free(struct shunt_installer *installer)
 	free(installer->backends);
 	free(installer->buckets);
 	free(installer->policy_users);
+	free(installer->policy_sources);
 	free(installer);
 }
 
@@ -287,8 +288,10 @@ static int allocate(struct shunt_installer *installer)
 	installer->backends = calloc(maps->backends.n, sizeof(*installer->backends));
 	installer->buckets = calloc(maps->buckets.n, sizeof(*installer->buckets));
 	installer->policy_users = calloc(maps->policies.n, sizeof(*installer->policy_users));
+	installer->policy_sources = calloc(maps->policies.n, sizeof(*installer->policy_sources));
 	if (!installer->ids || !installer->services || !installer->variants ||
-	    !installer->backends || !installer->buckets || !installer->policy_users)
+	    !installer->backends || !installer->buckets || !installer->policy_users ||
+	    !installer->policy_sources)
 		return -ENOMEM;
 	/* Split 0 means "rejects", so the record is never used. */
 	if (shunt_place_init(&installer->splits, 1, maps->splits.n) < 0 ||

@@ -66,6 +66,7 @@ struct shunt_installer {
 	struct shunt_place policies;
 	struct shunt_bucket_record *buckets; /* by id */
 	uint32_t *policy_users;		     /* by index: ports that name it */
+	uint32_t *policy_sources;	     /* by index: entries in the address lists */
 	uint32_t n_packet_policies;	     /* of those with users, that limit packets */
 	bool has_stale_sources;		     /* entries of policies that nobody names any more */
 	uint32_t mark;			     /* of the running or last install */

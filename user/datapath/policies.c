@@ -40,8 +40,8 @@ static void source_key(const struct shunt_cidr *cidr, uint32_t policy, union sou
 	memcpy(key->v6.word_be, word, sizeof(key->v6.word_be));
 }
 
-static int write_sources(const struct shunt_installer *installer,
-			 const struct shunt_image_policy *policy, uint32_t index)
+static int write_sources(struct shunt_installer *installer, const struct shunt_image_policy *policy,
+			 uint32_t index)
 {
 	for (size_t i = 0; i < policy->n_sources; i++) {
 		const struct shunt_image_source *from = &policy->sources[i];
@@ -52,6 +52,7 @@ static int write_sources(const struct shunt_installer *installer,
 		if (bpf_map_update_elem(installer->maps->sources_fd[from->cidr.net.family], &key,
 					&value, BPF_ANY) < 0)
 			return -errno;
+		installer->policy_sources[index]++;
 	}
 	return 0;
 }
@@ -75,29 +76,13 @@ static bool sources_are(const struct shunt_installer *installer,
 	return true;
 }
 
-/* How many entries the maps hold for @index; both keys begin alike. */
-static size_t count_sources(const struct shunt_installer *installer, uint32_t index)
-{
-	size_t n = 0;
-
-	for (int family = 0; family < SHUNT_N_FAMILIES; family++) {
-		int fd = installer->maps->sources_fd[family];
-		union source_key key, next;
-		int r = bpf_map_get_next_key(fd, NULL, &next);
-
-		for (; r == 0; r = bpf_map_get_next_key(fd, &key, &next)) {
-			n += next.v4.policy == index;
-			key = next;
-		}
-	}
-	return n;
-}
-
 void shunt_policy_sweep_sources(struct shunt_installer *installer)
 {
 	if (!installer->has_stale_sources)
 		return;
 	installer->has_stale_sources = false;
+	memset(installer->policy_sources, 0,
+	       installer->maps->policies.n * sizeof(*installer->policy_sources));
 	for (int family = 0; family < SHUNT_N_FAMILIES; family++) {
 		int fd = installer->maps->sources_fd[family];
 		union source_key key, next;
@@ -107,9 +92,12 @@ void shunt_policy_sweep_sources(struct shunt_installer *installer)
 			/* The step comes first: after a deletion the walk would begin anew. */
 			key = next;
 			r = bpf_map_get_next_key(fd, &key, &next);
+			/* Both keys begin alike. */
 			if (key.v4.policy >= installer->maps->policies.n ||
 			    !installer->policy_users[key.v4.policy])
 				bpf_map_delete_elem(fd, &key);
+			else
+				installer->policy_sources[key.v4.policy]++;
 		}
 	}
 }
@@ -183,7 +171,7 @@ static bool record_is(const struct shunt_installer *installer,
 		return false;
 	return !(record.flags & SHUNT_POLICY_SOURCES) ||
 	       (sources_are(installer, policy, index) &&
-		count_sources(installer, index) == policy->n_sources);
+		installer->policy_sources[index] == policy->n_sources);
 }
 
 /* Waits for a grace period only if nothing is free otherwise. */
