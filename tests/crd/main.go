@@ -19,6 +19,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
@@ -79,6 +80,10 @@ func (j *judge) refuses(object map[string]interface{}) (by, what string) {
 	defaulting.Default(object, j.structural)
 	if found := validation.ValidateCustomResource(nil, object, j.plain); len(found) > 0 {
 		return "schema", found.ToAggregate().Error()
+	}
+	// Unique keys of lists, which plain OpenAPI knows nothing of.
+	if found := listtype.ValidateListSetsAndMaps(nil, j.structural, object); len(found) > 0 {
+		return "rule", found.ToAggregate().Error()
 	}
 	found, _ := j.rules.Validate(context.Background(), nil, j.structural, object, nil,
 		celconfig.RuntimeCELCostBudget)

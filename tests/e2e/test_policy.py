@@ -217,3 +217,18 @@ def test_a_destination_rule_bounds_the_connections_of_one_variant(world):
     assert opened["green"] == 4 and refused and opened["blue"] + refused == 36, (opened, refused)
     for each in held:
         each.close()
+
+
+def test_a_policy_splits_a_service_by_itself_and_follows_its_weights(world):
+    refs = [{"name": "blue", "weight": 80}, {"name": "green", "weight": 20}]
+    w = world(ports=[HTTP]).start()
+    w.agent.apply("demo", k8s.service("demo", [VIP4], [HTTP]),
+                  policy(backendRefs=refs, rateLimits=limits(5000000)))
+    w.agent.wait_weights(blue=80, green=20)
+    assert average(w) == 5000000
+    tally = http(w.client, VIP4, total=2000)
+    assert not tally.errors and 300 < tally.groups["green"] < 500, tally
+    w.agent.apply("demo", k8s.service("demo", [VIP4], [HTTP]),
+                  policy(backendRefs=[{**refs[0], "weight": 0}, refs[1]]))
+    w.agent.wait_weights(blue=0, green=20)
+    assert set(http(w.client, VIP4, total=200).groups) == {"green"}

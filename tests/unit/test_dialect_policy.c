@@ -353,6 +353,60 @@ static const struct text_case unsplit[] = {
 	  "at most" },
 };
 
+#define SPLIT(section, more)                                                                       \
+	"{targetRefs: [{kind: Service, name: app" section                                          \
+	"}], backendRefs: [{name: blue, weight: 95}, {name: green, port: 80, weight: 5}]" more "}"
+#define SPLIT_APP                                                                                  \
+	"shop/app http:80 tcp shared connection by shop/p\n"                                       \
+	"  at 10.96.0.1:80\n"                                                                      \
+	"  blue=95 drain 60\n"                                                                     \
+	"    10.1.0.1:8080 ready\n"                                                                \
+	"    10.1.0.2:8080 ready\n"                                                                \
+	"  green=5 drain 60\n"                                                                     \
+	"    10.2.0.1:8080 ready\n"                                                                \
+	"    10.2.0.2:8080 ready\n"
+
+/* With weights of its own. */
+static const struct text_case splitting[] = {
+	{ "backendRefs split the Service", SHOP POLICY(SPLIT("", "")), SPLIT_APP, "at most" },
+	{ "and its limits hold for the split",
+	  SHOP POLICY(SPLIT("", ", rateLimits: [{average: 5}]")),
+	  SPLIT_APP AT_MOST("5", "service", "p"), NULL },
+	{ "a port can be split by itself", SHOP POLICY(SPLIT(", sectionName: http", "")), SPLIT_APP,
+	  NULL },
+	{ "both protocols are split", MIXED POLICY(SPLIT("", "")),
+	  "shop/app dns:53 udp shared connection by shop/p\n", NULL },
+	{ "a route stands before it", SHOP ROUTE POLICY(SPLIT("", ", rateLimits: [{average: 5}]")),
+	  "  PartiallyInvalid=True/Conflicted: t.yaml:45:21: spec.targetRefs[0]: port 80 of "
+	  "shop/app is already split by HTTPRoute shop/web, which has precedence\n",
+	  "blue=95" },
+	{ "its limits hold there all the same",
+	  SHOP ROUTE POLICY(SPLIT("", ", rateLimits: [{average: 5}]")),
+	  AT_MOST("5", "service", "p"), NULL },
+	{ "of two the older splits",
+	  SHOP POLICY_AT("a", NEW, SPLIT("", "")) POLICY_AT("p", OLD, SPLIT("", "")), SPLIT_APP,
+	  "by shop/a\n" },
+	{ "one without stands behind it",
+	  SHOP POLICY_AT("a", OLD, LIMIT("5")) POLICY_AT("p", NEW, SPLIT("", "")), SPLIT_APP,
+	  NULL },
+	{ "a variant is no port", SHOP POLICY(SPLIT(", sectionName: green", "")),
+	  "Accepted=False/Invalid: t.yaml:40:61: spec.targetRefs[0].sectionName: is no port of "
+	  "Service app: backendRefs split ports\n",
+	  "blue=95" },
+	{ "a Service that does not exist", POLICY(SPLIT("", "")),
+	  "TargetNotFound: t.yaml:5:21: spec.targetRefs[0]: Service shop/app does not exist\n",
+	  "blue=95" },
+	{ "a backend that does not exist rejects its share",
+	  SHOP_SERVICE("app", "10.96.0.1") POLICY(SPLIT("", "")),
+	  "ResolvedRefs=False/BackendNotFound", NULL },
+};
+
+Test(policy, its_backend_refs_split_a_service)
+{
+	for (size_t i = 0; i < ARRAY_LEN(splitting); i++)
+		expect_text(&splitting[i], "", &opts);
+}
+
 Test(policy, a_service_without_a_split_is_led_by_its_policy)
 {
 	for (size_t i = 0; i < ARRAY_LEN(unsplit); i++)

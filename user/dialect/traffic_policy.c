@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "dialect/policies.h"
 #include "dialect/traffic_limits.h"
+#include "dialect/traffic_split.h"
 
 /*
- * TrafficPolicy of shunt.io: what a Service, or a route's split, lets in. Attached directly, as
+ * TrafficPolicy of shunt.io: what a Service, or a route's split, lets in, and maybe the Service's
+ * split itself. Attached directly, as
  * Gateway API's policies are (GEP-713). What is refused here is refused by the schema in
  * manifests/crd/ too: tests/unit/policy_cases.yaml is fed to both.
  */
@@ -238,72 +238,6 @@ static int read_targets(const struct shunt_node *spec, struct shunt_attachment *
 	return 0;
 }
 
-/* ---- Services without a split ---------------------------------------------------------------- */
-
-/* The port that a section names, or 0. */
-static uint16_t find_port(const struct shunt_world_service *service, const char *section,
-			  uint8_t proto)
-{
-	char number[8];
-
-	for (size_t i = 0; i < service->n_ports; i++) {
-		snprintf(number, sizeof(number), "%u", service->ports[i].port);
-		if (service->ports[i].proto == proto &&
-		    (!strcmp(service->ports[i].name, section) || !strcmp(number, section)))
-			return service->ports[i].port;
-	}
-	return 0;
-}
-
-static bool has_proto(const struct shunt_world_service *service, uint8_t proto)
-{
-	for (size_t i = 0; i < service->n_ports; i++)
-		if (service->ports[i].proto == proto)
-			return true;
-	return false;
-}
-
-/* One variant, which is the Service itself, for the ports that nobody splits. */
-static int request_whole(struct shunt_translation *t, const struct shunt_attachment *target,
-			 uint8_t proto, uint16_t port)
-{
-	const char *namespace_ = target->at.object->namespace_;
-	struct shunt_request_variant *variant;
-	struct shunt_request *request;
-	int r = shunt_request_add(t, &target->at, namespace_, target->name, proto, &request);
-
-	if (r < 0)
-		return r;
-	request->is_modest = true;
-	request->port = port;
-	request->rank += !port; /* one that names the port stands before */
-	return shunt_request_add_variant(request, &target->at, target->name, 1, namespace_,
-					 target->name, &variant);
-}
-
-/*
- * A Service that has a policy and no split: what is let in can only be counted where its
- * packets are led, so they are.
- */
-static int request_service(struct shunt_translation *t, const struct shunt_attachment *target)
-{
-	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP };
-	const struct shunt_world_service *service;
-	const char *reason;
-	int r = 0;
-
-	if (strcmp(target->kind, "Service"))
-		return 0;
-	service = shunt_world_service(&t->world, target->at.object->namespace_, target->name);
-	for (size_t i = 0; !shunt_why_unsplit(service, &reason) && !r && i < 2; i++) {
-		uint16_t port = find_port(service, target->section, protos[i]);
-
-		if (has_proto(service, protos[i]) && (port || !*target->section))
-			r = request_whole(t, target, protos[i], port);
-	}
-	return r;
-}
-
 /* ---- all of it ------------------------------------------------------------------------------ */
 
 static void policy_freep(struct shunt_policy **policy)
@@ -311,8 +245,9 @@ static void policy_freep(struct shunt_policy **policy)
 	shunt_policy_free(*policy);
 }
 
+/* @refs: of the split, or NULL */
 static int attach(struct shunt_translation *t, const struct shunt_attachment *targets, size_t n,
-		  const struct shunt_policy *policy)
+		  const struct shunt_policy *policy, const struct shunt_node *refs)
 {
 	int r = 0;
 
@@ -326,21 +261,29 @@ static int attach(struct shunt_translation *t, const struct shunt_attachment *ta
 		attachment->kind = targets[i].kind;
 		attachment->name = targets[i].name;
 		attachment->section = targets[i].section;
-		r = request_service(t, &targets[i]);
+		r = shunt_traffic_request(t, &targets[i], refs);
 	}
 	return r;
 }
 
 int shunt_translate_traffic_policy(struct shunt_translation *t, const struct shunt_object *object)
 {
-	static const char *const known[] = {
-		"targetRefs",	  "signals",	      "rateLimits", "inFlight",		"sources",
-		"circuitBreaker", "outlierDetection", "deadMan",    "maxConnectionAge", NULL
-	};
+	static const char *const known[] = { "targetRefs",
+					     "backendRefs",
+					     "signals",
+					     "rateLimits",
+					     "inFlight",
+					     "sources",
+					     "circuitBreaker",
+					     "outlierDetection",
+					     "deadMan",
+					     "maxConnectionAge",
+					     NULL };
 	CLEANUP(policy_freep) struct shunt_policy *policy = shunt_policy_new();
 	struct shunt_attachment targets[MAX_TARGETS] = { 0 };
 	struct shunt_conditions *conditions;
-	struct shunt_node spec;
+	struct shunt_node spec, refs;
+	bool splits = false;
 	uint16_t origin;
 	size_t n = 0;
 	int r;
@@ -353,18 +296,22 @@ int shunt_translate_traffic_policy(struct shunt_translation *t, const struct shu
 	if (!r)
 		r = read_targets(&spec, targets, &n);
 	if (!r)
+		r = shunt_traffic_read_split(&spec, targets, n, &refs);
+	splits = r > 0;
+	if (r >= 0)
 		r = read_parts(&spec, policy);
-	if (!r && !shunt_policy_parts(policy) && !json_object_get(spec.json, "signals") &&
+	if (!r && !splits && !shunt_policy_parts(policy) &&
+	    !json_object_get(spec.json, "signals") &&
 	    !json_array_size(json_object_get(spec.json, "rateLimits")))
 		r = shunt_field_error(&spec, -EINVAL, NULL,
-				      "asks for nothing: there is rateLimits, inFlight, sources, "
-				      "circuitBreaker, outlierDetection, deadMan, "
-				      "maxConnectionAge and signals");
+				      "asks for nothing: there is backendRefs, rateLimits, "
+				      "inFlight, sources, circuitBreaker, outlierDetection, "
+				      "deadMan, maxConnectionAge and signals");
 	if (r < 0)
 		return r;
 	conditions = shunt_report(&t->reports, object);
 	if (!conditions)
 		return -ENOMEM;
 	r = shunt_policy_warn(conditions, policy);
-	return r ? r : attach(t, targets, n, policy);
+	return r ? r : attach(t, targets, n, policy, splits ? &refs : NULL);
 }
