@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What plaintext HTTP is asked and answers, as the kernel sees it: real nginx, curl and h2load."""
 
+import json
 import re
 import socket
+import subprocess
+import time
 
 import pytest
 
@@ -106,6 +109,34 @@ def test_people_and_prometheus_see_it(world):
     assert total == 2, metrics
     assert re.search(r"shunt_http_response_seconds_bucket" + labels + r',le="\+Inf"\} 8\n', metrics)
     assert re.search(r"shunt_http_response_seconds_count" + labels + r"\} 8\n", metrics)
+
+
+def test_status_shows_the_last_minute_not_all_time(world):
+    w = world(groups={"blue": 1}).start({"blue": 1}, app_protocol="http")
+    curl(w, VIP4, ["/500"] * 10)
+    window = signals(w)["window"]
+    assert window["responses"]["5xx"] == 10 and 0 < window["seconds"] < 60
+    w.agent.stop()
+    w.agent.start()
+    curl(w, VIP4, ["/"] * 5)
+    http = signals(w)
+    assert http["responses"]["5xx"] == 10 and http["window"]["responses"]["5xx"] == 0
+    assert http["window"]["success_rate"] == 1 and http["window"]["requests"] == 5
+    table = w.cli.run("status", "demo").stdout
+    assert re.search(r"blue +5 +100.0 % +0 +0 ", table), table
+    assert re.search(r"plaintext HTTP of the last \d+ s; SUCCESS: below 500", table), table
+
+
+def test_top_shows_the_http_of_the_interval(world):
+    w = world(groups={"blue": 1}).start({"blue": 1}, app_protocol="http")
+    curl(w, VIP4, ["/500"] * 10)
+    top = w.cli.spawn("top", "--interval", "2s", "-n", "1", "-o", "json", stdout=subprocess.PIPE)
+    time.sleep(0.7)
+    curl(w, VIP4, ["/"] * 6 + ["/503"] * 2)
+    (row,) = json.loads(top.communicate(timeout=20)[0])["variants"]
+    assert row["success_rate"] == pytest.approx(0.75), row
+    assert row["requests_per_s"] == pytest.approx(4, rel=0.2)
+    assert 0 < row["p50_ms"] <= row["p99_ms"] < 1000
 
 
 def test_counts_outlive_the_agent_and_go_on_without_it(world):

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "metrics/signals.h"
 #include "metrics/text.h"
 #include "shunt/histogram.h"
 
@@ -194,8 +195,10 @@ Test(metrics, a_quantile_is_within_a_tenth)
 
 Test(metrics, unknown_codes_are_no_success)
 {
-	struct shunt_counters c = { .responses = { 100, 1, 20, 3, 4, 5 } };
+	const uint64_t responses[] = { 100, 1, 20, 3, 4, 5 }, unknown[] = { 100, 0, 0, 0, 0, 0 };
 
-	cr_expect_eq(shunt_stats_known(&c), 33);
-	cr_expect_eq(shunt_stats_good(&c), 28);
+	cr_expect_eq(shunt_responses_known(responses), 33);
+	cr_expect_eq(shunt_responses_good(responses), 28);
+	cr_expect_float_eq(shunt_success_rate(responses), 28 / 33.0, 1e-12);
+	cr_expect_lt(shunt_success_rate(unknown), 0.0);
 }

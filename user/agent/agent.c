@@ -133,6 +133,7 @@ static void on_tick(uv_timer_t *timer)
 	if (r < 0)
 		log_error("cannot give back what is not used any more: %s", strerror(-r));
 	agent_refusals_tick(agent);
+	agent_window_tick(agent);
 	agent_neighbours_tick(agent);
 	agent_detach_tick(agent);
 }
@@ -261,7 +262,8 @@ static int open_state(struct agent *agent, struct shunt_err *err)
 	agent->good = shunt_last_good_new();
 	agent->keeper = shunt_keeper_new();
 	agent->baselines = json_object();
-	if (!agent->good || !agent->keeper || !agent->baselines) {
+	agent->window = shunt_window_new();
+	if (!agent->good || !agent->keeper || !agent->baselines || !agent->window) {
 		shunt_err_set(err, -ENOMEM, "out of memory");
 		return EXIT_INTERNAL;
 	}
@@ -423,6 +425,7 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 	agent_read_addresses(agent);
 	agent_refresh(agent, true);
 	agent_refusals_tick(agent); /* what was counted before is not new */
+	agent_window_tick(agent);
 	start_gates(agent);
 	agent_neighbours_tick(agent);
 	start_handles(agent);
@@ -481,6 +484,7 @@ void agent_free(struct agent *agent)
 	shunt_last_good_free(agent->good);
 	shunt_keeper_free(agent->keeper);
 	json_decref(agent->baselines);
+	shunt_window_free(agent->window);
 	agent_events_clear(&agent->events);
 	free(agent->told);
 	free(agent->node_addrs);

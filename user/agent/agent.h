@@ -14,6 +14,7 @@
 #include "datapath/install.h"
 #include "datapath/xmit.h"
 #include "metrics/http.h"
+#include "metrics/window.h"
 #include "model/guard.h"
 #include "model/override.h"
 #include "source/yaml/yaml.h"
@@ -69,6 +70,7 @@ struct agent {
 	struct agent_refusals full;   /* for want of room in the flow table */
 	struct agent_refusals greedy; /* of a client that has its share of it */
 	struct agent_trace *trace;    /* NULL: nobody traces */
+	struct shunt_window *window;  /* HTTP of the last minute */
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;
@@ -280,6 +282,9 @@ void agent_cmd_detach(struct agent_request *request);
  * it? Told by an event when it begins and one when it is over; want of room is a problem, too.
  */
 void agent_refusals_tick(struct agent *agent);
+
+/* Each second: a snapshot for the signals of the last minute, when it is time for one. */
+void agent_window_tick(struct agent *agent);
 
 /* Each second: is the detaching that somebody waits for done? */
 void agent_detach_tick(struct agent *agent);

@@ -110,6 +110,15 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 	return shunt_metrics_text(&metrics, ret_text, ret_len);
 }
 
+void agent_window_tick(struct agent *agent)
+{
+	int r = shunt_window_tick(agent->window, shunt_dp_maps(agent->dp), agent_mono_ns());
+
+	if (r < 0)
+		log_error("cannot read the counters for the signals of the last minute: %s",
+			  strerror(-r));
+}
+
 /* ---- probes
  * ---------------------------------------------------------------------------------------- */
 

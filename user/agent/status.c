@@ -255,7 +255,10 @@ void agent_cmd_status(struct agent_request *request)
 	struct agent_view view = { .agent = request->agent };
 	struct agent_targets targets = { 0 };
 	const char *name = NULL;
-	const struct agent_arg known[] = { { "service", AGENT_ARG_TEXT, &name, false, 0, 0 } };
+	const struct agent_arg known[] = {
+		{ "service", AGENT_ARG_TEXT, &name, false, 0, 0 },
+		{ "times", AGENT_ARG_BOOL, &view.with_times, false, 0, 0 },
+	};
 	int r;
 
 	if (agent_read_args(request, "status", known, ARRAY_LEN(known)) < 0)

@@ -13,6 +13,7 @@
 struct agent_view {
 	const struct agent *agent;
 	struct shunt_stats stats;
+	bool with_times; /* histograms of response times, too */
 };
 
 json_t *agent_service_json(const struct agent_view *view,

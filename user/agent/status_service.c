@@ -200,24 +200,53 @@ static json_t *ms_or_null(double seconds)
 	return seconds < 0 ? json_null() : json_real(seconds * 1e3);
 }
 
-/* What its plaintext HTTP was asked and has answered; null where nobody looks. */
-static json_t *http_json(const struct shunt_stats_variant *counted)
+/* The buckets of the histogram that are not empty, as [bucket, responses]. */
+static json_t *times_json(const struct shunt_response_time *times)
 {
-	const struct shunt_counters *c = counted ? &counted->total : NULL;
-	uint64_t known;
+	json_t *array = json_array();
 
-	if (!c || !counted->is_http)
+	for (int b = 0; b < SHUNT_TIME_BUCKETS; b++)
+		if (times[b].responses)
+			json_array_append_new(
+				array, json_pack("[i, I]", b, (json_int_t)times[b].responses));
+	return array;
+}
+
+static json_t *signals_json(const struct shunt_golden *signals)
+{
+	static const char *const classes[SHUNT_N_CODE_CLASSES] = { "unknown", "1xx", "2xx",
+								   "3xx",     "4xx", "5xx" };
+	double success = shunt_success_rate(signals->responses);
+	json_t *responses = json_object();
+
+	for (int i = 0; i < SHUNT_N_CODE_CLASSES; i++)
+		json_object_set_new(responses, classes[i],
+				    json_integer((json_int_t)signals->responses[i]));
+	return json_pack("{s:I, s:o, s:o, s:o, s:o}", "requests", (json_int_t)signals->requests,
+			 "responses", responses, "success_rate",
+			 success < 0 ? json_null() : json_real(success), "p50_ms",
+			 ms_or_null(shunt_stats_quantile(signals->times, 0.5)), "p99_ms",
+			 ms_or_null(shunt_stats_quantile(signals->times, 0.99)));
+}
+
+/* What its plaintext HTTP was asked and has answered; null where nobody looks. */
+static json_t *http_json(const struct agent_view *view, const struct shunt_stats_variant *counted)
+{
+	struct shunt_golden total, recent;
+	json_t *json, *window;
+	double seconds;
+
+	if (!counted || !counted->is_http)
 		return json_null();
-	known = shunt_stats_known(c);
-	return json_pack(
-		"{s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o, s:o, s:o}", "requests",
-		(json_int_t)c->requests, "responses", "unknown", (json_int_t)c->responses[0], "1xx",
-		(json_int_t)c->responses[1], "2xx", (json_int_t)c->responses[2], "3xx",
-		(json_int_t)c->responses[3], "4xx", (json_int_t)c->responses[4], "5xx",
-		(json_int_t)c->responses[5], "success_rate",
-		known ? json_real((double)shunt_stats_good(c) / (double)known) : json_null(),
-		"p50_ms", ms_or_null(shunt_stats_quantile(counted->times, 0.5)), "p99_ms",
-		ms_or_null(shunt_stats_quantile(counted->times, 0.99)));
+	total = shunt_golden_total(counted);
+	recent = shunt_window_get(view->agent->window, counted, agent_mono_ns(), &seconds);
+	json = signals_json(&total);
+	window = signals_json(&recent);
+	json_object_set_new(window, "seconds", json_real(seconds));
+	json_object_set_new(json, "window", window);
+	if (view->with_times)
+		json_object_set_new(json, "times", times_json(total.times));
+	return json;
 }
 
 static json_t *variant_json(const struct agent_view *view,
@@ -237,7 +266,7 @@ static json_t *variant_json(const struct agent_view *view,
 			 "new_connections", (json_int_t)fresh, "group", group_name(variant->group),
 			 "drained", variant->drained);
 	json_object_update_new(json, traffic_json(counted));
-	json_object_set_new(json, "http", http_json(counted));
+	json_object_set_new(json, "http", http_json(view, counted));
 	json_object_set_new(json, "backends", backends_json(view, service, variant, counted));
 	return json;
 }

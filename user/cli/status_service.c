@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "cli/print.h"
+#include "cli/signals.h"
 #include "cli/status.h"
 
 /* The page of one service: `shunt status SERVICE`. */
@@ -247,10 +248,10 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 static void ms_cell(struct print_grid *grid, const json_t *http, const char *key)
 {
 	const json_t *ms = json_object_get(http, key);
+	char text[SHUNT_UNIT_STR_LEN];
 
 	if (json_is_number(ms))
-		print_cell(grid, PRINT_PLAIN, "%.*f ms", json_number_value(ms) < 10 ? 2 : 0,
-			   json_number_value(ms));
+		print_cell(grid, PRINT_PLAIN, "%s", cli_ms_str(json_number_value(ms), text));
 	else
 		print_cell(grid, PRINT_DIM, "-");
 }
@@ -268,7 +269,24 @@ static void unknown_cell(struct print_grid *grid, const json_t *responses)
 	print_cell(grid, PRINT_WARN, "%s", unknown > 0 ? shunt_share_str(unknown / all, text) : "");
 }
 
-/* What is asked and answered, where plaintext HTTP is looked at. */
+static void add_http(struct print_grid *grid, const char *variant, const json_t *signals)
+{
+	const json_t *responses = json_object_get(signals, "responses");
+	const json_t *rate = json_object_get(signals, "success_rate");
+	char text[SHUNT_UNIT_STR_LEN];
+
+	print_cell(grid, PRINT_PLAIN, "%s", variant);
+	count_cell(grid, signals, "requests");
+	print_cell(grid, PRINT_BOLD, "%s",
+		   json_is_number(rate) ? shunt_share_str(json_number_value(rate), text) : "-");
+	count_cell(grid, responses, "4xx");
+	count_cell(grid, responses, "5xx");
+	unknown_cell(grid, responses);
+	ms_cell(grid, signals, "p50_ms");
+	ms_cell(grid, signals, "p99_ms");
+}
+
+/* What was asked and answered lately, where plaintext HTTP is looked at. */
 static void print_http(const struct cli *cli, const json_t *variants)
 {
 	static const struct print_column columns[] = {
@@ -276,35 +294,25 @@ static void print_http(const struct cli *cli, const json_t *variants)
 		{ "5XX", true },      { "UNKNOWN", true },  { "P50", true },	 { "P99", true },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
-	char text[SHUNT_UNIT_STR_LEN];
-	const json_t *variant;
+	const json_t *variant, *window;
+	double seconds = 0;
 	size_t i;
 
 	json_array_foreach (variants, i, variant) {
-		const json_t *http = json_object_get(variant, "http");
-		const json_t *responses = json_object_get(http, "responses");
-		const json_t *rate = json_object_get(http, "success_rate");
-
-		if (!json_is_object(http))
+		window = json_object_get(json_object_get(variant, "http"), "window");
+		if (!json_is_object(window))
 			continue;
-		print_cell(&grid, PRINT_PLAIN, "%s", cli_str(variant, "name"));
-		count_cell(&grid, http, "requests");
-		print_cell(&grid, PRINT_BOLD, "%s",
-			   json_is_number(rate) ? shunt_share_str(json_number_value(rate), text)
-						: "-");
-		count_cell(&grid, responses, "4xx");
-		count_cell(&grid, responses, "5xx");
-		unknown_cell(&grid, responses);
-		ms_cell(&grid, http, "p50_ms");
-		ms_cell(&grid, http, "p99_ms");
+		add_http(&grid, cli_str(variant, "name"), window);
+		seconds = json_number_value(json_object_get(window, "seconds"));
 	}
 	if (!grid.n_cells)
 		return;
 	print_grid(cli, &grid, 2);
 	print_text(
 		cli, PRINT_DIM,
-		"  plaintext HTTP since the counters began; SUCCESS: below 500, of the responses "
-		"whose code is known");
+		"  plaintext HTTP of the last %.0f s; SUCCESS: below 500, of the responses whose "
+		"code is known; -o json has the sums since the counters began",
+		seconds);
 	fputs("\n\n", cli->out);
 }
 

@@ -171,6 +171,20 @@ static int collect_limits(const struct shunt_dp_maps *maps, struct shunt_stats *
 	return r;
 }
 
+int shunt_stats_collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats)
+{
+	CLEANUP(shunt_stats_free) struct shunt_stats stats = { 0 };
+	int r = collect_backends(maps, &stats);
+
+	if (!r)
+		r = collect_variants(maps, &stats);
+	if (r < 0)
+		return r;
+	*ret_stats = stats;
+	stats = (struct shunt_stats){ 0 };
+	return 0;
+}
+
 int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats)
 {
 	const struct shunt_settings *settings =

@@ -66,6 +66,9 @@ struct shunt_stats {
  */
 int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats);
 
+/* Likewise, of variants and backends only: without the pass over the flow table. */
+int shunt_stats_collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats);
+
 /* Return: the variant of that name, borrowed, or NULL. */
 const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *stats,
 						      const char *namespace_, const char *service,
@@ -92,19 +95,6 @@ int shunt_stats_connections(const struct shunt_dp_maps *maps, const bool *wanted
 /* Open connections of a variant, or of its backends at @ip and @port (NULL, 0: all). */
 uint64_t shunt_stats_active(const struct shunt_dp_maps *maps, uint32_t variant,
 			    const struct shunt_ip *ip, uint16_t port);
-
-/* Responses by their first digit: all whose code could be told, and those of them below 500. */
-uint64_t shunt_stats_known(const struct shunt_counters *counters);
-uint64_t shunt_stats_good(const struct shunt_counters *counters);
-
-/**
- * shunt_stats_quantile - the time that a share of the responses did not exceed
- * @times: SHUNT_TIME_BUCKETS; NULL: none
- * @q:     0..1
- *
- * Return: seconds, within 9.1 % of the true one; negative: there are none.
- */
-double shunt_stats_quantile(const struct shunt_response_time *times, double q);
 
 /* Frees what @stats owns and zeroes it. */
 void shunt_stats_free(struct shunt_stats *stats);

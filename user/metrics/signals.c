@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "metrics/signals.h"
+
 #include <math.h>
 
-#include "metrics/collect.h"
 #include "shunt/compat.h"
-#include "shunt/histogram.h"
 
-uint64_t shunt_stats_good(const struct shunt_counters *counters)
+uint64_t shunt_responses_good(const uint64_t responses[SHUNT_N_CODE_CLASSES])
 {
-	return counters->responses[1] + counters->responses[2] + counters->responses[3] +
-	       counters->responses[4];
+	return responses[1] + responses[2] + responses[3] + responses[4];
 }
 
-uint64_t shunt_stats_known(const struct shunt_counters *counters)
+uint64_t shunt_responses_known(const uint64_t responses[SHUNT_N_CODE_CLASSES])
 {
-	return shunt_stats_good(counters) + counters->responses[5];
+	return shunt_responses_good(responses) + responses[5];
+}
+
+double shunt_success_rate(const uint64_t responses[SHUNT_N_CODE_CLASSES])
+{
+	uint64_t known = shunt_responses_known(responses);
+
+	return known ? (double)shunt_responses_good(responses) / (double)known : -1;
+}
+
+double shunt_time_bound(uint32_t bucket)
+{
+	return exp2(bucket / 4.0) / 1e6;
 }
 
 double shunt_stats_quantile(const struct shunt_response_time *times, double q)
@@ -35,4 +46,22 @@ double shunt_stats_quantile(const struct shunt_response_time *times, double q)
 			return exp2((b + 0.5) / 4) / 1e6;
 	}
 	return -1;
+}
+
+static uint64_t grown(uint64_t now, uint64_t before)
+{
+	return now >= before ? now - before : now;
+}
+
+struct shunt_golden shunt_golden_since(const struct shunt_golden *now,
+				       const struct shunt_golden *before)
+{
+	struct shunt_golden since = { .requests = grown(now->requests, before->requests) };
+
+	for (int i = 0; i < SHUNT_N_CODE_CLASSES; i++)
+		since.responses[i] = grown(now->responses[i], before->responses[i]);
+	for (int b = 0; b < SHUNT_TIME_BUCKETS; b++)
+		since.times[b].responses =
+			grown(now->times[b].responses, before->times[b].responses);
+	return since;
 }

@@ -22,10 +22,10 @@ class Cli:
         return self.agent.host.run(self.program, command, *self.agent.locations, *args,
                                    check=check, **options)
 
-    def spawn(self, command, *args):
+    def spawn(self, command, *args, stdout=subprocess.DEVNULL):
         """Starts it and does not wait."""
         return self.agent.host.popen(self.program, command, *self.agent.locations, *args,
-                                     stdout=subprocess.DEVNULL)
+                                     stdout=stdout)
 
     def json(self, command, *args):
         return json.loads(self.run(command, *args, "-o", "json").stdout)

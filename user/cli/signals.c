@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/signals.h"
+
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+struct shunt_golden cli_signals_read(const json_t *http)
+{
+	static const char *const classes[SHUNT_N_CODE_CLASSES] = { "unknown", "1xx", "2xx",
+								   "3xx",     "4xx", "5xx" };
+	const json_t *responses = json_object_get(http, "responses"), *pair;
+	struct shunt_golden signals = { .requests = (uint64_t)cli_int(http, "requests") };
+	size_t i;
+
+	for (int c = 0; c < SHUNT_N_CODE_CLASSES; c++)
+		signals.responses[c] = (uint64_t)cli_int(responses, classes[c]);
+	json_array_foreach (json_object_get(http, "times"), i, pair) {
+		json_int_t bucket = json_integer_value(json_array_get(pair, 0));
+
+		if (bucket >= 0 && bucket < SHUNT_TIME_BUCKETS)
+			signals.times[bucket].responses =
+				(uint64_t)json_integer_value(json_array_get(pair, 1));
+	}
+	return signals;
+}
+
+const char *cli_ms_str(double ms, char *buf)
+{
+	if (ms < 1000)
+		snprintf(buf, SHUNT_UNIT_STR_LEN, "%.*f ms", ms < 10 ? 2 : 0, ms);
+	else
+		snprintf(buf, SHUNT_UNIT_STR_LEN, "%.*f s", ms < 10000 ? 2 : 0, ms / 1000);
+	return buf;
+}
