@@ -96,11 +96,13 @@ static void assert_order(struct top_view view, const char *want)
 Test(cli_top, sorts_by_each_column_both_ways)
 {
 	static const char *const orders[TOP_N_COLUMNS] = {
-		[TOP_SERVICE] = "only blue green v1", [TOP_VARIANT] = "blue green only v1",
-		[TOP_WEIGHT] = "blue green only v1",  [TOP_SHARE] = "only v1 blue green",
-		[TOP_NOW] = "blue green only v1",     [TOP_CONNECTIONS] = "blue green only v1",
-		[TOP_ACTIVE] = "blue green v1 only",  [TOP_REJECTS] = "green only blue v1",
-		[TOP_IN] = "blue green only v1",      [TOP_OUT] = "blue only green v1",
+		[TOP_SERVICE] = "only blue green v1",  [TOP_VARIANT] = "blue green only v1",
+		[TOP_WEIGHT] = "blue green only v1",   [TOP_SHARE] = "only v1 blue green",
+		[TOP_NOW] = "blue green only v1",      [TOP_CONNECTIONS] = "blue green only v1",
+		[TOP_ACTIVE] = "blue green v1 only",   [TOP_REJECTS] = "green only blue v1",
+		[TOP_REQUESTS] = "only blue green v1", [TOP_SUCCESS] = "only blue green v1",
+		[TOP_P50] = "only blue green v1",      [TOP_P99] = "only blue green v1",
+		[TOP_IN] = "blue green only v1",       [TOP_OUT] = "blue only green v1",
 		[TOP_READY] = "only blue green v1",
 	};
 
@@ -142,14 +144,14 @@ Test(cli_top, without_a_terminal_each_sample_is_a_table)
 		out,
 		"ok  generation 14  0 connections/s  0 rejects/s  in 0 bit/s  out 0 bit/s  "
 		"flows 5/1024\n"
-		"SERVICE   VARIANT  WEIGHT    ASKED  NOW  CONN/S  ACTIVE  REJECTS/S  IN BIT/S"
-		"  OUT BIT/S  READY\n"
-		"shop/api  blue         90   90.0 %    -       0       8          0         0"
-		"          0    1/2\n"
-		"shop/api  green        10   10.0 %    -       0       3          0         0"
-		"          0    1/2\n"
-		"shop/web  v1            1  100.0 %    -       0       1          0         0"
-		"          0    1/2\n\n",
+		"SERVICE   VARIANT  WEIGHT    ASKED  NOW  CONN/S  ACTIVE  REJECTS/S  REQ/S  SUCCESS"
+		"  P50  P99  IN BIT/S  OUT BIT/S  READY\n"
+		"shop/api  blue         90   90.0 %    -       0       8          0      -        -"
+		"    -    -         0          0    1/2\n"
+		"shop/api  green        10   10.0 %    -       0       3          0      -        -"
+		"    -    -         0          0    1/2\n"
+		"shop/web  v1            1  100.0 %    -       0       1          0      -        -"
+		"    -    -         0          0    1/2\n\n",
 		"%s", out);
 	cr_expect_str_eq(lab.last_command, "status");
 	cli_lab_stop(&lab);
@@ -172,9 +174,48 @@ Test(cli_top, json_is_one_object_a_line)
 	first = json_array_get(json_object_get(line, "variants"), 0);
 	cr_expect_str_eq(json_string_value(json_object_get(first, "service")), "a/new");
 	cr_expect(json_is_null(json_object_get(first, "now")));
+	cr_expect(json_is_null(json_object_get(first, "success_rate")));
+	cr_expect(json_is_true(json_object_get(lab.last_args, "times")));
 	cr_expect_eq(json_integer_value(json_object_get(first, "backends")), 2);
 	cr_expect_eq(strlen(out) - strcspn(out, "\n") - 1 > 2, 1, "the second line");
 	cli_lab_stop(&lab);
+}
+
+#define HTTP(requests, ok, failed, unknown, times)                                                 \
+	STATUS("{\"namespace\":\"shop\",\"name\":\"api\",\"variants\":[{\"name\":\"blue\","        \
+	       "\"http\":{\"requests\":" #requests ",\"responses\":{\"unknown\":" #unknown         \
+	       ",\"2xx\":" #ok ",\"5xx\":" #failed "},\"times\":" times "}}]}")
+
+Test(cli_top, http_is_of_the_interval_not_of_all_time)
+{
+	/* Bucket 40 begins at 1024 us, 60 at 33 ms. */
+	json_auto_t *first = json_loads(HTTP(1000, 0, 1000, 0, "[[60,1000]]"), 0, NULL);
+	json_auto_t *second =
+		json_loads(HTTP(1200, 150, 1010, 40, "[[40,190],[60,1010]]"), 0, NULL);
+	struct top_view view = { .sort = TOP_REQUESTS };
+	struct top_rows rows;
+	char buf[64];
+
+	cr_assert(first && second);
+	cr_assert_eq(top_rows_make(first, second, 2.0, &view, &rows), 0);
+	cr_expect_eq(rows.row[0].requests_s, 100.0);
+	cr_expect_float_eq(rows.row[0].success, 150 / 160.0, 1e-12, "unknown is not known");
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_SUCCESS, buf, sizeof(buf)), "93.8 %");
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_P50, buf, sizeof(buf)), "1.12 ms");
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_P99, buf, sizeof(buf)), "36 ms");
+	top_rows_free(&rows);
+
+	/* Nothing between: HTTP, but no answers. */
+	cr_assert_eq(top_rows_make(second, second, 2.0, &view, &rows), 0);
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_REQUESTS, buf, sizeof(buf)), "0");
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_SUCCESS, buf, sizeof(buf)), "-");
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_P99, buf, sizeof(buf)), "-");
+	top_rows_free(&rows);
+
+	/* The first sample has nothing before it. */
+	cr_assert_eq(top_rows_make(NULL, second, 0, &view, &rows), 0);
+	cr_expect_str_eq(top_cell(&rows.row[0], TOP_SUCCESS, buf, sizeof(buf)), "-");
+	top_rows_free(&rows);
 }
 
 Test(cli_top, help_and_mistakes_name_all_columns)

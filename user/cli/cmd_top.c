@@ -36,10 +36,11 @@ static double clock_s(void)
 static int sample(struct top *top)
 {
 	struct shunt_err err = { 0 };
+	json_auto_t *args = json_pack("{s:b}", "times", true);
 	json_t *status = NULL;
 	int r, exit_code = 0;
 
-	r = shunt_ctl_call(top->cli->socket, "status", NULL, top->cli->timeout_ms, &status,
+	r = shunt_ctl_call(top->cli->socket, "status", args, top->cli->timeout_ms, &status,
 			   &exit_code, &err);
 	if (r < 0) {
 		shunt_err_str(&err, top->note, sizeof(top->note));
@@ -186,7 +187,7 @@ static int read_flags(struct top *top)
 {
 	const char *count = cli_flag(top->cli, "count"), *sort = cli_flag(top->cli, "sort");
 	const char *filter = cli_flag(top->cli, "filter");
-	char names[128];
+	char names[192];
 	uint64_t n;
 	int r = cli_flag_duration(top->cli, "interval", 1000, &top->interval_ms);
 
@@ -237,8 +238,8 @@ static const struct cli_flag flags[] = {
 	{ "interval", "TIME", "between two samples, 100ms or more (1s)", 0 },
 	{ "count", "N", "end after so many", 'n' },
 	{ "sort", "COLUMN",
-	  "service, variant, weight, share, now, connections, active, rejects, in, out or ready "
-	  "(connections)",
+	  "service, variant, weight, share, now, connections, active, rejects, requests, success, "
+	  "p50, p99, in, out or ready (connections)",
 	  0 },
 	{ "filter", "TEXT", "only variants with this in their own or their service's name", 0 },
 	{ "plain", NULL, "lines instead of a screen, also on a terminal", 0 },
@@ -261,7 +262,10 @@ const struct cli_command cli_top = {
 		"it had of the new connections of the last interval (NOW), new connections and "
 		"rejects a "
 		"second, connections in being, bits a second from and to the clients, and its "
-		"backends.\n\n"
+		"backends. Where plaintext HTTP is looked at, also requests a second, the share of "
+		"the responses below 500 among those whose code is known (SUCCESS), and the time "
+		"that half of the responses (P50) and 99 of 100 (P99) did not exceed, within a "
+		"tenth, all of the last interval.\n\n"
 		"On a terminal it is one screen with keys to sort, filter and scroll. Elsewhere, "
 		"or with --plain, each sample is a table; with -o json it is one object a line.",
 	.flags = flags,

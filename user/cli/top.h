@@ -20,6 +20,10 @@ enum top_column {
 	TOP_CONNECTIONS,
 	TOP_ACTIVE,
 	TOP_REJECTS,
+	TOP_REQUESTS,
+	TOP_SUCCESS,
+	TOP_P50,
+	TOP_P99,
 	TOP_IN,
 	TOP_OUT,
 	TOP_READY,
@@ -42,6 +46,10 @@ struct top_row {
 	double now; /* 0..1; negative: no new connection in the interval */
 	double connections_s, rejects_s;
 	double in_bit_s, out_bit_s;
+	bool is_http; /* its plaintext HTTP is looked at */
+	double requests_s;
+	double success;	       /* 0..1 of the interval's responses; negative: none */
+	double p50_ms, p99_ms; /* likewise */
 	long long active;
 	int ready, backends;
 };

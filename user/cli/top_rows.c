@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "cli/print.h"
+#include "cli/signals.h"
 
 static const struct {
 	const char *name, *title;
@@ -21,6 +22,10 @@ static const struct {
 	[TOP_CONNECTIONS] = { "connections", "CONN/S", true },
 	[TOP_ACTIVE] = { "active", "ACTIVE", true },
 	[TOP_REJECTS] = { "rejects", "REJECTS/S", true },
+	[TOP_REQUESTS] = { "requests", "REQ/S", true },
+	[TOP_SUCCESS] = { "success", "SUCCESS", true },
+	[TOP_P50] = { "p50", "P50", true },
+	[TOP_P99] = { "p99", "P99", true },
 	[TOP_IN] = { "in", "IN BIT/S", true },
 	[TOP_OUT] = { "out", "OUT BIT/S", true },
 	[TOP_READY] = { "ready", "READY", true },
@@ -86,6 +91,25 @@ static double rate(const json_t *before, const json_t *now, const char *key, dou
 	return before && grown > 0 && seconds > 0 ? (double)grown / seconds : 0;
 }
 
+/* The plaintext HTTP of the interval, from what both answers have counted. */
+static void fill_http(struct top_row *row, const json_t *before, const json_t *variant,
+		      double seconds)
+{
+	const json_t *http = json_object_get(variant, "http");
+	struct shunt_golden then, since = { 0 };
+
+	row->is_http = json_is_object(http);
+	if (before && row->is_http && seconds > 0) {
+		then = cli_signals_read(json_object_get(before, "http"));
+		since = cli_signals_read(http);
+		since = shunt_golden_since(&since, &then);
+		row->requests_s = (double)since.requests / seconds;
+	}
+	row->success = shunt_success_rate(since.responses);
+	row->p50_ms = 1e3 * shunt_stats_quantile(since.times, 0.5);
+	row->p99_ms = 1e3 * shunt_stats_quantile(since.times, 0.99);
+}
+
 static void fill(struct top_row *row, const json_t *before, const json_t *variant, double seconds)
 {
 	snprintf(row->variant, sizeof(row->variant), "%s", cli_str(variant, "name"));
@@ -97,6 +121,7 @@ static void fill(struct top_row *row, const json_t *before, const json_t *varian
 	row->rejects_s = rate(before, variant, "rejects", seconds);
 	row->in_bit_s = 8 * rate(before, variant, "bytes_in", seconds);
 	row->out_bit_s = 8 * rate(before, variant, "bytes_out", seconds);
+	fill_http(row, before, variant, seconds);
 	status_count_backends(variant, &row->ready, &row->backends);
 }
 
@@ -160,6 +185,14 @@ static double number(const struct top_row *row, enum top_column column)
 		return (double)row->active;
 	case TOP_REJECTS:
 		return row->rejects_s;
+	case TOP_REQUESTS:
+		return row->is_http ? row->requests_s : -1;
+	case TOP_SUCCESS:
+		return row->success;
+	case TOP_P50:
+		return row->p50_ms;
+	case TOP_P99:
+		return row->p99_ms;
 	case TOP_IN:
 		return row->in_bit_s;
 	case TOP_OUT:
@@ -267,11 +300,23 @@ const char *top_cell(const struct top_row *row, enum top_column column, char *bu
 	case TOP_ACTIVE:
 		snprintf(buf, size, "%s", shunt_count_str((uint64_t)row->active, text));
 		break;
+	case TOP_SUCCESS:
+		snprintf(buf, size, "%s",
+			 row->success < 0 ? "-" : shunt_share_str(row->success, text));
+		break;
+	case TOP_P50:
+	case TOP_P99:
+		snprintf(buf, size, "%s",
+			 number(row, column) < 0 ? "-" : cli_ms_str(number(row, column), text));
+		break;
 	case TOP_READY:
 		snprintf(buf, size, "%d/%d", row->ready, row->backends);
 		break;
 	default:
-		rate_str(number(row, column), buf, size);
+		if (number(row, column) < 0)
+			snprintf(buf, size, "-");
+		else
+			rate_str(number(row, column), buf, size);
 	}
 	return buf;
 }
@@ -304,6 +349,11 @@ void top_headline(const json_t *status, const struct top_rows *rows, char *buf, 
 	print_tame(buf);
 }
 
+static json_t *or_null(double value)
+{
+	return value < 0 ? json_null() : json_real(value);
+}
+
 json_t *top_rows_json(const struct top_rows *rows)
 {
 	json_t *array = json_array();
@@ -314,14 +364,16 @@ json_t *top_rows_json(const struct top_rows *rows)
 		json_array_append_new(
 			array,
 			json_pack("{s:s, s:s, s:I, s:f, s:o, s:f, s:I, s:f, s:f, s:f, s:i, "
-				  "s:i}",
+				  "s:i, s:o, s:o, s:o, s:o}",
 				  "service", row->service, "variant", row->variant, "weight",
 				  (json_int_t)row->weight, "share", row->share, "now",
-				  row->now < 0 ? json_null() : json_real(row->now),
-				  "connections_per_s", row->connections_s, "active",
-				  (json_int_t)row->active, "rejects_per_s", row->rejects_s,
-				  "in_bit_per_s", row->in_bit_s, "out_bit_per_s", row->out_bit_s,
-				  "ready", row->ready, "backends", row->backends));
+				  or_null(row->now), "connections_per_s", row->connections_s,
+				  "active", (json_int_t)row->active, "rejects_per_s",
+				  row->rejects_s, "in_bit_per_s", row->in_bit_s, "out_bit_per_s",
+				  row->out_bit_s, "ready", row->ready, "backends", row->backends,
+				  "requests_per_s", or_null(row->is_http ? row->requests_s : -1),
+				  "success_rate", or_null(row->success), "p50_ms",
+				  or_null(row->p50_ms), "p99_ms", or_null(row->p99_ms)));
 	}
 	return array;
 }
