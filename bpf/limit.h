@@ -227,23 +227,26 @@ __attribute__((noinline)) int limit_packets(__u32 index, __u32 packets, __u32 by
 
 /* ---- address lists -------------------------------------------------------------------------- */
 
-/* What the longest prefix says that the client in the scratch lies in; NULL: there is none. */
-static __always_inline const struct shunt_source *limit_source_v4(__u32 policy,
+/*
+ * What the longest prefix says that the client in the scratch lies in; NULL: there is none.
+ * @list: a policy, or with SHUNT_SOURCES_OF_BALANCER.
+ */
+static __always_inline const struct shunt_source *limit_source_v4(__u32 list,
 								  const struct scratch *s)
 {
 	struct shunt_source_key_v4 key = {
 		.prefix_len = 32 + 32,
-		.policy = policy,
+		.policy = list,
 		.addr_be = s->limited.client.word_be[3],
 	};
 
 	return bpf_map_lookup_elem(&shunt_sources_v4, &key);
 }
 
-static __always_inline const struct shunt_source *limit_source_v6(__u32 policy,
+static __always_inline const struct shunt_source *limit_source_v6(__u32 list,
 								  const struct scratch *s)
 {
-	struct shunt_source_key_v6 key = { .prefix_len = 32 + 128, .policy = policy };
+	struct shunt_source_key_v6 key = { .prefix_len = 32 + 128, .policy = list };
 
 #pragma GCC unroll 4
 	for (int w = 0; w < 4; w++)
@@ -251,17 +254,29 @@ static __always_inline const struct shunt_source *limit_source_v6(__u32 policy,
 	return bpf_map_lookup_elem(&shunt_sources_v6, &key);
 }
 
-/* May the client in the scratch connect? @flags: enum shunt_policy_flags. */
-__attribute__((noinline)) int limit_source_may(__u32 policy, __u32 flags)
+/* May the client in the scratch connect? @listed_only: who is on no list may not. */
+__attribute__((noinline)) int limit_source_may(__u32 list, __u32 listed_only)
 {
 	const struct scratch *s = scratch_get();
 	const struct shunt_source *source;
 
 	if (!s)
 		return 1;
-	source = s->limited.family == SHUNT_V6 ? limit_source_v6(policy, s)
-					       : limit_source_v4(policy, s);
-	return source ? !source->is_denied : !(flags & SHUNT_POLICY_ALLOW_ONLY);
+	source =
+		s->limited.family == SHUNT_V6 ? limit_source_v6(list, s) : limit_source_v4(list, s);
+	return source ? !source->is_denied : !listed_only;
+}
+
+/*
+ * May the client in the scratch connect to the load balancer's address that it did? Without a
+ * range of its family everybody may, as with the cluster's proxy. @flags: enum shunt_policy_flags.
+ */
+static __always_inline int limit_balancer_may(__u32 policy, __u32 flags, const struct scratch *s)
+{
+	__u32 is_listed = s->limited.family == SHUNT_V6 ? flags & SHUNT_POLICY_BALANCER_6
+							: flags & SHUNT_POLICY_BALANCER_4;
+
+	return !is_listed || limit_source_may(policy | SHUNT_SOURCES_OF_BALANCER, 1);
 }
 
 /* ---- new flows ----------------------------------------------------------------------------- */
@@ -294,7 +309,10 @@ __attribute__((noinline)) int limit_before(__u32 policy)
 
 	if (!p || !s)
 		return SHUNT_R_FORWARDED;
-	if (p->flags & SHUNT_POLICY_SOURCES && !limit_source_may(policy, p->flags))
+	if (s->nf.target.is_balancer && !limit_balancer_may(policy, p->flags, s))
+		return SHUNT_R_SOURCE_DENIED_DROP;
+	if (p->flags & SHUNT_POLICY_SOURCES &&
+	    !limit_source_may(policy, p->flags & SHUNT_POLICY_ALLOW_ONLY))
 		return SHUNT_R_SOURCE_DENIED;
 	if (!p->n_before)
 		return SHUNT_R_FORWARDED;

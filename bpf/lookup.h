@@ -7,20 +7,23 @@
 
 /* What stands at a packet's destination, in one epoch. */
 struct target {
-	__u32 slot;	  /* epoch & 1 */
-	__u32 service;	  /* 0: not a frontend */
-	__u32 is_backend; /* a known backend stands there too */
+	__u32 slot;	   /* epoch & 1 */
+	__u32 service;	   /* 0: not a frontend */
+	__u32 is_backend;  /* a known backend stands there too */
+	__u32 is_balancer; /* loadBalancerSourceRanges hold there */
 };
 
-/* A target as one word, for a function's argument: bits 8, 9 and 32.. of it. */
+/* A target as one word, for a function's argument: bits 8, 9, 11 and 32.. of it. */
 static __always_inline __u64 target_pack(const struct target *target)
 {
-	return (__u64)target->service << 32 | target->is_backend << 9 | target->slot << 8;
+	return (__u64)target->service << 32 | target->is_balancer << 11 | target->is_backend << 9 |
+	       target->slot << 8;
 }
 
 static __always_inline void target_unpack(__u64 word, struct target *target)
 {
 	target->service = word >> 32;
+	target->is_balancer = word >> 11 & 1;
 	target->is_backend = word >> 9 & 1;
 	target->slot = word >> 8 & 1;
 }
@@ -58,6 +61,7 @@ static __always_inline enum shunt_reason lookup_target(const struct shunt_settin
 		.proto = tuple->proto,
 	};
 	const struct shunt_frontend *frontend;
+	__u32 flags;
 
 	/* First: the agent replaces elements before it switches, so newer is always complete. */
 	target->slot = SHUNT_READ_ONCE(settings->epoch) & 1;
@@ -66,7 +70,9 @@ static __always_inline enum shunt_reason lookup_target(const struct shunt_settin
 		return SHUNT_R_NO_SERVICE;
 
 	target->service = SHUNT_PICK(target->slot, frontend->service[0], frontend->service[1]);
-	target->is_backend = SHUNT_READ_ONCE(frontend->is_backend);
+	flags = SHUNT_READ_ONCE(frontend->flags);
+	target->is_backend = flags & SHUNT_FE_BACKEND;
+	target->is_balancer = flags >> (1 + target->slot) & 1;
 	/* Last: another address's element would also have its check. */
 	if (SHUNT_READ_ONCE(frontend->check) != shunt_frontend_check(&key))
 		return SHUNT_R_HELD;

@@ -290,7 +290,7 @@ SHUNT_ARRAY(shunt_variant_active, struct shunt_active, 2048);
  * Key:    struct shunt_source_key_v4, _v6: policy and prefix
  * Value:  struct shunt_source
  * Writer: agent, policies.c: written before a service names the policy, deleted afterwards
- * Reader: bpf/limit.h, new flows of services whose policy has SHUNT_POLICY_SOURCES
+ * Reader: bpf/limit.h, new flows of services whose policy has one of SHUNT_POLICY_LISTS
  * Miss:   shunt_policy_record.flags says
  * Size:   --max-sources
  */

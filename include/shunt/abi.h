@@ -116,6 +116,13 @@ struct shunt_frontend_key {
 };
 _Static_assert(sizeof(struct shunt_frontend_key) == 20, "no padding in the key");
 
+enum shunt_frontend_flags {
+	SHUNT_FE_BACKEND = 1 << 0,    /* some variant has a backend here */
+	SHUNT_FE_BALANCER_0 = 1 << 1, /* in slot 0 it is a load balancer's address: see */
+	SHUNT_FE_BALANCER_1 = 1 << 2, /* SHUNT_SOURCES_OF_BALANCER; and in slot 1 */
+};
+#define SHUNT_FE_BALANCER(slot) (SHUNT_FE_BALANCER_0 << (slot))
+
 /*
  * What stands at an address and port: a frontend of a service, a known backend (so that
  * direct connections to it leave a marker), or both.
@@ -128,7 +135,7 @@ struct shunt_frontend {
 	 */
 	__u32 check;
 	__u32 service[2]; /* by slot; 0: not a frontend in this epoch */
-	__u32 is_backend; /* 1: some variant has a backend here */
+	__u32 flags;	  /* enum shunt_frontend_flags */
 };
 
 enum shunt_service_flags {

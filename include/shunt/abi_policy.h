@@ -59,10 +59,15 @@ struct shunt_limit {
 _Static_assert(sizeof(struct shunt_limit) == 176, "no padding");
 
 enum shunt_policy_flags {
-	SHUNT_POLICY_SOURCES = 1 << 0,	  /* shunt_sources_v4, _v6 hold entries of it */
+	SHUNT_POLICY_SOURCES = 1 << 0,	  /* it has lists of addresses */
 	SHUNT_POLICY_ALLOW_ONLY = 1 << 1, /* who is in none of them may not connect */
 	SHUNT_POLICY_PACKETS = 1 << 2,	  /* n_packet is not 0 */
+	SHUNT_POLICY_BALANCER_4 = 1 << 3, /* IPv4: who may connect to a load balancer's addresses */
+	SHUNT_POLICY_BALANCER_6 = 1 << 4, /* is listed by SHUNT_SOURCES_OF_BALANCER; and IPv6 */
 };
+/* Any of these: shunt_sources_v4, _v6 hold entries of it. */
+#define SHUNT_POLICY_LISTS                                                                         \
+	(SHUNT_POLICY_SOURCES | SHUNT_POLICY_BALANCER_4 | SHUNT_POLICY_BALANCER_6)
 
 /*
  * Index 0 is never used. Immutable while a service names it, as a split is. The rates come in
@@ -120,7 +125,12 @@ struct shunt_client_active {
 	__u64 word; /* tag << 32 | connections */
 };
 
-/* Longest prefix of a policy and an address. */
+/*
+ * Longest prefix of a policy and an address. With SHUNT_SOURCES_OF_BALANCER in the policy's number
+ * it is about frontends with SHUNT_FE_BALANCER alone, and says who may.
+ */
+#define SHUNT_SOURCES_OF_BALANCER 0x80000000u
+
 struct shunt_source_key_v4 {
 	__u32 prefix_len; /* 32 for the policy, and the address's own */
 	__u32 policy;

@@ -66,7 +66,8 @@
 	X(IN_FLIGHT, REJECT, "as many connections at once as its service's policy lets in")        \
 	X(IN_FLIGHT_DROP, DROP,                                                                    \
 	  "as many connections at once as its service's policy lets in, which says drop")          \
-	X(SOURCE_DENIED, REJECT, "its address may not connect: address lists of the policy")
+	X(SOURCE_DENIED, REJECT, "its address may not connect: address lists of the policy")       \
+	X(SOURCE_DENIED_DROP, DROP, "its address is in none of the loadBalancerSourceRanges")
 
 enum shunt_action {
 	SHUNT_A_PASS,

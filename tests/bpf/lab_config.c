@@ -70,7 +70,7 @@ void lab_frontend(struct lab *lab, struct shunt_addr addr, uint16_t port, uint32
 	struct shunt_frontend value = {
 		.check = shunt_frontend_check(&key),
 		.service = { service0, service1 },
-		.is_backend = is_backend,
+		.flags = is_backend ? SHUNT_FE_BACKEND : 0,
 	};
 
 	cr_assert_eq(bpf_map_update_elem(lab->maps.frontends_fd, &key, &value, BPF_ANY), 0);

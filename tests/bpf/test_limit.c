@@ -2,6 +2,7 @@
 /* Limits of a service's policy: rates, connections in being, packets, address lists. */
 #include "lab.h"
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <time.h>
@@ -639,11 +640,12 @@ LAB_EACH(limit, a_connection_that_lives_on_after_a_reset_counts_again, LAB_ONLY_
 
 /* ---- address lists ------------------------------------------------------------------------- */
 
-static void source(struct lab *lab, uint32_t client, uint32_t len, uint32_t is_denied)
+static void source_of(struct lab *lab, uint32_t list, uint32_t client, uint32_t len,
+		      uint32_t is_denied)
 {
 	struct shunt_addr addr = lab_client_addr(lab->kind->family, client);
-	struct shunt_source_key_v4 v4 = { 32 + len, POLICY, addr.word_be[3] };
-	struct shunt_source_key_v6 v6 = { 32 + len, POLICY, { 0 } };
+	struct shunt_source_key_v4 v4 = { 32 + len, list, addr.word_be[3] };
+	struct shunt_source_key_v6 v6 = { 32 + len, list, { 0 } };
 	struct shunt_source value = { .is_denied = is_denied };
 	int is_v6 = lab->kind->family == SHUNT_V6;
 
@@ -651,7 +653,74 @@ static void source(struct lab *lab, uint32_t client, uint32_t len, uint32_t is_d
 	cr_assert_eq(bpf_map_update_elem(lab->maps.sources_fd[is_v6],
 					 is_v6 ? (void *)&v6 : (void *)&v4, &value, 0),
 		     0);
+}
+
+static void source(struct lab *lab, uint32_t client, uint32_t len, uint32_t is_denied)
+{
+	source_of(lab, POLICY, client, len, is_denied);
 	policy(lab)->flags |= SHUNT_POLICY_SOURCES;
+}
+
+/* A range of the load balancer's: the client's own address. */
+static void range(struct lab *lab, uint32_t client)
+{
+	int is_v6 = lab->kind->family == SHUNT_V6;
+
+	source_of(lab, POLICY | SHUNT_SOURCES_OF_BALANCER, client, is_v6 ? 128 : 32, 0);
+	policy(lab)->flags |= is_v6 ? SHUNT_POLICY_BALANCER_6 : SHUNT_POLICY_BALANCER_4;
+}
+
+/* What stands at the frontend: @flags, enum shunt_frontend_flags. */
+static void frontend_is(struct lab *lab, uint32_t flags)
+{
+	struct shunt_frontend_key key = {
+		.addr = lab_frontend_addr(lab->kind->family, 1),
+		.port_be = htons(LAB_PORT),
+		.proto = lab->kind->proto,
+	};
+	struct shunt_frontend value;
+
+	cr_assert_eq(bpf_map_lookup_elem(lab->maps.frontends_fd, &key, &value), 0);
+	value.flags = flags;
+	cr_assert_eq(bpf_map_update_elem(lab->maps.frontends_fd, &key, &value, BPF_ANY), 0);
+}
+
+LAB_EACH(limit, a_load_balancers_ranges_hold_at_its_addresses_alone, 0)
+{
+	struct lab_result got;
+
+	(void)k;
+	scene(lab);
+	range(lab, 5);
+	CHECK_REASON(begin(lab, 6, 1).reason, SHUNT_R_FORWARDED);
+	/* The bit of the other slot is another generation's. */
+	frontend_is(lab, SHUNT_FE_BALANCER_1);
+	CHECK_REASON(begin(lab, 6, 2).reason, SHUNT_R_FORWARDED);
+	frontend_is(lab, SHUNT_FE_BALANCER_0);
+	CHECK_REASON(begin(lab, 5, 3).reason, SHUNT_R_FORWARDED);
+	got = begin(lab, 6, 3);
+	CHECK_REASON(got.reason, SHUNT_R_SOURCE_DENIED_DROP);
+	CHECK_EQ(got.verdict, LAB_DROP);
+	/* What is in being goes on. */
+	CHECK_REASON(begin(lab, 6, 2).reason, SHUNT_R_FORWARDED);
+	/* Of another family, there is none: open. */
+	policy(lab)->flags ^= SHUNT_POLICY_BALANCER_4 | SHUNT_POLICY_BALANCER_6;
+	CHECK_REASON(begin(lab, 6, 4).reason, SHUNT_R_FORWARDED);
+}
+
+LAB_EACH(limit, a_load_balancers_ranges_and_the_policys_lists_must_both_admit, 0)
+{
+	const uint32_t whole = k->family == SHUNT_V6 ? 128 : 32;
+
+	scene(lab);
+	frontend_is(lab, SHUNT_FE_BALANCER_0 | SHUNT_FE_BALANCER_1);
+	range(lab, 5);
+	range(lab, 6);
+	source(lab, 6, whole, 1);
+	source(lab, 7, whole, 0);
+	CHECK_REASON(begin(lab, 5, 1).reason, SHUNT_R_FORWARDED);
+	CHECK_REASON(begin(lab, 6, 1).reason, SHUNT_R_SOURCE_DENIED);
+	CHECK_REASON(begin(lab, 7, 1).reason, SHUNT_R_SOURCE_DENIED_DROP);
 }
 
 LAB_EACH(limit, who_is_on_the_list_may_not_connect, 0)

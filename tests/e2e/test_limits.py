@@ -119,6 +119,33 @@ def test_only_those_on_the_list_may_connect(world, mode, agent):
     assert tally.errors == {"refused": 20}, tally
 
 
+@pytest.mark.parametrize("agent", AGENT)
+@pytest.mark.parametrize("mode", MODES)
+def test_load_balancer_ranges_hold_at_its_address_alone(world, mode, agent):
+    """As kube-proxy has it: others are dropped, and a family without a range is open."""
+    w = world(mode=mode, groups={"blue": 1},
+              options=["--frontend-cidr", "203.0.113.0/24", "--frontend-cidr", "2001:db8::/32"])
+    inside, outside = w.client.address(1, 4), w.client.address(2, 4)
+    w.start({"blue": 1}, load_balancer=["203.0.113.7", "2001:db8::7"],
+            source_ranges=[f"{inside}/32"])
+    assert "NotEnforced" not in str(w.agent.status())
+    explained = w.agent.cli.run("explain", f"{outside}:4000", "203.0.113.7:80").stdout
+    assert "none of the loadBalancerSourceRanges" in explained, explained
+    if agent == AGENT[1]:
+        w.agent.kill()
+
+    def connect(address, client, port):
+        return http(w.client, address, total=5, concurrency=5, timeout=1,
+                    sources=[(client, port + n) for n in range(5)])
+
+    assert connect("203.0.113.7", inside, 30000).groups["blue"] == 5
+    tally = connect("203.0.113.7", outside, 30000)
+    assert tally.errors == {"timeout": 5}, tally
+    # The cluster's own address is not the load balancer's, nor is the other family's filtered.
+    assert connect(VIP4, outside, 31000).groups["blue"] == 5
+    assert not http(w.client, "2001:db8::7", total=5).errors
+
+
 def test_a_change_of_numbers_keeps_what_was_used(world):
     """The bucket of a limit that stays is not full again after a change of another."""
     w = limited(world, "tcx", {"rateLimits": [{"average": 1, "period": "1h", "burst": 5}]})

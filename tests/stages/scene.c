@@ -69,7 +69,7 @@ static void frontend(struct shunt_addr addr, uint16_t port, uint8_t proto, uint3
 	struct shunt_frontend value = {
 		.check = shunt_frontend_check(&key),
 		.service = { service0, service1 },
-		.is_backend = is_backend,
+		.flags = is_backend ? SHUNT_FE_BACKEND : 0,
 	};
 
 	shim_update(shim_map("shunt_frontends"), &key, &value, BPF_ANY);

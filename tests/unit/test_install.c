@@ -228,14 +228,14 @@ Test(install, one_address_for_two_services_is_refused, .init = setup, .fini = te
 Test(install, backends_leave_a_marker_as_long_as_they_live, .init = setup, .fini = teardown)
 {
 	lab_install_ok(&lab, only_web, 1);
-	cr_assert_eq(frontend_at("10.1.0.3", 8080).is_backend, 1);
+	cr_assert_eq(frontend_at("10.1.0.3", 8080).flags, SHUNT_FE_BACKEND);
 	web.variants[0].n_backends = 2;
 	lab_install_ok(&lab, only_web, 1);
-	cr_assert_eq(frontend_at("10.1.0.3", 8080).is_backend, 1, "it drains");
+	cr_assert_eq(frontend_at("10.1.0.3", 8080).flags, SHUNT_FE_BACKEND, "it drains");
 	lab.now += 10 * LAB_HZ;
 	tick();
-	cr_assert_eq(frontend_at("10.1.0.3", 8080).is_backend, 0);
-	cr_assert_eq(frontend_at("10.1.0.2", 8080).is_backend, 1);
+	cr_assert_eq(frontend_at("10.1.0.3", 8080).flags, 0);
+	cr_assert_eq(frontend_at("10.1.0.2", 8080).flags, SHUNT_FE_BACKEND);
 }
 
 /* ---- backends

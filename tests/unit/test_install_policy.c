@@ -198,6 +198,63 @@ Test(install_policy, what_a_prefix_denies_none_within_it_allows)
 	web.model.policy = NULL;
 }
 
+Test(install_policy, ranges_of_a_load_balancer_are_a_list_of_their_own)
+{
+	const uint32_t balancer = SHUNT_SOURCES_OF_BALANCER;
+	bool denied = false;
+
+	add_cidr(&fresh(&web)->sources.load_balancer, "10.1.0.0/16");
+	install();
+	cr_assert_eq(record()->flags, SHUNT_POLICY_BALANCER_4);
+	cr_assert(is_denied(policy_index() | balancer, "10.1.2.1", &denied) && !denied);
+	cr_assert(!is_denied(policy_index(), "10.1.2.1", &denied));
+	add_cidr(&web.model.policy->sources.load_balancer, "fd00::/8");
+	add_cidr(&web.model.policy->sources.deny, "10.1.2.0/24");
+	install();
+	cr_assert_eq(record()->flags,
+		     SHUNT_POLICY_BALANCER_4 | SHUNT_POLICY_BALANCER_6 | SHUNT_POLICY_SOURCES);
+	cr_assert(is_denied(policy_index(), "10.1.2.1", &denied) && denied);
+	cr_assert(is_denied(policy_index() | balancer, "10.1.2.1", &denied) && !denied);
+	/* An agent that adopts them knows what they are. */
+	lab_restart(&lab);
+	install();
+	tick();
+	cr_assert(is_denied(policy_index() | balancer, "10.1.2.1", &denied) && !denied);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+	lab_install_ok(&lab, only_web, 1);
+	tick();
+	cr_assert(!is_denied(balancer | 1, "10.1.2.1", &denied));
+	cr_assert(!is_denied(balancer | 2, "10.1.2.1", &denied));
+}
+
+static uint32_t frontend_flags(void)
+{
+	const struct shunt_frontend_addr *addr = &web.model.frontends[0];
+	char text[SHUNT_IP_STR_LEN];
+
+	return frontend_at(shunt_ip_str(&addr->ip, text),
+			   shunt_model_frontend_port(&web.model, addr))
+		.flags;
+}
+
+Test(install_policy, an_address_becomes_a_load_balancers_and_ceases_to_be_one)
+{
+	const uint32_t balancers = SHUNT_FE_BALANCER_0 | SHUNT_FE_BALANCER_1;
+
+	cr_assert_eq(frontend_flags(), 0);
+	web.model.frontends[0].load_balancer = true;
+	/* Packets see it with the rest of the change: by the slot that they use. */
+	cr_assert_eq(lab_install_ok(&lab, only_web, 1).services_changed, 1);
+	cr_assert_eq(frontend_flags(), balancers);
+	lab_restart(&lab);
+	cr_assert_eq(lab_install_ok(&lab, only_web, 1).services_changed, 0);
+	cr_assert_eq(frontend_flags(), balancers);
+	web.model.frontends[0].load_balancer = false;
+	lab_install_ok(&lab, only_web, 1);
+	cr_assert_eq(frontend_flags(), 0);
+}
+
 static size_t sources(void)
 {
 	struct shunt_source_key_v4 key, next;

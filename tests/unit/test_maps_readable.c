@@ -211,7 +211,7 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	struct shunt_session_key client = { .service = 1 };
 	struct shunt_session session = { .variant = 1 };
 	struct shunt_frontend_key key = { .proto = 6 };
-	struct shunt_frontend frontend = { .is_backend = 1 };
+	struct shunt_frontend frontend = { .flags = SHUNT_FE_BACKEND };
 	struct shunt_gate gate = { .flags = SHUNT_GATE_UPLINK };
 	const struct shunt_fragment_key packet = { 0 };
 	const struct shunt_fragment fragment = { 0 };

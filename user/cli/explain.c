@@ -443,6 +443,9 @@ static void print_policy(const struct explain *e)
 	if (c->reason == SHUNT_R_SOURCE_DENIED)
 		print_text(e->cli, PRINT_WARN, "the client's address %s",
 			   c->is_listed ? "is denied" : "is in none of the allowed prefixes");
+	else if (c->reason == SHUNT_R_SOURCE_DENIED_DROP)
+		print_text(e->cli, PRINT_WARN,
+			   "the client's address is in none of the loadBalancerSourceRanges");
 	else
 		print_text(e->cli, PRINT_PLAIN, "the client's address may connect");
 	end_line(e);

@@ -258,6 +258,7 @@ static int port_frontends(const struct shunt_model_service *service, size_t p,
 			port->frontends[port->n_frontends++] = (struct shunt_image_frontend){
 				.ip = service->frontends[i].ip,
 				.port = shunt_model_frontend_port(service, &service->frontends[i]),
+				.is_balancer = service->frontends[i].load_balancer,
 			};
 	qsort(port->frontends, port->n_frontends, sizeof(*port->frontends), frontend_cmp);
 	return 0;

@@ -53,7 +53,7 @@ static void add_variant(struct shunt_sip *sip, const struct shunt_image_variant 
 static void add_frontend(struct shunt_sip *sip, const struct shunt_image_frontend *frontend)
 {
 	add_ip(sip, &frontend->ip);
-	shunt_sip_word(sip, frontend->port);
+	add_pair(sip, frontend->port, frontend->is_balancer);
 }
 
 static void add_port(struct shunt_sip *sip, const struct shunt_image_port *port)
@@ -85,7 +85,8 @@ static void add_policy(struct shunt_sip *sip, const struct shunt_image_policy *p
 	shunt_sip_word(sip, policy->n_sources);
 	for (size_t i = 0; i < policy->n_sources; i++) {
 		add_ip(sip, &policy->sources[i].cidr.net);
-		add_pair(sip, policy->sources[i].cidr.prefix_len, policy->sources[i].is_denied);
+		add_pair(sip, policy->sources[i].cidr.prefix_len,
+			 policy->sources[i].is_balancer << 1 | policy->sources[i].is_denied);
 	}
 }
 

@@ -48,7 +48,8 @@ struct shunt_image_backend {
 /* What clients address. */
 struct shunt_image_frontend {
 	struct shunt_ip ip;
-	uint16_t port; /* host order; a NodePort is not the service's own */
+	uint16_t port;	  /* host order; a NodePort is not the service's own */
+	bool is_balancer; /* loadBalancerSourceRanges hold there */
 };
 
 /* One kernel service: one port of a model service. */
@@ -76,6 +77,7 @@ struct shunt_image_bucket {
 struct shunt_image_source {
 	struct shunt_cidr cidr;
 	bool is_denied;
+	bool is_balancer; /* of loadBalancerSourceRanges */
 };
 
 /* The limits of a model service, one record for all its ports. */

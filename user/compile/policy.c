@@ -191,33 +191,56 @@ static bool is_denied(const struct shunt_cidrs *deny, const struct shunt_cidr *c
  * The longest prefix decides in the kernel, so what a shorter one denies must not be allowed by a
  * longer one: such are left out.
  */
-static int add_sources(const struct compiler *c, const struct shunt_sources *from)
+static void add_lists(const struct compiler *c, const struct shunt_sources *from)
 {
 	struct shunt_image_policy *policy = c->policy;
-	size_t n = from->allow.n + from->deny.n;
 
-	if (!n)
-		return 0;
-	policy->sources = calloc(n, sizeof(*policy->sources));
-	if (!policy->sources)
-		return -ENOMEM;
+	if (!from->allow.n && !from->deny.n)
+		return;
 	for (size_t i = 0; i < from->deny.n; i++)
 		policy->sources[policy->n_sources++] =
-			(struct shunt_image_source){ from->deny.items[i], true };
+			(struct shunt_image_source){ from->deny.items[i], true, false };
 	for (size_t i = 0; i < from->allow.n; i++)
 		if (!is_denied(&from->deny, &from->allow.items[i]))
 			policy->sources[policy->n_sources++] =
-				(struct shunt_image_source){ from->allow.items[i], false };
+				(struct shunt_image_source){ from->allow.items[i], false, false };
 	policy->record.flags |= SHUNT_POLICY_SOURCES;
 	if (from->allow.n)
 		policy->record.flags |= SHUNT_POLICY_ALLOW_ONLY;
+}
+
+/* A family without a range is open, as with the cluster's proxy. */
+static void add_balancer(const struct compiler *c, const struct shunt_cidrs *from)
+{
+	struct shunt_image_policy *policy = c->policy;
+
+	for (size_t i = 0; i < from->n; i++) {
+		policy->sources[policy->n_sources++] =
+			(struct shunt_image_source){ from->items[i], false, true };
+		policy->record.flags |= from->items[i].net.family == SHUNT_V6
+						? SHUNT_POLICY_BALANCER_6
+						: SHUNT_POLICY_BALANCER_4;
+	}
+}
+
+static int add_sources(const struct compiler *c, const struct shunt_sources *from)
+{
+	size_t n = from->allow.n + from->deny.n + from->load_balancer.n;
+
+	if (!n)
+		return 0;
+	c->policy->sources = calloc(n, sizeof(*c->policy->sources));
+	if (!c->policy->sources)
+		return -ENOMEM;
+	add_lists(c, from);
+	add_balancer(c, &from->load_balancer);
 	return 0;
 }
 
 static bool is_empty(const struct shunt_policy_record *record)
 {
 	return !(record->n_before || record->n_behind || record->n_packet || record->n_at_once ||
-		 record->flags & SHUNT_POLICY_SOURCES);
+		 record->flags);
 }
 
 int shunt_compile_policy(const struct shunt_model_service *service, const uint32_t *variant_id,

@@ -39,9 +39,13 @@ static struct shunt_frontend settled(const struct shunt_installer *installer,
 {
 	uint32_t service = shunt_installer_service_at(installer, fe);
 
+	bool is_balancer =
+		service && fe->written.flags & SHUNT_FE_BALANCER(installer_slot(installer));
+
 	return (struct shunt_frontend){
 		.service = { service, service },
-		.is_backend = fe->n_backends > 0,
+		.flags = (fe->n_backends ? SHUNT_FE_BACKEND : 0) |
+			 (is_balancer ? SHUNT_FE_BALANCER_0 | SHUNT_FE_BALANCER_1 : 0),
 	};
 }
 

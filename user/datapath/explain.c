@@ -29,6 +29,12 @@ static bool find_source(const struct shunt_dp_maps *maps, uint32_t policy,
 				   ret_source) == 0;
 }
 
+/* Has the client's family a range of loadBalancerSourceRanges? */
+static uint32_t balancer_flag(const struct shunt_tuple *tuple)
+{
+	return tuple->family == SHUNT_V6 ? SHUNT_POLICY_BALANCER_6 : SHUNT_POLICY_BALANCER_4;
+}
+
 /* May the client connect, as far as address lists say? As limit_before() of bpf/limit.h. */
 static enum shunt_reason judge_source(const struct shunt_dp_maps *maps,
 				      const struct shunt_tuple *tuple, struct shunt_choice *choice)
@@ -40,6 +46,9 @@ static enum shunt_reason judge_source(const struct shunt_dp_maps *maps,
 	if (!choice->policy || choice->policy >= maps->policies.n)
 		return SHUNT_R_FORWARDED;
 	policy = SHUNT_DP_AT(maps->policies, struct shunt_policy_record, choice->policy);
+	if (choice->is_balancer && policy->flags & balancer_flag(tuple) &&
+	    !find_source(maps, choice->policy | SHUNT_SOURCES_OF_BALANCER, tuple, &source))
+		return SHUNT_R_SOURCE_DENIED_DROP;
 	if (!(policy->flags & SHUNT_POLICY_SOURCES))
 		return SHUNT_R_FORWARDED;
 	choice->is_listed = find_source(maps, choice->policy, tuple, &source);
@@ -230,9 +239,10 @@ void shunt_choose(const struct shunt_dp_maps *maps, const struct shunt_tuple *tu
 	begin(maps, ret_choice);
 	bpf_map_lookup_elem(maps->frontends_fd, &key, &frontend);
 	ret_choice->service = frontend.service[ret_choice->epoch & 1];
-	ret_choice->is_backend = frontend.is_backend;
+	ret_choice->is_backend = frontend.flags & SHUNT_FE_BACKEND;
+	ret_choice->is_balancer = frontend.flags & SHUNT_FE_BALANCER(ret_choice->epoch & 1);
 	if (ret_choice->service)
 		decide(maps, tuple, now, ret_choice);
 	else
-		ret_choice->reason = frontend.is_backend ? SHUNT_R_DIRECT : SHUNT_R_NO_SERVICE;
+		ret_choice->reason = ret_choice->is_backend ? SHUNT_R_DIRECT : SHUNT_R_NO_SERVICE;
 }

@@ -17,6 +17,7 @@ struct shunt_choice {
 	uint32_t generation;
 	uint32_t service; /* index; 0: not a frontend */
 	bool is_backend;  /* a known backend stands there (too) */
+	bool is_balancer; /* it is a load balancer's address */
 	struct shunt_service_slot slot;
 
 	/* the policy: what it limits is not asked, for that takes units */

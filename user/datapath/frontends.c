@@ -113,7 +113,7 @@ struct shunt_frontend_key shunt_frontend_key(const struct shunt_ip *ip, uint16_t
 
 static bool is_nothing(const struct shunt_frontend *value)
 {
-	return !value->service[0] && !value->service[1] && !value->is_backend;
+	return !value->service[0] && !value->service[1] && !value->flags;
 }
 
 int shunt_frontends_write(struct shunt_frontends *frontends, struct shunt_fe *fe,

@@ -17,7 +17,8 @@ struct shunt_fe {
 	struct shunt_frontend written; /* what the map holds, but for check; zero: no element */
 	uint32_t n_backends;	       /* live backend indices at this address */
 	uint32_t want;		       /* service that is to stand here, if mark is current */
-	uint32_t mark;		       /* of the install that set want */
+	bool want_balancer;	       /* as a load balancer's address */
+	uint32_t mark;		       /* of the install that set these two */
 	struct shunt_fe *next;
 };
 

@@ -334,11 +334,21 @@ static uint32_t wanted_service(const struct shunt_installer *installer, const st
 	return installer->services[now].mark != installer->mark ? now : 0;
 }
 
+/* Is it to stand there for a load balancer's clients? As wanted_service(). */
+static bool wants_balancer(const struct shunt_installer *installer, const struct shunt_fe *fe)
+{
+	if (fe->mark == installer->mark)
+		return fe->want_balancer;
+	return fe->written.flags & SHUNT_FE_BALANCER(installer_slot(installer)) &&
+	       wanted_service(installer, fe);
+}
+
 static int prepare_frontends(struct plan *plan)
 {
 	struct shunt_installer *installer = plan->installer;
 	uint32_t active = installer_slot(installer);
 	struct shunt_fe *fe = NULL;
+	bool is_balancer;
 	int r;
 
 	while ((fe = shunt_frontends_next(&installer->frontends, fe))) {
@@ -347,14 +357,19 @@ static int prepare_frontends(struct plan *plan)
 
 		value.service[!active] = service;
 		/* A marker goes only when nothing of the old state is in use any more. */
-		value.is_backend = fe->n_backends || fe->written.is_backend;
+		if (fe->n_backends)
+			value.flags |= SHUNT_FE_BACKEND;
+		is_balancer = wants_balancer(installer, fe);
+		value.flags &= ~SHUNT_FE_BALANCER(!active);
+		value.flags |= is_balancer ? SHUNT_FE_BALANCER(!active) : 0;
 		r = shunt_frontends_write(&installer->frontends, fe, &value);
 		if (r == -ENOSPC)
 			return shunt_err_set(plan->err, r,
 					     "map shunt_frontends is full: raise --max-frontends");
 		if (r < 0)
 			return shunt_err_set(plan->err, r, "map shunt_frontends: %s", strerror(-r));
-		if (service == value.service[active])
+		if (service == value.service[active] &&
+		    is_balancer == !!(value.flags & SHUNT_FE_BALANCER(active)))
 			continue;
 		plan->frontends_change = true;
 		touch(plan, service ? service : value.service[active]);

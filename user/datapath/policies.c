@@ -26,17 +26,20 @@ union source_key {
 	struct shunt_source_key_v6 v6;
 };
 
-static void source_key(const struct shunt_cidr *cidr, uint32_t policy, union source_key *key)
+static void source_key(const struct shunt_image_source *source, uint32_t policy,
+		       union source_key *key)
 {
+	const struct shunt_cidr *cidr = &source->cidr;
 	const __be32 *word = cidr->net.addr.word_be;
+	uint32_t list = policy | (source->is_balancer ? SHUNT_SOURCES_OF_BALANCER : 0);
 
 	memset(key, 0, sizeof(*key));
 	if (cidr->net.family == SHUNT_V4) {
-		key->v4 = (struct shunt_source_key_v4){ 32u + cidr->prefix_len, policy, word[3] };
+		key->v4 = (struct shunt_source_key_v4){ 32u + cidr->prefix_len, list, word[3] };
 		return;
 	}
 	key->v6.prefix_len = 32u + cidr->prefix_len;
-	key->v6.policy = policy;
+	key->v6.policy = list;
 	memcpy(key->v6.word_be, word, sizeof(key->v6.word_be));
 }
 
@@ -48,7 +51,7 @@ static int write_sources(struct shunt_installer *installer, const struct shunt_i
 		struct shunt_source value = { .is_denied = from->is_denied };
 		union source_key key;
 
-		source_key(&from->cidr, index, &key);
+		source_key(from, index, &key);
 		if (bpf_map_update_elem(installer->maps->sources_fd[from->cidr.net.family], &key,
 					&value, BPF_ANY) < 0)
 			return -errno;
@@ -67,7 +70,7 @@ static bool sources_are(const struct shunt_installer *installer,
 		union source_key key;
 
 		/* A lookup finds the longest prefix that holds the key: its own, if it is there. */
-		source_key(&want->cidr, index, &key);
+		source_key(want, index, &key);
 		if (bpf_map_lookup_elem(installer->maps->sources_fd[want->cidr.net.family], &key,
 					&value) < 0 ||
 		    value.is_denied != want->is_denied)
@@ -86,6 +89,7 @@ void shunt_policy_sweep_sources(struct shunt_installer *installer)
 	for (int family = 0; family < SHUNT_N_FAMILIES; family++) {
 		int fd = installer->maps->sources_fd[family];
 		union source_key key, next;
+		uint32_t policy;
 		int r = bpf_map_get_next_key(fd, NULL, &next);
 
 		while (r == 0) {
@@ -93,11 +97,12 @@ void shunt_policy_sweep_sources(struct shunt_installer *installer)
 			key = next;
 			r = bpf_map_get_next_key(fd, &key, &next);
 			/* Both keys begin alike. */
-			if (key.v4.policy >= installer->maps->policies.n ||
-			    !installer->policy_users[key.v4.policy])
+			policy = key.v4.policy & ~SHUNT_SOURCES_OF_BALANCER;
+			if (policy >= installer->maps->policies.n ||
+			    !installer->policy_users[policy])
 				bpf_map_delete_elem(fd, &key);
 			else
-				installer->policy_sources[key.v4.policy]++;
+				installer->policy_sources[policy]++;
 		}
 	}
 }
@@ -155,7 +160,7 @@ void shunt_policy_use(struct shunt_installer *installer, uint32_t policy, int by
 	if (installer->policy_users[policy])
 		return;
 	hold(installer, policy, -1);
-	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_SOURCES;
+	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_LISTS;
 	shunt_place_retire(&installer->policies, policy, 1);
 }
 
@@ -169,7 +174,7 @@ static bool record_is(const struct shunt_installer *installer,
 	record.service = policy->record.service;
 	if (memcmp(&record, &policy->record, sizeof(record)))
 		return false;
-	return !(record.flags & SHUNT_POLICY_SOURCES) ||
+	return !(record.flags & SHUNT_POLICY_LISTS) ||
 	       (sources_are(installer, policy, index) &&
 		installer->policy_sources[index] == policy->n_sources);
 }
@@ -229,7 +234,7 @@ void shunt_policy_abandon(struct shunt_installer *installer, uint32_t policy)
 	/* Its entries first: the index may be taken again at once. */
 	installer->policy_users[policy] = 0;
 	hold(installer, policy, -1);
-	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_SOURCES;
+	installer->has_stale_sources |= policy_at(installer, policy)->flags & SHUNT_POLICY_LISTS;
 	shunt_policy_sweep_sources(installer);
 	shunt_place_free(&installer->policies, policy, 1);
 }

@@ -103,7 +103,7 @@ static int remove_frontends(struct shunt_installer *installer)
 
 	while ((fe = shunt_frontends_next(&installer->frontends, fe))) {
 		uint32_t service = shunt_installer_service_at(installer, fe);
-		struct shunt_frontend value = { .is_backend = fe->n_backends > 0 };
+		struct shunt_frontend value = { .flags = fe->n_backends ? SHUNT_FE_BACKEND : 0 };
 
 		if (!service || !installer->services[service].dying)
 			continue;
@@ -231,7 +231,8 @@ static int retire_backend(struct shunt_installer *installer, uint32_t id)
 	if (r < 0)
 		return r;
 	value = fe->written;
-	value.is_backend = fe->n_backends > 1;
+	if (fe->n_backends <= 1)
+		value.flags &= ~SHUNT_FE_BACKEND;
 	r = shunt_frontends_write(&installer->frontends, fe, &value);
 	if (r < 0)
 		return r;

@@ -41,6 +41,7 @@ static int want_frontend(struct shunt_installer *installer, const struct shunt_i
 				     shunt_ip_str(&frontend->ip, text), frontend->port);
 	fe->mark = installer->mark;
 	fe->want = port->id;
+	fe->want_balancer = frontend->is_balancer;
 	return 0;
 }
 

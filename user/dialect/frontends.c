@@ -8,37 +8,39 @@
 #include "dialect/resolve.h"
 #include "model/policy.h"
 
-/* @node_port: 0 for the port itself. Return: 0 or -ENOMEM. */
+/*
+ * @node_port: 0 for the port itself. An address that is written down twice is a load balancer's if
+ * either says so. Return: 0 or -ENOMEM.
+ */
 static int add_frontend(struct shunt_model_service *service, const struct shunt_ip *ip,
-			uint16_t port_index, uint16_t node_port)
+			uint16_t port_index, uint16_t node_port, bool load_balancer)
 {
 	struct shunt_frontend_addr *frontend;
 
-	for (size_t i = 0; i < service->n_frontends; i++)
-		if (service->frontends[i].port_index == port_index &&
-		    service->frontends[i].node_port == node_port &&
-		    shunt_ip_equal(&service->frontends[i].ip, ip))
+	for (size_t i = 0; i < service->n_frontends; i++) {
+		frontend = &service->frontends[i];
+		if (frontend->port_index == port_index && frontend->node_port == node_port &&
+		    shunt_ip_equal(&frontend->ip, ip)) {
+			frontend->load_balancer |= load_balancer;
 			return 0;
+		}
+	}
 	frontend = shunt_array_add(&service->frontends, &service->n_frontends, sizeof(*frontend));
 	if (!frontend)
 		return -ENOMEM;
 	frontend->ip = *ip;
 	frontend->port_index = port_index;
 	frontend->node_port = node_port;
+	frontend->load_balancer = load_balancer;
 	return 0;
 }
 
 static int add_on_all_ports(struct shunt_model_service *service, const struct shunt_ip *ip,
 			    bool load_balancer)
 {
-	for (size_t i = 0; i < service->n_ports; i++) {
-		size_t before = service->n_frontends;
-
-		if (add_frontend(service, ip, i, 0) < 0)
+	for (size_t i = 0; i < service->n_ports; i++)
+		if (add_frontend(service, ip, i, 0, load_balancer) < 0)
 			return -ENOMEM;
-		if (service->n_frontends > before)
-			service->frontends[before].load_balancer = load_balancer;
-	}
 	return 0;
 }
 
@@ -66,9 +68,6 @@ static const char *why_refused(const struct shunt_translate_opts *opts,
 	*ret_reason = "UnsupportedValue";
 	if (service->external_local)
 		return "has spec.externalTrafficPolicy Local, which Shunt cannot do yet";
-	if (service->source_ranges.n && address->load_balancer &&
-	    !(SHUNT_PARTS_ENFORCED & SHUNT_PART_LOAD_BALANCER_SOURCES))
-		return "has spec.loadBalancerSourceRanges, which Shunt cannot do yet";
 	return NULL;
 }
 
@@ -115,7 +114,7 @@ static int add_node_port(const struct shunt_translate_opts *opts,
 		const struct shunt_ip *ip = &opts->node_addrs[i];
 
 		if (has_family(world_service, ip->family) && takes_node_ports(opts, ip) &&
-		    add_frontend(service, ip, p, node_port) < 0)
+		    add_frontend(service, ip, p, node_port, false) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -177,7 +176,7 @@ int shunt_resolve_addrs(const struct shunt_request *request, struct shunt_model_
 		for (size_t p = 0; p < service->n_ports; p++)
 			if (service->ports[p].port == request->addrs[a].port &&
 			    service->ports[p].proto == request->proto &&
-			    add_frontend(service, &request->addrs[a].ip, p, 0) < 0)
+			    add_frontend(service, &request->addrs[a].ip, p, 0, false) < 0)
 				return -ENOMEM;
 	return 0;
 }

@@ -14,7 +14,7 @@ def meta(name, namespace="default", **more):
 
 def service(name, addresses=(), ports=((80, 8080, "TCP"),), namespace="default", external=(),
             load_balancer=(), affinity=None, annotations=None, node_ports=None,
-            app_protocol=None):
+            app_protocol=None, source_ranges=()):
     """addresses: cluster addresses; ports: (port, target port, protocol); node_ports: by port."""
     spec = {"ports": [{"name": f"p{port}-{proto.lower()}", "port": port, "targetPort": target,
                        "protocol": proto} for port, target, proto in ports],
@@ -41,6 +41,8 @@ def service(name, addresses=(), ports=((80, 8080, "TCP"),), namespace="default",
     if load_balancer:
         spec["type"] = "LoadBalancer"
         result["status"] = {"loadBalancer": {"ingress": [{"ip": ip} for ip in load_balancer]}}
+        if source_ranges:
+            spec["loadBalancerSourceRanges"] = list(source_ranges)
     return result
 
 
