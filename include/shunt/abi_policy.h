@@ -101,11 +101,14 @@ struct shunt_bucket_name {
 	char variant[SHUNT_NAME_LEN]; /* scope variant: whose it is */
 	__u64 limit;		      /* the limit's stable name in the service's policy */
 	__u32 variant_index;	      /* scope variant: index in shunt_variants */
-	__u8 unit;		      /* enum shunt_limit_unit */
-	__u8 scope;		      /* enum shunt_limit_scope */
-	__u8 is_at_once;	      /* 1: of connections in being, 0: a rate */
-	__u8 reserved;
+	__be16 port_be;		      /* the first of the service ports that share this split */
+	__u8 proto;
+	__u8 unit;	 /* enum shunt_limit_unit */
+	__u8 scope;	 /* enum shunt_limit_scope */
+	__u8 is_at_once; /* 1: of connections in being, 0: a rate */
+	__u8 reserved[6];
 };
+_Static_assert(sizeof(struct shunt_bucket_name) == 216, "no padding");
 
 /* Per CPU, by bucket index. */
 struct shunt_limit_counters {

@@ -165,6 +165,30 @@ Test(install_policy, a_limit_keeps_its_bucket_while_others_and_its_numbers_chang
 	web.model.policy = NULL;
 }
 
+/* One Service, whose ports are split by two routes with a policy each. */
+Test(install_policy, the_limits_of_two_splits_are_two)
+{
+	struct shunt_image_service *first, *second;
+	struct lab_service admin;
+
+	lab_service(&admin, "web", 9);
+	admin.ports[0].port = 81;
+	add_rate(fresh(&web), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 500);
+	add_rate(fresh(&admin), SHUNT_UNIT_CONNECTIONS, SHUNT_SCOPE_SERVICE, 5);
+	shunt_policy_seal(web.model.policy);
+	shunt_policy_seal(admin.model.policy);
+	first = lab_compile(&lab, &web);
+	second = lab_compile(&lab, &admin);
+	cr_assert_neq(first->policy->buckets[0].id, second->policy->buckets[0].id);
+	shunt_image_free(first);
+	shunt_image_free(second);
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+	shunt_policy_free(admin.model.policy);
+	admin.model.policy = NULL;
+	lab_service_free(&admin);
+}
+
 static bool is_denied(uint32_t policy, const char *text, bool *ret_denied)
 {
 	struct shunt_source_key_v4 key = { .prefix_len = 64, .policy = policy };

@@ -31,10 +31,29 @@ static struct shunt_stats_backend backends[] = {
 };
 
 static struct shunt_stats_limit limits[] = {
-	{ .name = { "shop", "web", "", 0xab, 0, SHUNT_LIMIT_BYTES, SHUNT_LIMIT_CLIENT, 0, 0 },
+	{ .name = { "shop",
+		    "web",
+		    "",
+		    0xab,
+		    0,
+		    PORT_80,
+		    IPPROTO_TCP,
+		    SHUNT_LIMIT_BYTES,
+		    SHUNT_LIMIT_CLIENT,
+		    0,
+		    { 0 } },
 	  .counters = { .admitted = 1500, .refused = 3, .untracked = 1 } },
-	{ .name = { "shop", "web", "blue", 0xcd, 1, SHUNT_LIMIT_CONNECTIONS, SHUNT_LIMIT_VARIANT, 1,
-		    0 },
+	{ .name = { "shop",
+		    "web",
+		    "blue",
+		    0xcd,
+		    1,
+		    PORT_80,
+		    IPPROTO_TCP,
+		    SHUNT_LIMIT_CONNECTIONS,
+		    SHUNT_LIMIT_VARIANT,
+		    1,
+		    { 0 } },
 	  .counters = { .admitted = 9 } },
 };
 
@@ -135,14 +154,15 @@ Test(metrics, figures_stand_where_they_belong)
 	assert_line(text, "shunt_generation 14");
 	assert_line(text,
 		    "shunt_limit_admitted_total{namespace=\"shop\",service=\"web\",variant=\"\","
-		    "kind=\"rate\",unit=\"bytes\",scope=\"client\","
+		    "port=\"80\",protocol=\"TCP\",kind=\"rate\",unit=\"bytes\",scope=\"client\","
 		    "limit=\"00000000000000ab\"} 1500");
 	assert_line(text,
 		    "shunt_limit_untracked_total{namespace=\"shop\",service=\"web\",variant=\"\","
-		    "kind=\"rate\",unit=\"bytes\",scope=\"client\","
+		    "port=\"80\",protocol=\"TCP\",kind=\"rate\",unit=\"bytes\",scope=\"client\","
 		    "limit=\"00000000000000ab\"} 1");
 	assert_line(text, "shunt_limited_total{namespace=\"shop\",service=\"web\",variant=\"blue\","
-			  "kind=\"in_flight\",unit=\"connections\",scope=\"variant\","
+			  "port=\"80\",protocol=\"TCP\",kind=\"in_flight\",unit=\"connections\","
+			  "scope=\"variant\","
 			  "limit=\"00000000000000cd\"} 0");
 	assert_line(text, "shunt_config_age_seconds 0.500");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compile/ids.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,11 +100,11 @@ const char *shunt_id_backend_key(char *buf, uint32_t variant_id, const struct sh
 	return buf;
 }
 
-const char *shunt_id_bucket_key(char *buf, const char *namespace_, const char *service,
-				uint64_t limit, bool is_at_once, uint32_t variant_id)
+const char *shunt_id_bucket_key(char *buf, const struct shunt_bucket_name *name)
 {
-	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s|%llx|%d|%u", namespace_, service,
-		 (unsigned long long)limit, is_at_once, variant_id);
+	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s|%u|%u|%llx|%u|%u", name->namespace_, name->service,
+		 ntohs(name->port_be), name->proto, (unsigned long long)name->limit,
+		 name->is_at_once, name->variant_index);
 	return buf;
 }
 

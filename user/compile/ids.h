@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/ip.h"
+#include "shunt/abi.h"
 
 /*
  * Stable ids of services, variants and backends: indices into the maps. An id stays with
@@ -36,9 +37,7 @@ const char *shunt_id_service_key(char *buf, const char *namespace_, const char *
 /* @port, @proto: the first of the service's ports that share the split. */
 const char *shunt_id_variant_key(char *buf, const char *namespace_, const char *service,
 				 uint16_t port, uint8_t proto, const char *variant);
-/* @limit, @is_at_once: as in struct shunt_bucket_name; @variant_id: 0 if it is for all. */
-const char *shunt_id_bucket_key(char *buf, const char *namespace_, const char *service,
-				uint64_t limit, bool is_at_once, uint32_t variant_id);
+const char *shunt_id_bucket_key(char *buf, const struct shunt_bucket_name *name);
 const char *shunt_id_account_key(char *buf, const char *namespace_, const char *service);
 const char *shunt_id_backend_key(char *buf, uint32_t variant_id, const struct shunt_ip *ip,
 				 uint16_t port, uint8_t proto);

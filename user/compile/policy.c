@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compile/policy.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,13 +59,11 @@ static int add_bucket(const struct compiler *c, const struct shunt_limit_key *fr
 	bucket = shunt_array_add(&c->policy->buckets, &c->policy->n_buckets, sizeof(*bucket));
 	if (!bucket)
 		return -ENOMEM;
-	shunt_id_bucket_key(key, service->namespace_, service->name, from->id, is_at_once, variant);
-	bucket->id = *ret_id = shunt_ids_get(c->ids, SHUNT_ID_BUCKET, key);
-	if (!bucket->id)
-		return -ENOSPC;
 	bucket->name = (struct shunt_bucket_name){
 		.limit = from->id,
 		.variant_index = variant,
+		.port_be = htons(service->ports[0].port),
+		.proto = service->ports[0].proto,
 		.unit = units[from->unit],
 		.scope = scopes[from->scope],
 		.is_at_once = is_at_once,
@@ -73,7 +72,9 @@ static int add_bucket(const struct compiler *c, const struct shunt_limit_key *fr
 	strcpy(bucket->name.service, service->name);
 	if (v >= 0)
 		strcpy(bucket->name.variant, service->variants[v].name);
-	return 0;
+	shunt_id_bucket_key(key, &bucket->name);
+	bucket->id = *ret_id = shunt_ids_get(c->ids, SHUNT_ID_BUCKET, key);
+	return bucket->id ? 0 : -ENOSPC;
 }
 
 /* Return: 1 with the limit, 0: nothing can be subject to it, or -errno. */

@@ -308,8 +308,7 @@ static int adopt_bucket(struct shunt_installer *installer, uint32_t id)
 	if (!memchr(name->namespace_, 0, SHUNT_NAME_LEN) ||
 	    !memchr(name->service, 0, SHUNT_NAME_LEN))
 		return -EINVAL;
-	shunt_id_bucket_key(key, name->namespace_, name->service, name->limit, name->is_at_once,
-			    name->variant_index);
+	shunt_id_bucket_key(key, name);
 	installer->buckets[id].live = true;
 	return shunt_ids_adopt(installer->ids, SHUNT_ID_BUCKET, key, id);
 }

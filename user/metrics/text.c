@@ -244,6 +244,9 @@ static void limit_lines(FILE *out, const struct shunt_stats *stats, const char *
 
 		fputs(metric, out);
 		variant_labels(out, name->namespace_, name->service, name->variant);
+		snprintf(number, sizeof(number), "%u", ntohs(name->port_be));
+		label(out, ',', "port", number);
+		label(out, ',', "protocol", name->proto == IPPROTO_UDP ? "UDP" : "TCP");
 		label(out, ',', "kind", name->is_at_once ? "in_flight" : "rate");
 		label(out, ',', "unit", name->unit < ARRAY_LEN(units) ? units[name->unit] : "?");
 		label(out, ',', "scope",
