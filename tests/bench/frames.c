@@ -25,7 +25,7 @@ static uint32_t l3_len(const struct frame *f)
 static uint32_t l4_sum(const struct frame *f)
 {
 	const uint8_t *ip = f->data + 14;
-	uint32_t len = f->len - 14 - l3_len(f);
+	uint32_t len = f->len - f->padding - 14 - l3_len(f);
 	uint32_t sum = f->v6 ? sum_bytes(ip + 8, 32, 0) : sum_bytes(ip + 12, 8, 0);
 
 	sum += len + (f->v6 ? ip[6] : ip[9]);
@@ -91,6 +91,13 @@ void frame_build(struct frame *f, const char *dst, uint8_t proto, uint16_t dport
 	} else {
 		l4[5] = f->len - 14 - l3_len(f);
 	}
+	finish_sums(f);
+}
+
+void frame_bare(struct frame *f)
+{
+	f->padding = f->len - 14 - l3_len(f) - 20;
+	f->data[14 + (f->v6 ? 5 : 3)] -= f->padding;
 	finish_sums(f);
 }
 

@@ -13,12 +13,16 @@
 struct frame {
 	uint8_t data[FRAME_LEN];
 	uint32_t len;
+	uint32_t padding; /* behind the IP packet */
 	uint8_t proto;
 	bool v6;
 };
 
 /* The first flow's frame from the bench's client to @dst. @flags: TCP's, 0 for UDP. */
 void frame_build(struct frame *f, const char *dst, uint8_t proto, uint16_t dport, uint8_t flags);
+
+/* Takes the payload away: the frame stays as long as it was. */
+void frame_bare(struct frame *f);
 
 /* @f's frame of flow @flow, as the wrapper stamps it, with good checksums, into @ret. */
 void frame_stamp(const struct frame *f, uint32_t flow, uint8_t flags, struct frame *ret);

@@ -50,14 +50,17 @@ static const char manifests[] =
 	"  rules:\n  - backendRefs:\n"                                                             \
 	"    - {name: web-blue, port: " port ", weight: 95}\n"                                     \
 	"    - {name: web-green, port: " port ", weight: 5}\n---\n"
-					ROUTE("TCPRoute", "web", "80")
-#define LIMITED(name, address, limit)                                                              \
+#define PLAIN(name, address, port)                                                                 \
 	"apiVersion: v1\nkind: Service\nmetadata: {name: " name ", namespace: bench}\n"            \
-	"spec: {clusterIP: " address ", ports: [{name: tcp, port: 80, protocol: TCP}]}\n---\n"     \
+	"spec: {clusterIP: " address ", ports: [{name: " port                                      \
+	", port: 80}]}\n---\n" ROUTE("TCPRoute", name, "80")
+					ROUTE("TCPRoute", "web", "80")
+						PLAIN("pages", "10.200.1.6", "http")
+#define LIMITED(name, address, limit)                                                              \
 	"apiVersion: shunt.io/v1alpha1\nkind: TrafficPolicy\n"                                     \
 	"metadata: {name: " name ", namespace: bench}\n"                                           \
 	"spec:\n  targetRefs: [{group: '', kind: Service, name: " name "}]\n"                      \
-	"  rateLimits: [{" limit "}]\n---\n" ROUTE("TCPRoute", name, "80")
+	"  rateLimits: [{" limit "}]\n---\n" PLAIN(name, address, "tcp")
 	/* Neither is ever reached, and the third at once. */
 	LIMITED("packets", "10.200.1.3",
 		"unit: packets, average: 1000000000, "
@@ -78,6 +81,7 @@ struct bench_case {
 	bool foreign; /* not ours: neither translated nor tracked */
 	bool limited; /* some service limits packets */
 	bool refused; /* a new flow that its service's limit drops */
+	bool bare;    /* without payload */
 	struct frame frame;
 	struct figure figure;
 };
@@ -94,6 +98,8 @@ static struct bench_case cases[] = {
 	{ "beside-limited-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_INGRESS, .limited = true },
 	{ "packets-limited-1", "10.200.1.3", 1, IPPROTO_TCP, 80, RIG_INGRESS, .limited = true },
 	{ "client-limited-1", "10.200.1.4", 1, IPPROTO_TCP, 80, RIG_INGRESS, .limited = true },
+	{ "bare-1", "10.200.1.1", 1, IPPROTO_TCP, 80, RIG_INGRESS, .bare = true },
+	{ "bare-http-1", "10.200.1.6", 1, IPPROTO_TCP, 80, RIG_INGRESS, .bare = true },
 	{ "refused-1", "10.200.1.5", 1, IPPROTO_TCP, 80, RIG_INGRESS, .refused = true },
 };
 
@@ -252,6 +258,8 @@ static void prepare(struct rig *rig)
 			    c->refused		      ? TH_SYN
 			    : c->proto == IPPROTO_TCP ? TH_ACK
 						      : 0);
+		if (c->bare)
+			frame_bare(&c->frame);
 		c->figure.flows = c->flows;
 		c->figure.repeat = REPEAT;
 	}
