@@ -128,8 +128,8 @@ void cli_help_command(const struct cli_command *command, FILE *out);
 void cli_man(FILE *out);
 void cli_markdown(FILE *out);
 
-extern const struct cli_command cli_status, cli_top, cli_weight, cli_switch, cli_rollback,
-	cli_history, cli_drain, cli_explain, cli_trace, cli_check, cli_events, cli_doctor,
-	cli_detach, cli_version, cli_help_cmd, cli_completion, cli_complete;
+extern const struct cli_command cli_status, cli_top, cli_compare, cli_weight, cli_switch,
+	cli_rollback, cli_history, cli_drain, cli_explain, cli_trace, cli_check, cli_events,
+	cli_doctor, cli_detach, cli_version, cli_help_cmd, cli_completion, cli_complete;
 
 #endif

@@ -8,7 +8,7 @@
 
 enum print_style { PRINT_PLAIN, PRINT_BOLD, PRINT_DIM, PRINT_GOOD, PRINT_WARN, PRINT_BAD };
 
-#define PRINT_MAX_COLUMNS 12
+#define PRINT_MAX_COLUMNS 24
 
 struct print_column {
 	const char *title;

@@ -20,6 +20,12 @@ http {{
 	client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};
 	uwsgi_temp_path {dir}; scgi_temp_path {dir};
 	keepalive_requests 1000000;
+	# At /judged some requests of each connection fail, always the same ones; of the group "worse"
+	# more of them do, and it answers 400 times a second.
+	split_clients $connection_requests $luck {{ 5% bad; 20% middling; * good; }}
+	map "{group} $luck" $fails {{ "~ bad$" 1; "worse middling" 1; default 0; }}
+	map "{group}" $slow {{ worse 1; default ""; }}
+	limit_req_zone $slow zone=slow:1m rate=400r/s;
 	server {{
 		listen {port} backlog=4096; listen [::]:{port} backlog=4096;
 		listen {h2} http2; listen [::]:{h2} http2;
@@ -30,6 +36,11 @@ http {{
 		location = /404 {{ return 404; }}
 		location = /500 {{ return 500; }}
 		location = /503 {{ return 503; }}
+		location = /judged {{
+			limit_req zone=slow burst=1000;
+			if ($fails) {{ return 503; }}
+			alias {dir}/nginx.conf;
+		}}
 		location /files/ {{ access_log off; alias {files}/; }}
 	}}
 }}
