@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -20,25 +19,6 @@
 #define EXIT_KERNEL   6
 #define EXIT_PLACE    7
 #define EXIT_INTERNAL 8
-
-void agent_event(struct agent *agent, enum shunt_log_level level, const char *reason,
-		 const char *object, const char *fmt, ...)
-{
-	char text[1024], line[1400];
-	json_t *event;
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	snprintf(line, sizeof(line), "%s%s%s: %s", reason, object[0] ? " " : "", object, text);
-	agent_tame(line);
-	shunt_log(level, "%s", line);
-
-	event = agent_events_add(&agent->events, agent_now_ms(), level, reason, object, text);
-	if (event && agent->ctl)
-		shunt_ctl_server_publish(agent->ctl, json_incref(event));
-}
 
 void agent_stop(struct agent *agent, int exit_code)
 {

@@ -132,9 +132,16 @@ void agent_close_kernel(struct agent *agent);
 /* Ends the loop with an exit code. */
 void agent_stop(struct agent *agent, int exit_code);
 
+/* ---- told.c ------------------------------------------------------------------------------- */
+
 /* Logs a line, remembers the event and sends it to those who follow. */
 void agent_event(struct agent *agent, enum shunt_log_level level, const char *reason,
 		 const char *object, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* The same of something that happened at @when_ms (CLOCK_REALTIME). */
+void agent_event_at(struct agent *agent, int64_t when_ms, enum shunt_log_level level,
+		    const char *reason, const char *object, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
 
 /* ---- pipeline.c ---------------------------------------------------------------------------- */
 

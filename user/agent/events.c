@@ -21,6 +21,11 @@ uint64_t agent_mono_ns(void)
 	return now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
+int64_t agent_real_ms(uint64_t mono_ns)
+{
+	return agent_now_ms() - ((int64_t)agent_mono_ns() - (int64_t)mono_ns) / 1000000;
+}
+
 void agent_tame(char *text)
 {
 	for (; *text; text++)

@@ -36,6 +36,9 @@ void agent_events_clear(struct agent_events *events);
 int64_t agent_now_ms(void);
 uint64_t agent_mono_ns(void);
 
+/* What CLOCK_REALTIME showed, in milliseconds, when CLOCK_MONOTONIC showed @mono_ns. */
+int64_t agent_real_ms(uint64_t mono_ns);
+
 /*
  * Makes a line of the log of @text: reasons of operators and texts of manifests may hold line
  * ends, that would forge a line, and escape sequences. They become '?'.

@@ -1,11 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/told.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/units.h"
 #include "shunt/choose.h"
+
+#define LATE_MS 2000 /* what is told later than that says when it happened */
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+/* A line of the log has the time at which it is written: what happened before says when. */
+static void add_event(struct agent *agent, int64_t when_ms, enum shunt_log_level level,
+		      const char *reason, const char *object, const char *text)
+{
+	char line[1400], stamp[SHUNT_UNIT_STR_LEN];
+	bool is_late = agent_now_ms() - when_ms > LATE_MS;
+	json_t *event;
+
+	snprintf(line, sizeof(line), "%s%s%s: %s%s%s", reason, object[0] ? " " : "", object, text,
+		 is_late ? "; at " : "", is_late ? shunt_time_str(when_ms, stamp) : "");
+	agent_tame(line);
+	shunt_log(level, "%s", line);
+
+	event = agent_events_add(&agent->events, when_ms, level, reason, object, text);
+	if (event && agent->ctl)
+		shunt_ctl_server_publish(agent->ctl, json_incref(event));
+}
+
+void agent_event(struct agent *agent, enum shunt_log_level level, const char *reason,
+		 const char *object, const char *fmt, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	add_event(agent, agent_now_ms(), level, reason, object, text);
+}
+
+void agent_event_at(struct agent *agent, int64_t when_ms, enum shunt_log_level level,
+		    const char *reason, const char *object, const char *fmt, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	add_event(agent, when_ms, level, reason, object, text);
+}
+
+/* ---- conditions ------------------------------------------------------------------------------ */
 
 bool agent_condition_is_bad(const struct shunt_condition *condition)
 {
