@@ -3,6 +3,7 @@
 #define SHUNT_BPF_CONNTRACK_H
 
 #include "affinity.h"
+#include "connections.h"
 #include "flowmem.h"
 #include "parse.h"
 
@@ -79,6 +80,31 @@ static __always_inline void conntrack_remember(__u64 ref, int tracked)
 }
 
 /**
+ * conntrack_tcp - move a TCP flow's state on, and tell who is to know
+ * @ref, @seq, @ack, @flags: as shunt_ft_track_tcp()
+ *
+ * By itself, for it is rare: established flows come here by FIN and RST only.
+ *
+ * Return: 0.
+ */
+__attribute__((noinline)) int conntrack_tcp(__u64 ref, __u32 seq, __u32 ack, __u32 flags)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
+	__u32 mark, is_told, tracked;
+
+	if (!flow)
+		return 0;
+	/* The answer to the SYN takes its mark's place. */
+	mark = SHUNT_READ_ONCE(flow->backend_isn);
+	is_told = flow->flags & SHUNT_FLOW_TCP;
+	tracked = shunt_ft_track_tcp(FT, ref, seq, ack, flags);
+	conntrack_remember(ref, tracked);
+	if (is_told && tracked > SHUNT_FT_CHANGED)
+		connections_tell(ref, tracked, mark);
+	return 0;
+}
+
+/**
  * conntrack_track - note a packet of a known flow: its time and its state
  * @flow, @ref:   as the lookup gave them
  * @from_backend: 1: an answer
@@ -109,8 +135,7 @@ static __always_inline enum shunt_reason conntrack_track(const struct shunt_sett
 		   pkt->tcp.flags & (SHUNT_TCP_FIN | SHUNT_TCP_RST)) {
 		__u32 flags = pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0);
 
-		conntrack_remember(ref,
-				   shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack, flags));
+		conntrack_tcp(ref, pkt->tcp.seq, pkt->tcp.ack, flags);
 	}
 	return SHUNT_R_FORWARDED;
 }

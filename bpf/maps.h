@@ -350,6 +350,16 @@ SHUNT_ARRAY(shunt_http, struct shunt_http, 1024);
 SHUNT_ARRAY(shunt_response_times, struct shunt_response_time, 262144);
 
 /*
+ * shunt_connect_times - likewise, of TCP connections: from SYN to SYN-ACK
+ *
+ * Key, Size: as shunt_response_times
+ * Value:  struct shunt_connect_time
+ * Writer: bpf/connections.h, per connection that is timed; atomic
+ * Reader: agent
+ */
+SHUNT_ARRAY(shunt_connect_times, struct shunt_connect_time, 262144);
+
+/*
  * shunt_reasons - how often each verdict reason was given
  *
  * Key:    enum shunt_reason

@@ -143,6 +143,14 @@ __attribute__((noinline)) int newflow_choose(__u64 seed, __u32 affinity, __u32 p
 	return reason;
 }
 
+/* What is to be told of a flow, by its service's flags; without a branch. */
+static __always_inline __u32 newflow_signals(__u32 service_flags)
+{
+	_Static_assert(SHUNT_SVC_HTTP << 4 == SHUNT_FLOW_HTTP, "one bit is shifted to the other");
+	_Static_assert(SHUNT_SVC_TCP << 4 == SHUNT_FLOW_TCP, "one bit is shifted to the other");
+	return (service_flags & (SHUNT_SVC_HTTP | SHUNT_SVC_TCP)) << 4;
+}
+
 /* Splits a flow to a service: a session decides, or the choice. */
 static __always_inline enum shunt_reason newflow_split(const struct shunt_settings *settings,
 						       struct scratch *s,
@@ -151,8 +159,7 @@ static __always_inline enum shunt_reason newflow_split(const struct shunt_settin
 {
 	__u64 kept = 0;
 
-	if (service->flags & SHUNT_SVC_HTTP)
-		s->nf.flags |= SHUNT_FLOW_HTTP;
+	s->nf.flags |= newflow_signals(service->flags);
 	s->nf.split = lookup_split(&s->nf.target, service->rule_first);
 	if (!s->nf.split)
 		return SHUNT_R_BAD_CONFIG;
@@ -337,6 +344,21 @@ static __always_inline enum shunt_reason newflow_limit(hook_ctx *ctx, struct scr
 	return reason;
 }
 
+/*
+ * What is noted of the SYN until it is answered. This CPU's first of each jiffy is timed: the clock
+ * costs 20 ns, a tenth of a new flow, and as much again when the answer comes.
+ */
+static __always_inline __u32 newflow_mark(struct scratch *s)
+{
+	__u64 now_ns = 0;
+
+	if (s->timed_jiffies != s->nf.now) {
+		s->timed_jiffies = s->nf.now;
+		now_ns = bpf_ktime_get_ns();
+	}
+	return shunt_syn_mark(s->pkt.tcp.seq, now_ns);
+}
+
 /**
  * newflow_track - enter the flow into the table
  *
@@ -356,6 +378,8 @@ static __always_inline enum shunt_reason newflow_track(struct scratch *s)
 	if (!flow)
 		return SHUNT_R_TABLE_FULL;
 	newflow_fill(flow, s);
+	if (s->nf.flags & SHUNT_FLOW_TCP)
+		flow->backend_isn = newflow_mark(s);
 	if (shunt_ft_is_rival(FT, index, s->nf.hash)) {
 		shunt_ft_unclaim(FT, index, s->nf.hash);
 		return SHUNT_R_HELD;
@@ -378,7 +402,7 @@ static __always_inline enum shunt_reason newflow_place(struct scratch *s, enum s
 	/* Answers to a translated source are known by the entry alone. */
 	if (s->nf.flags & (SHUNT_FLOW_HAIRPIN | SHUNT_FLOW_SOURCE_NAT))
 		return otherwise;
-	s->nf.flags &= ~SHUNT_FLOW_REDIRECT;
+	s->nf.flags &= ~(SHUNT_FLOW_REDIRECT | SHUNT_FLOW_TCP);
 	newflow_fill(&s->flow, s);
 	newflow_fill_hi(&s->flow, s); /* the scratch has had other tenants */
 	s->flow.client_way = 0;

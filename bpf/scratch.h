@@ -93,7 +93,7 @@ struct scratch {
 	__u32 http_flow;	   /* signals.h: index of the flow that is looked at, */
 	struct shunt_http_segment segment; /* its segment, */
 	__u32 payload_off;		   /* and where in the frame that has its payload */
-	__u32 reserved;
+	__u32 timed_jiffies;		   /* newflow.h: when a connection was timed last */
 };
 
 struct {

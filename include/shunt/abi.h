@@ -95,7 +95,7 @@ struct shunt_settings {
 	__u32 client_limit;		    /* of shunt_client.flows; 0: none */
 	__u32 route_generation; /* changes of routes and neighbours; 0: no next hop is kept */
 	__u32 limit_set_mask;	/* of shunt_client_sets and shunt_client_active */
-	__u32 reserved;
+	__u32 jiffy_us;		/* how long a jiffy is, in microseconds */
 };
 _Static_assert(sizeof(struct shunt_settings) == 112, "settings are 112 bytes");
 
@@ -142,6 +142,7 @@ enum shunt_service_flags {
 	SHUNT_SVC_OWNED = 1 << 0,    /* nobody else serves its frontends */
 	SHUNT_SVC_RELEASED = 1 << 1, /* its entries live on, new flows are passed */
 	SHUNT_SVC_HTTP = 1 << 2,     /* plaintext HTTP: what it is asked and answers is counted */
+	SHUNT_SVC_TCP = 1 << 3,	     /* what becomes of its TCP connections is counted */
 };
 
 enum shunt_affinity {
@@ -279,12 +280,26 @@ struct shunt_counters {
 	__u64 response_us;		       /* from requests to their responses, in all */
 	__u64 responses_timed;		       /* of how many */
 	__u64 reserved;
+	/* TCP (bpf/connections.h); a line that packets of established flows leave alone: */
+	__u64 established; /* the client has acknowledged the backend's answer */
+	__u64 refused;	   /* the SYN was answered by RST */
+	__u64 unanswered;  /* the client had to repeat its SYN */
+	__u64 reset;	   /* by the backend, before its first byte */
+	__u64 closed;	   /* by both sides */
+	__u64 connect_us;  /* from SYNs to their answers, in all */
+	__u64 connects_timed;
+	__u64 reserved2;
 };
-_Static_assert(sizeof(struct shunt_counters) == 128, "two cache lines, no padding");
+_Static_assert(sizeof(struct shunt_counters) == 192, "three cache lines, no padding");
 
 /* Shared: responses of a variant by their time; the bucket is the index (shunt/histogram.h). */
 struct shunt_response_time {
 	__u64 responses;
+};
+
+/* Likewise: TCP connections by the time from SYN to SYN-ACK. */
+struct shunt_connect_time {
+	__u64 connections;
 };
 
 /* Per CPU, by verdict reason. */
@@ -355,6 +370,7 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_REDIRECT = 1 << 4,	/* from gate to gate both ways, past the stack */
 	SHUNT_FLOW_IN_FLIGHT = 1 << 5,	/* counts in shunt_service_active and _variant_active */
 	SHUNT_FLOW_HTTP = 1 << 6,	/* of a service with SHUNT_SVC_HTTP when it began */
+	SHUNT_FLOW_TCP = 1 << 7,	/* likewise with SHUNT_SVC_TCP */
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */
@@ -389,7 +405,7 @@ struct shunt_flow {
 #endif
 	__u32 gate_ifindex; /* where its first packet came in */
 	__u32 reply_way;    /* where its reply key stands: set * SHUNT_REPLY_WAYS + way + 1 */
-	__u32 backend_isn;  /* of the SYN-ACK, host order */
+	__u32 backend_isn;  /* of the SYN-ACK, host order; before it, see shunt/connect.h */
 
 #ifdef SHUNT_ABI_NEXT
 	__u32 created_jiffies; /* moves the three before */

@@ -2,6 +2,8 @@
 #ifndef SHUNT_FLOWTAB_TRACK_H
 #define SHUNT_FLOWTAB_TRACK_H
 
+#include "connect.h"
+
 /*
  * Where a connection stands: how its packets move a flow's state on. A part of
  * shunt/flowtab.h, which includes it.
@@ -38,6 +40,11 @@ enum shunt_ft_tracked {
 	SHUNT_FT_CHANGED,
 	SHUNT_FT_ANSWERED, /* UDP: for the first time */
 	SHUNT_FT_PROMOTED, /* established; a TCP client has proved its address */
+	SHUNT_FT_ACCEPTED, /* TCP: the backend has answered the marked SYN */
+	SHUNT_FT_REFUSED,  /* TCP: has refused it */
+	SHUNT_FT_REPEATED, /* TCP: the client sends it again, unanswered; nothing is changed */
+	SHUNT_FT_CUT,	   /* TCP: reset by the backend, before its first byte */
+	SHUNT_FT_CLOSED,   /* TCP: by both sides */
 };
 
 /*
@@ -152,7 +159,7 @@ static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow
 		if (next == state)
 			return SHUNT_FT_SAME;
 		if (shunt_ft_change(t, index, life, next))
-			return SHUNT_FT_CHANGED;
+			return next == SHUNT_F_CLOSED ? SHUNT_FT_CLOSED : SHUNT_FT_CHANGED;
 		if (SHUNT_LIFE_GEN(SHUNT_READ_ONCE(flow->life)) != SHUNT_LIFE_GEN(life))
 			return SHUNT_FT_SAME;
 		life = SHUNT_READ_ONCE(flow->life);
@@ -162,6 +169,55 @@ static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow
 			return SHUNT_FT_SAME;
 	}
 	return SHUNT_FT_SAME;
+}
+
+/*
+ * A RST of either side. Whose number says that the backend has sent nothing else is noted as behind
+ * it: each packet that crosses it is answered with its like, which must not tell the same again.
+ */
+static SHUNT_INLINE int shunt_ft_track_rst(shunt_ft_t t, struct shunt_flow *flow, __u32 index,
+					   __u32 life, __u32 seq, __u32 ack, __u32 flags)
+{
+	__u32 state = SHUNT_LIFE_STATE(life), isn = SHUNT_READ_ONCE(flow->backend_isn), next;
+
+	next = flags & SHUNT_TCP_FROM_BACKEND ? SHUNT_F_RESET_BY_BACKEND : SHUNT_F_RESET_BY_CLIENT;
+	if (shunt_ft_is_half_open(state))
+		next = SHUNT_F_CLOSED;
+	if (state == SHUNT_F_CLOSED || !shunt_ft_change(t, index, life, next))
+		return SHUNT_FT_SAME;
+	if (!(flags & SHUNT_TCP_FROM_BACKEND))
+		return SHUNT_FT_CHANGED;
+	if (state == SHUNT_F_SYN)
+		return flags & SHUNT_TCP_ACK && shunt_syn_is(isn, ack - 1) ? SHUNT_FT_REFUSED
+									   : SHUNT_FT_CHANGED;
+	if (seq != isn + 1)
+		return SHUNT_FT_CHANGED;
+	SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+	return SHUNT_FT_CUT;
+}
+
+/* A SYN of either side, or what comes before the first answer. */
+static SHUNT_INLINE int shunt_ft_track_syn(shunt_ft_t t, struct shunt_flow *flow, __u32 index,
+					   __u32 life, __u32 seq, __u32 ack, __u32 flags)
+{
+	const __u32 kind = flags & (SHUNT_TCP_SYN | SHUNT_TCP_ACK | SHUNT_TCP_FROM_BACKEND);
+	__u32 state = SHUNT_LIFE_STATE(life), isn = SHUNT_READ_ONCE(flow->backend_isn);
+	int is_first = state == SHUNT_F_SYN;
+
+	if (kind == (SHUNT_TCP_SYN | SHUNT_TCP_ACK | SHUNT_TCP_FROM_BACKEND) &&
+	    state != SHUNT_F_ESTABLISHED && state != SHUNT_F_CLOSED && (is_first || seq != isn)) {
+		/* The first answer leaves the record's second line alone: no FIN has been there. */
+		if (is_first)
+			SHUNT_WRITE_ONCE(flow->backend_isn, seq);
+		else
+			shunt_ft_begin_anew(flow, seq);
+		if (state == SHUNT_F_SYN_ACK || !shunt_ft_change(t, index, life, SHUNT_F_SYN_ACK))
+			return SHUNT_FT_SAME;
+		return is_first && shunt_syn_is(isn, ack - 1) ? SHUNT_FT_ACCEPTED
+							      : SHUNT_FT_CHANGED;
+	}
+	return is_first && kind == SHUNT_TCP_SYN && shunt_syn_is(isn, seq) ? SHUNT_FT_REPEATED
+									   : SHUNT_FT_SAME;
 }
 
 /**
@@ -180,8 +236,6 @@ static SHUNT_INLINE int shunt_ft_track_fin(shunt_ft_t t, struct shunt_flow *flow
 SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 ack, __u32 flags)
 {
 	__u32 life = SHUNT_FT_LIFE(ref), state = SHUNT_LIFE_STATE(life);
-	int from_backend = !!(flags & SHUNT_TCP_FROM_BACKEND);
-	__u32 reset = from_backend ? SHUNT_F_RESET_BY_BACKEND : SHUNT_F_RESET_BY_CLIENT;
 	struct shunt_flow *flow = shunt_ft_flow(t, SHUNT_FT_INDEX(ref));
 
 	if (!flow)
@@ -189,25 +243,12 @@ SHUNT_OUTLINE int shunt_ft_track_tcp(shunt_ft_t t, __u64 ref, __u32 seq, __u32 a
 	if (shunt_ft_is_reset(state))
 		return shunt_ft_track_reset(t, flow, SHUNT_FT_INDEX(ref), life, seq, flags);
 	if (flags & SHUNT_TCP_RST)
-		return state != SHUNT_F_CLOSED &&
-		       shunt_ft_change(t, SHUNT_FT_INDEX(ref), life,
-				       shunt_ft_is_half_open(state) ? SHUNT_F_CLOSED : reset);
-	if (state != SHUNT_F_ESTABLISHED && state != SHUNT_F_CLOSED && from_backend &&
-	    flags & SHUNT_TCP_SYN && flags & SHUNT_TCP_ACK &&
-	    (state == SHUNT_F_SYN || seq != flow->backend_isn)) {
-		/* The first answer leaves the record's second line alone: no FIN has been there. */
-		if (state == SHUNT_F_SYN)
-			SHUNT_WRITE_ONCE(flow->backend_isn, seq);
-		else
-			shunt_ft_begin_anew(flow, seq);
-		return state != SHUNT_F_SYN_ACK &&
-		       shunt_ft_change(t, SHUNT_FT_INDEX(ref), life, SHUNT_F_SYN_ACK);
-	}
+		return shunt_ft_track_rst(t, flow, SHUNT_FT_INDEX(ref), life, seq, ack, flags);
 	if (flags & SHUNT_TCP_SYN || state == SHUNT_F_SYN)
-		return SHUNT_FT_SAME;
+		return shunt_ft_track_syn(t, flow, SHUNT_FT_INDEX(ref), life, seq, ack, flags);
 	if (state != SHUNT_F_SYN_ACK)
 		return shunt_ft_track_fin(t, flow, SHUNT_FT_INDEX(ref), life, seq, ack, flags);
-	if (from_backend || !(flags & SHUNT_TCP_ACK) ||
+	if (flags & SHUNT_TCP_FROM_BACKEND || !(flags & SHUNT_TCP_ACK) ||
 	    ack - (flow->backend_isn + 1) >= SHUNT_FT_FIRST_ACK)
 		return SHUNT_FT_SAME;
 	if (flags & SHUNT_TCP_FIN)

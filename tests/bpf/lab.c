@@ -136,6 +136,8 @@ void lab_open(struct lab *lab, uint32_t n_flow_sets)
 	bpf_map__set_max_entries(lab->tc->maps.shunt_http, n_flow_sets * SHUNT_FLOW_WAYS);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_response_times,
 				 LAB_INDICES * SHUNT_TIME_BUCKETS);
+	bpf_map__set_max_entries(lab->tc->maps.shunt_connect_times,
+				 LAB_INDICES * SHUNT_TIME_BUCKETS);
 	bpf_map__set_max_entries(lab->tc->maps.shunt_reply_sets, n_flow_sets * 4);
 	cr_assert_eq(shunt_tc__load(lab->tc), 0, "loading tc: %m (these tests need root)");
 	lab_share_maps(lab, lab->xdp->obj);
@@ -188,6 +190,7 @@ static void settings_reset(struct lab *lab)
 		.nat_port_first = 61000,
 		.nat_port_count = 4536,
 		.limit_set_mask = lab->maps.client_sets.n - 1,
+		.jiffy_us = 1000,
 	};
 	for (int i = 0; i < SHUNT_N_TIMEOUTS; i++)
 		settings->timeout_jiffies[i] = LAB_LONG;

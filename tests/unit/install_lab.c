@@ -89,6 +89,8 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 		.overlay = array_new("overlay", sizeof(struct shunt_overlay), sizes->variants),
 		.response_times = array_new("response_times", sizeof(struct shunt_response_time),
 					    sizes->variants * SHUNT_TIME_BUCKETS),
+		.connect_times = array_new("connect_times", sizeof(struct shunt_connect_time),
+					   sizes->variants * SHUNT_TIME_BUCKETS),
 		.backends = array_new("backends", sizeof(struct shunt_backend), sizes->backends),
 		.clients = array_new("clients", sizeof(struct shunt_client), 64),
 		.backend_active = array_new("active", sizeof(struct shunt_active), sizes->backends),

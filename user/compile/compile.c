@@ -298,14 +298,18 @@ static int port_variants(struct compiler *c, size_t p, struct shunt_image_port *
 	return 0;
 }
 
-/* Is the port's HTTP looked at? */
-static bool has_signals(const struct shunt_model_service *service, const struct shunt_port *port)
+/* What is measured of the port: enum shunt_service_flags. */
+static uint32_t signal_flags(const struct shunt_model_service *service,
+			     const struct shunt_port *port)
 {
 	enum shunt_signals signals =
 		service->policy ? service->policy->signals : SHUNT_SIGNALS_AUTO;
 
-	return port->proto == IPPROTO_TCP &&
-	       (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http));
+	if (port->proto != IPPROTO_TCP || signals == SHUNT_SIGNALS_OFF)
+		return 0;
+	if (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http))
+		return SHUNT_SVC_TCP | SHUNT_SVC_HTTP;
+	return SHUNT_SVC_TCP;
 }
 
 static int port_compile(struct compiler *c, size_t p)
@@ -317,7 +321,7 @@ static int port_compile(struct compiler *c, size_t p)
 
 	to->port = from->port;
 	to->proto = from->proto;
-	to->flags = has_signals(c->service, from) ? SHUNT_SVC_HTTP : 0;
+	to->flags = signal_flags(c->service, from);
 	shunt_id_service_key(key, c->image->namespace_, c->image->name, from->port, from->proto);
 	to->id = shunt_ids_get(c->ids, SHUNT_ID_SERVICE, key);
 	if (!to->id)

@@ -18,9 +18,9 @@ static const char *const static_maps[] = {
 
 /* What the programs write: copied on hold, so that no flow is added meanwhile. */
 static const char *const flow_maps[] = {
-	"shunt_flows",	 "shunt_flow_sets",	 "shunt_reply_sets",  "shunt_sessions",
-	"shunt_overlay", "shunt_buckets",	 "shunt_client_sets", "shunt_client_active",
-	"shunt_http",	 "shunt_response_times",
+	"shunt_flows",	 "shunt_flow_sets",	 "shunt_reply_sets",	"shunt_sessions",
+	"shunt_overlay", "shunt_buckets",	 "shunt_client_sets",	"shunt_client_active",
+	"shunt_http",	 "shunt_response_times", "shunt_connect_times",
 };
 
 static const char *const counter_maps[] = {

@@ -78,6 +78,7 @@ struct shunt_dp_array {
 	X(variant_active)                                                                          \
 	X(http)                                                                                    \
 	X(response_times)                                                                          \
+	X(connect_times)                                                                           \
 	X(flow_sets)                                                                               \
 	X(flows)                                                                                   \
 	X(reply_sets)

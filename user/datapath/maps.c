@@ -59,6 +59,7 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_reply_sets", flows / 4 },
 		{ "shunt_http", flows },
 		{ "shunt_response_times", variants * SHUNT_TIME_BUCKETS },
+		{ "shunt_connect_times", variants * SHUNT_TIME_BUCKETS },
 		{ "shunt_sessions", size_or(asked->sessions, 65536) },
 		{ "shunt_fragments", size_or(asked->fragments, 8192) },
 		{ "shunt_policies", policies },

@@ -280,6 +280,8 @@ static int retire_variant(struct shunt_installer *installer, uint32_t id)
 	memset(SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
 			   id * SHUNT_TIME_BUCKETS),
 	       0, SHUNT_TIME_BUCKETS * sizeof(struct shunt_response_time));
+	memset(SHUNT_DP_AT(maps->connect_times, struct shunt_connect_time, id * SHUNT_TIME_BUCKETS),
+	       0, SHUNT_TIME_BUCKETS * sizeof(struct shunt_connect_time));
 	installer->variants[id] = (struct shunt_variant_record){ 0 };
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_VARIANT, id);
 	return 0;

@@ -79,6 +79,7 @@ static int apply_options(struct shunt_settings *settings, const struct shunt_dp_
 	if (shortest > 4 * SEEN_GRAIN_MS)
 		shortest = 4 * SEEN_GRAIN_MS;
 	SHUNT_WRITE_ONCE(settings->seen_grain_jiffies, jiffies_of_ms(shortest / 4, hz));
+	SHUNT_WRITE_ONCE(settings->jiffy_us, 1000000 / hz);
 	SHUNT_WRITE_ONCE(settings->answer_cost[SHUNT_ANSWER_ICMP],
 			 answer_cost(opts->icmp_rate, hz));
 	SHUNT_WRITE_ONCE(settings->answer_cost[SHUNT_ANSWER_RST], answer_cost(opts->rst_rate, hz));
