@@ -8,6 +8,7 @@
 
 #include "agent/options.h"
 #include "base/cleanup.h"
+#include "metrics/compat.h"
 
 /* Parses one line of words. */
 static int parse(const char *line, struct agent_options *options, struct shunt_err *err)
@@ -49,7 +50,8 @@ Test(options, every_kind_of_value_is_taken)
 	cr_assert_eq(
 		parse("--source=/m --gate veth*:tc --gate eth0:xdp --tc clsact --max-step 12.5 "
 		      "--forward redirect "
-		      "--metrics [::1]:9100 --timeout-half-open 0.25 --timeout-udp 2m "
+		      "--metrics [::1]:9100 --metrics-compat linkerd,traefik "
+		      "--timeout-half-open 0.25 --timeout-udp 2m "
 		      "--resync 500ms --allow-uid 1000 --nat-ports 50000-50010 --icmp-rate 0 "
 		      "--rst-rate 5000 "
 		      "--max-flows 2048 "
@@ -67,6 +69,7 @@ Test(options, every_kind_of_value_is_taken)
 	cr_assert_eq(o.max_step_bp, 1250);
 	cr_assert_eq(o.metrics_port, 9100);
 	cr_assert_eq(o.metrics_ip.family, SHUNT_V6);
+	cr_assert_eq(o.metrics_compat, SHUNT_COMPAT_TRAEFIK | SHUNT_COMPAT_LINKERD);
 	cr_assert_eq(o.dp.timeout_ms[SHUNT_T_HALF_OPEN], 250);
 	cr_assert_eq(o.dp.timeout_ms[SHUNT_T_UDP], 120000);
 	cr_assert_eq(o.dp.timeout_ms[SHUNT_T_UDP_NEW], 0);
@@ -106,6 +109,10 @@ Test(options, what_is_wrong_is_named)
 		{ "--source /m --metrics ::1:9100", "--metrics" },
 		{ "--source /m --metrics 127.0.0.1:0", "--metrics" },
 		{ "--source /m --metrics 127.0.0.1:65536", "--metrics" },
+		{ "--source /m --metrics [::1]:9100 --metrics-compat istio",
+		  "--metrics-compat istio" },
+		{ "--source /m --metrics [::1]:9100 --metrics-compat traefik,", "traefik," },
+		{ "--source /m --metrics-compat traefik", "--metrics ADDR:PORT" },
 		{ "--source /m --timeout-udp 1ms", "--timeout-udp" },
 		{ "--source /m --timeout-udp 1.5m", "--timeout-udp" },
 		{ "--source /m --timeout-udp 1e3", "--timeout-udp" },

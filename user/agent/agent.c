@@ -406,6 +406,11 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 	agent_refresh(agent, true);
 	agent_refusals_tick(agent); /* what was counted before is not new */
 	agent_window_tick(agent);
+	r = agent_compat_begin(agent);
+	if (r < 0) {
+		shunt_err_set(err, r, "cannot begin with --metrics-compat: %s", strerror(-r));
+		return EXIT_INTERNAL;
+	}
 	start_gates(agent);
 	agent_neighbours_tick(agent);
 	start_handles(agent);
@@ -465,6 +470,7 @@ void agent_free(struct agent *agent)
 	shunt_keeper_free(agent->keeper);
 	json_decref(agent->baselines);
 	shunt_window_free(agent->window);
+	shunt_compat_free(agent->compat);
 	agent_events_clear(&agent->events);
 	free(agent->told);
 	free(agent->node_addrs);

@@ -13,6 +13,7 @@
 #include "ctl/server.h"
 #include "datapath/install.h"
 #include "datapath/xmit.h"
+#include "metrics/compat.h"
 #include "metrics/http.h"
 #include "metrics/window.h"
 #include "model/guard.h"
@@ -71,6 +72,7 @@ struct agent {
 	struct agent_refusals greedy; /* of a client that has its share of it */
 	struct agent_trace *trace;    /* NULL: nobody traces */
 	struct shunt_window *window;  /* HTTP of the last minute */
+	struct shunt_compat *compat;  /* series under others' names; NULL: not asked for */
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;
@@ -289,6 +291,9 @@ void agent_cmd_detach(struct agent_request *request);
  * it? Told by an event when it begins and one when it is over; want of room is a problem, too.
  */
 void agent_refusals_tick(struct agent *agent);
+
+/* From here on the series under others' names count, if they are asked for. 0 or -errno. */
+int agent_compat_begin(struct agent *agent);
 
 /* Each second: a snapshot for the signals of the last minute, when it is time for one. */
 void agent_window_tick(struct agent *agent);

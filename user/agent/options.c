@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "ctl/ctl.h"
+#include "metrics/compat.h"
 
 enum kind {
 	KIND_TEXT,	/* const char * */
@@ -21,6 +22,7 @@ enum kind {
 	KIND_SOURCE,	/* an address, one of each family */
 	KIND_UID,	/* appended to allowed_uids */
 	KIND_METRICS,	/* ADDR:PORT */
+	KIND_COMPAT,	/* names, separated by commas: a set of bits */
 	KIND_PORTS,	/* FIRST-LAST */
 	KIND_TRANSLATE, /* the dialects' own table */
 	KIND_ACTION,	/* min: enum agent_options_action */
@@ -94,6 +96,10 @@ static const struct option_row rows[] = {
 	  "serve /metrics, /healthz and /readyz by HTTP, an IPv6 address in brackets (default: "
 	  "off)",
 	  KIND_METRICS, 0, 0, 0, NULL },
+	{ "metrics-compat", "NAMES",
+	  "also serve the series that Flagger queries, under the names of these products: traefik, "
+	  "linkerd, separated by commas (default: none)",
+	  KIND_COMPAT, AT(metrics_compat), 0, 0, NULL },
 	SIZE("max-flows", flows, "entries of the flow table, 1024 to 16777216 (default 262144)",
 	     1024, 16777216),
 	SIZE("max-services", services, "service ports, 16 to 65536 (default 4096)", 16, 65536),
@@ -286,6 +292,33 @@ static int set_ports(struct shunt_dp_opts *dp, const struct option_row *row, con
 	return 0;
 }
 
+static int set_compat(unsigned *field, const struct option_row *row, const char *text,
+		      struct shunt_err *err)
+{
+	static const struct {
+		const char *name;
+		enum shunt_compat_series series;
+	} known[] = { { "traefik", SHUNT_COMPAT_TRAEFIK }, { "linkerd", SHUNT_COMPAT_LINKERD } };
+	const char *word = text;
+	unsigned series = 0;
+
+	for (;;) {
+		size_t len = strcspn(word, ","), i = 0;
+
+		while (i < ARRAY_LEN(known) &&
+		       (strlen(known[i].name) != len || strncmp(known[i].name, word, len)))
+			i++;
+		if (i == ARRAY_LEN(known))
+			return bad_value(err, row, text);
+		series |= known[i].series;
+		if (!word[len])
+			break;
+		word += len + 1;
+	}
+	*field = series;
+	return 0;
+}
+
 static int set_value(struct agent_options *options, const struct option_row *row, const char *text,
 		     struct shunt_err *err)
 {
@@ -313,6 +346,8 @@ static int set_value(struct agent_options *options, const struct option_row *row
 		if (shunt_addr_port_parse(text, &options->metrics_ip, &options->metrics_port) < 0)
 			return bad_value(err, row, text);
 		return 0;
+	case KIND_COMPAT:
+		return set_compat(field, row, text, err);
 	case KIND_PORTS:
 		return set_ports(&options->dp, row, text, err);
 	case KIND_TRANSLATE:
@@ -382,6 +417,10 @@ int agent_options_parse(int argc, char **argv, struct agent_options *ret_options
 	if (optind < argc)
 		return shunt_err_set(err, -EINVAL, "unexpected argument %s; see shuntd --help",
 				     argv[optind]);
+	if (ret_options->metrics_compat && !ret_options->metrics_port)
+		return shunt_err_set(err, -EINVAL,
+				     "--metrics-compat needs --metrics ADDR:PORT: where are they "
+				     "to be served?");
 	if (!ret_options->source_dir)
 		return shunt_err_set(err, -EINVAL,
 				     "--source DIR is missing: where are the manifests?");

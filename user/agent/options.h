@@ -24,7 +24,8 @@ struct agent_options {
 	uid_t *allowed_uids; /* owned */
 	size_t n_allowed_uids;
 	struct shunt_ip metrics_ip;
-	uint16_t metrics_port; /* host order; 0: no HTTP */
+	uint16_t metrics_port;	 /* host order; 0: no HTTP */
+	unsigned metrics_compat; /* enum shunt_compat_series */
 	uint32_t max_step_bp;
 	uint32_t debounce_ms;
 	uint32_t resync_ms;

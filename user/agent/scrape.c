@@ -95,6 +95,7 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 		.config_age_seconds = (agent_mono_ns() - agent->confirmed_ns) / 1e9,
 		.start_time_seconds = agent->started_ms / 1e3,
 		.version = SHUNT_VERSION,
+		.compat = agent->compat,
 	};
 	int r;
 
@@ -105,9 +106,28 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 	gates = list_gates(agent, &metrics.n_gates);
 	if (!weights || !gates)
 		return -ENOMEM;
+	if (agent->compat) {
+		r = shunt_compat_observe(agent->compat, &stats);
+		if (r < 0)
+			return r;
+	}
 	metrics.weights = weights;
 	metrics.gates = gates;
 	return shunt_metrics_text(&metrics, ret_text, ret_len);
+}
+
+int agent_compat_begin(struct agent *agent)
+{
+	CLEANUP(shunt_stats_free) struct shunt_stats stats = { 0 };
+	int r;
+
+	if (!agent->opts->metrics_compat)
+		return 0;
+	agent->compat = shunt_compat_new(agent->opts->metrics_compat);
+	if (!agent->compat)
+		return -ENOMEM;
+	r = shunt_stats_collect_variants(shunt_dp_maps(agent->dp), &stats);
+	return r < 0 ? r : shunt_compat_observe(agent->compat, &stats);
 }
 
 void agent_window_tick(struct agent *agent)

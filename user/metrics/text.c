@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "datapath/read.h"
+#include "metrics/exposition.h"
 #include "shunt/compat.h"
 #include "shunt/histogram.h"
 
@@ -19,28 +20,6 @@
  * what no backend took. Without it a sum over backends would fall when a backend goes.
  */
 #define OTHER_BACKEND "other"
-
-static void head(FILE *out, const char *name, const char *type, const char *help)
-{
-	fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-/* Writes name="value" with the escapes of the format. */
-static void label(FILE *out, char before, const char *name, const char *value)
-{
-	putc(before, out);
-	fputs(name, out);
-	fputs("=\"", out);
-	for (; *value; value++) {
-		if (*value == '\\' || *value == '"')
-			putc('\\', out);
-		if (*value == '\n')
-			fputs("\\n", out);
-		else
-			putc(*value, out);
-	}
-	putc('"', out);
-}
 
 static void variant_labels(FILE *out, const char *namespace_, const char *service,
 			   const char *variant)
@@ -380,6 +359,8 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	write_weights(out, metrics);
 	write_kernel(out, metrics->stats);
 	write_agent(out, metrics);
+	if (metrics->compat)
+		shunt_compat_write(metrics->compat, metrics->stats, out);
 	if (fclose(out) != 0) {
 		free(text);
 		return -ENOMEM;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "metrics/collect.h"
+#include "metrics/compat.h"
 
 /* The weight in force of one variant of one model service. */
 struct shunt_metrics_weight {
@@ -36,6 +37,7 @@ struct shunt_metrics {
 	double config_age_seconds; /* since the source was last read and found in force */
 	double start_time_seconds; /* of the agent, since the epoch */
 	const char *version;
+	const struct shunt_compat *compat; /* series under others' names, too; NULL: none */
 };
 
 #define SHUNT_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "metrics/by_variant.h"
 #include "shunt/compat.h"
 
 #define N_SNAPSHOTS (SHUNT_WINDOW_STEPS + 1) /* the ends of so many steps */
@@ -24,8 +25,7 @@ struct history {
 };
 
 struct shunt_window {
-	struct history **of; /* by variant id; NULL: none */
-	size_t n;
+	struct shunt_by_variant histories;
 	uint64_t taken_ns[N_SNAPSHOTS];
 	unsigned n_taken; /* snapshots that are there, the last one at... */
 	unsigned last;
@@ -38,10 +38,8 @@ struct shunt_window *shunt_window_new(void)
 
 void shunt_window_free(struct shunt_window *window)
 {
-	for (size_t i = 0; window && i < window->n; i++)
-		free(window->of[i]);
 	if (window)
-		free(window->of);
+		shunt_by_variant_free(&window->histories);
 	free(window);
 }
 
@@ -67,78 +65,24 @@ static struct snapshot snapshot_of(const struct shunt_stats_variant *variant)
 	return snapshot;
 }
 
-static const struct history *find(const struct shunt_window *window,
-				  const struct shunt_stats_variant *variant)
-{
-	const struct history *history = variant->id < window->n ? window->of[variant->id] : NULL;
-
-	/* An id may be given to another variant, whose counters begin at 0. */
-	return history && !memcmp(&history->name, &variant->name, sizeof(history->name)) ? history
-											 : NULL;
-}
-
-/* Return: 0 or -ENOMEM. */
-static int make_room(struct shunt_window *window, size_t n)
-{
-	struct history **of;
-
-	if (n <= window->n)
-		return 0;
-	of = reallocarray(window->of, n, sizeof(struct history *));
-	if (!of)
-		return -ENOMEM;
-	memset(of + window->n, 0, (n - window->n) * sizeof(struct history *));
-	window->of = of;
-	window->n = n;
-	return 0;
-}
-
-/* The variant's history, begun if there is none. NULL: out of memory. */
-static struct history *begin(struct shunt_window *window, const struct shunt_stats_variant *variant)
-{
-	struct history *history = (struct history *)find(window, variant);
-
-	if (history)
-		return history;
-	if (make_room(window, (size_t)variant->id + 1) < 0)
-		return NULL;
-	history = window->of[variant->id];
-	if (!history)
-		history = window->of[variant->id] = malloc(sizeof(*history));
-	if (history)
-		*history = (struct history){ .name = variant->name };
-	return history;
-}
-
-static void forget_gone(struct shunt_window *window, const bool *is_there)
-{
-	for (size_t id = 0; id < window->n; id++)
-		if (!is_there[id]) {
-			free(window->of[id]);
-			window->of[id] = NULL;
-		}
-}
-
 int shunt_window_add(struct shunt_window *window, const struct shunt_stats *stats, uint64_t now_ns)
 {
 	unsigned next = window->n_taken ? (window->last + 1) % N_SNAPSHOTS : 0;
-	CLEANUP(freep) bool *is_there = NULL;
+	struct history *history;
+	int r;
 
-	for (size_t v = 0; v < stats->n_variants; v++)
-		if (stats->variants[v].is_http && !begin(window, &stats->variants[v]))
-			return -ENOMEM;
-	is_there = calloc(window->n + 1, sizeof(*is_there));
-	if (!is_there)
-		return -ENOMEM;
 	for (size_t v = 0; v < stats->n_variants; v++) {
-		const struct shunt_stats_variant *variant = &stats->variants[v];
-
-		if (!variant->is_http)
+		if (!stats->variants[v].is_http)
 			continue;
-		window->of[variant->id]->at[next] = snapshot_of(variant);
-		is_there[variant->id] = true;
+		history = shunt_by_variant_add(&window->histories, &stats->variants[v],
+					       sizeof(*history));
+		if (!history)
+			return -ENOMEM;
+		history->at[next] = snapshot_of(&stats->variants[v]);
 	}
-	forget_gone(window, is_there);
+	r = shunt_by_variant_keep_http(&window->histories, stats);
+	if (r < 0)
+		return r;
 	window->taken_ns[next] = now_ns;
 	window->last = next;
 	if (window->n_taken < N_SNAPSHOTS)
@@ -173,7 +117,7 @@ struct shunt_golden shunt_window_get(const struct shunt_window *window,
 {
 	static const struct snapshot nothing;
 	unsigned oldest = window->n_taken < N_SNAPSHOTS ? 0 : (window->last + 1) % N_SNAPSHOTS;
-	const struct history *history = find(window, variant);
+	const struct history *history = shunt_by_variant_get(&window->histories, variant);
 	const struct snapshot *before = history ? &history->at[oldest] : &nothing;
 	struct shunt_golden since = shunt_golden_total(variant);
 
