@@ -94,6 +94,9 @@ struct scratch {
 	struct shunt_http_segment segment; /* its segment, */
 	__u32 payload_off;		   /* and where in the frame that has its payload */
 	__u32 timed_jiffies;		   /* newflow.h: when a connection was timed last */
+	__u32 events_in_second;		   /* guard.h: told in this one */
+	__u32 reserved;
+	__u64 events_second;
 };
 
 struct {

@@ -2,6 +2,7 @@
 #ifndef SHUNT_BPF_SIGNALS_H
 #define SHUNT_BPF_SIGNALS_H
 
+#include "guard.h"
 #include "maps.h"
 #include "parse.h"
 #include "scratch.h"
@@ -129,6 +130,8 @@ __attribute__((noinline)) int signals_count(__u32 code, __u32 told, __u32 latenc
 	signals_class(c, code / 100);
 	if (told & SIGNALS_TIMED)
 		signals_time(flow->variant, latency_us, c);
+	guard_judge(flow->variant, backend, code,
+		    told & SIGNALS_TIMED ? GUARD_TIMED(latency_us) : 0);
 	return 0;
 }
 

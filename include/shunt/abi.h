@@ -320,6 +320,7 @@ struct shunt_client {
 };
 
 #include "abi_policy.h"
+#include "abi_guard.h"
 
 /* ---- flows ------------------------------------------------------------------------ */
 
@@ -491,7 +492,7 @@ struct shunt_session {
 
 /* ---- the layout itself ---------------------------------------------------------------- */
 
-#define SHUNT_MAX_BTF 131056
+#define SHUNT_MAX_BTF 262128
 
 /*
  * The BTF that the maps were made with, for an agent of another ABI: it cannot ask the
@@ -502,6 +503,6 @@ struct shunt_layout {
 	__u32 reserved[3];
 	__u8 btf[SHUNT_MAX_BTF];
 };
-_Static_assert(sizeof(struct shunt_layout) == 128 * 1024, "no padding");
+_Static_assert(sizeof(struct shunt_layout) == 256 * 1024, "no padding");
 
 #endif

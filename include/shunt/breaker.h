@@ -2,7 +2,7 @@
 #ifndef SHUNT_BREAKER_H
 #define SHUNT_BREAKER_H
 
-#include "predicate.h"
+#include "abi.h"
 #include "window.h"
 
 /*
@@ -22,41 +22,9 @@
  * An instance (of the service, or one of each variant or backend, by the breaker's scope) has
  * SHUNT_BREAKER_WORDS words, one instance's behind the other's.
  */
-#define SHUNT_BREAKER_WORDS (SHUNT_MAX_WATCHES * SHUNT_WINDOW_WORDS)
+_Static_assert(SHUNT_BREAKER_WORDS == SHUNT_MAX_WATCHES * SHUNT_WINDOW_WORDS, "no gaps");
 
 #define SHUNT_NS_PER_S 1000000000ull
-
-struct shunt_breaker_rule {
-	__u64 check_ns; /* the least time between two checks */
-	__u64 open_ns;	/* Traefik's fallbackDuration */
-	__u64 recovery_ns;
-	__u32 min_requests; /* in the window, below which the condition does not count */
-	__u32 reserved;
-	struct shunt_predicate predicate;
-};
-
-enum shunt_breaker_phase {
-	SHUNT_BREAKER_CLOSED,
-	SHUNT_BREAKER_OPEN,
-	SHUNT_BREAKER_RECOVERING,
-	SHUNT_BREAKER_FORCED_OPEN, /* by an operator, until he says otherwise */
-	SHUNT_BREAKER_FORCED_CLOSED,
-	SHUNT_N_BREAKER_PHASES
-};
-
-/* All zero: closed, nothing counted. */
-struct shunt_breaker_state {
-	__u64 word;	     /* SHUNT_BREAKER_WORD */
-	__u64 next_check_ns; /* moved by compare-and-swap: who does so checks */
-	__u64 opened;	     /* how often */
-	__u64 reserved;
-};
-_Static_assert(sizeof(struct shunt_breaker_state) == 32, "no padding");
-
-/* The phase, and when it ends: ns of the monotonic clock in 61 bits, 73 years. */
-#define SHUNT_BREAKER_WORD(until_ns, phase) ((until_ns) << 3 | (phase))
-#define SHUNT_BREAKER_PHASE(word)	    ((__u32)((word)&7))
-#define SHUNT_BREAKER_UNTIL(word)	    ((word) >> 3)
 
 /* What a call has done: the answer, and in SHUNT_BREAKER_NEW() the phase that it began. */
 #define SHUNT_BREAKER_REFUSED	 1u
@@ -121,9 +89,10 @@ static SHUNT_INLINE __u32 shunt_breaker_admit(shunt_bk_t t, __u32 breaker, __u32
 
 /* ---- what is counted --------------------------------------------------------------------- */
 
-static SHUNT_INLINE __u32 shunt_breaker_number(const struct shunt_watch *watch, __u64 now_ns)
+/* The second by which a rule's counts are told apart. */
+static SHUNT_INLINE __u32 shunt_breaker_second(const struct shunt_breaker_rule *rule, __u64 now_ns)
 {
-	return (__u32)(now_ns / SHUNT_NS_PER_S) / shunt_watch_seconds(shunt_watch_is_time(watch));
+	return (__u32)(now_ns / SHUNT_NS_PER_S) + rule->window_base;
 }
 
 static SHUNT_INLINE __u32 shunt_breaker_word(__u32 instance, __u32 watch, __u32 number)
@@ -141,9 +110,11 @@ static SHUNT_INLINE void shunt_breaker_record(shunt_bk_t t, __u32 breaker, __u32
 					      __u64 now_ns, const struct shunt_response *response)
 {
 	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
+	__u32 second;
 
 	if (!rule)
 		return;
+	second = shunt_breaker_second(rule, now_ns);
 #pragma GCC unroll 16
 	for (__u32 i = 0; i < SHUNT_MAX_WATCHES; i++) {
 		const struct shunt_watch *watch = &rule->predicate.watch[i];
@@ -154,7 +125,7 @@ static SHUNT_INLINE void shunt_breaker_record(shunt_bk_t t, __u32 breaker, __u32
 			break;
 		if (!shunt_watch_counts(watch, response))
 			continue;
-		number = shunt_breaker_number(watch, now_ns);
+		number = second / shunt_watch_seconds(shunt_watch_is_time(watch));
 		word = shunt_bk_word(t, shunt_breaker_word(instance, i, number));
 		if (word)
 			shunt_window_add(word, number);
@@ -163,6 +134,7 @@ static SHUNT_INLINE void shunt_breaker_record(shunt_bk_t t, __u32 breaker, __u32
 
 /**
  * shunt_breaker_sum - what a watch has counted in its window
+ * @second:  shunt_breaker_second()
  * @is_time: shunt_watch_is_time()
  *
  * Ten loads at most. Return: at most SHUNT_MAX_SUM.
@@ -212,13 +184,15 @@ static SHUNT_INLINE __u32 shunt_breaker_part(shunt_bk_t t, const struct shunt_br
  *
  * Return: 1 if it holds and there were enough requests.
  */
-SHUNT_OUTLINE int shunt_breaker_holds(shunt_bk_t t, __u32 breaker, __u32 instance, __u32 second)
+static SHUNT_INLINE int shunt_breaker_holds(shunt_bk_t t, __u32 breaker, __u32 instance,
+					    __u64 now_ns)
 {
 	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
-	__u32 next = 0;
+	__u32 next = 0, second;
 
 	if (!rule || !rule->predicate.n_tests)
 		return 0;
+	second = shunt_breaker_second(rule, now_ns);
 	if (rule->min_requests &&
 	    shunt_breaker_sum(t, instance, SHUNT_WATCH_REQUEST, second, 0) < rule->min_requests)
 		return 0;
@@ -234,24 +208,23 @@ SHUNT_OUTLINE int shunt_breaker_holds(shunt_bk_t t, __u32 breaker, __u32 instanc
 		for (int n = 0; n < SHUNT_TEST_WATCHES; n++)
 			signal.sum[n] =
 				shunt_breaker_part(t, rule, instance, test->watch[n], second, test);
-		next = shunt_test_holds(test, &signal) ? test->on_true : test->on_false;
+		next = SHUNT_PICK(shunt_test_holds(test, &signal), test->on_false, test->on_true);
 	}
 	return next == SHUNT_TEST_TRUE;
 }
 
 /**
- * shunt_breaker_check - after a response was counted: must the breaker open?
+ * shunt_breaker_judge - evaluate the condition, and open the breaker if it holds
  *
- * At most once in check_ns, closed or recovering.
+ * Out of line, with the condition in it: callers are deep already, and this is rare.
  *
  * Return: 0, or SHUNT_BREAKER_DID(SHUNT_BREAKER_OPEN).
  */
-static SHUNT_INLINE __u32 shunt_breaker_check(shunt_bk_t t, __u32 breaker, __u32 instance,
-					      __u64 now_ns)
+SHUNT_OUTLINE int shunt_breaker_judge(shunt_bk_t t, __u32 breaker, __u32 instance, __u64 now_ns)
 {
 	struct shunt_breaker_state *state = shunt_bk_state(t, instance);
 	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
-	__u64 word, due;
+	__u64 word;
 
 	if (!state || !rule)
 		return 0;
@@ -259,11 +232,7 @@ static SHUNT_INLINE __u32 shunt_breaker_check(shunt_bk_t t, __u32 breaker, __u32
 	if (SHUNT_BREAKER_PHASE(word) != SHUNT_BREAKER_CLOSED &&
 	    SHUNT_BREAKER_PHASE(word) != SHUNT_BREAKER_RECOVERING)
 		return 0;
-	due = SHUNT_READ_ONCE(state->next_check_ns);
-	if (now_ns < due ||
-	    shunt_cmpxchg(&state->next_check_ns, due, now_ns + rule->check_ns) != due)
-		return 0;
-	if (!shunt_breaker_holds(t, breaker, instance, now_ns / SHUNT_NS_PER_S))
+	if (!shunt_breaker_holds(t, breaker, instance, now_ns))
 		return 0;
 	if (shunt_cmpxchg(&state->word, word,
 			  SHUNT_BREAKER_WORD(now_ns + rule->open_ns, SHUNT_BREAKER_OPEN)) != word)
@@ -271,6 +240,29 @@ static SHUNT_INLINE __u32 shunt_breaker_check(shunt_bk_t t, __u32 breaker, __u32
 	shunt_fetch_add(&state->opened, 1);
 	shunt_breaker_clear(t, instance);
 	return SHUNT_BREAKER_DID(SHUNT_BREAKER_OPEN);
+}
+
+/**
+ * shunt_breaker_check - after a response was counted: must the breaker open?
+ *
+ * At most once in check_ns, closed or recovering.
+ *
+ * Return: as shunt_breaker_judge().
+ */
+static SHUNT_INLINE __u32 shunt_breaker_check(shunt_bk_t t, __u32 breaker, __u32 instance,
+					      __u64 now_ns)
+{
+	struct shunt_breaker_state *state = shunt_bk_state(t, instance);
+	const struct shunt_breaker_rule *rule = shunt_bk_rule(t, breaker);
+	__u64 due;
+
+	if (!state || !rule)
+		return 0;
+	due = SHUNT_READ_ONCE(state->next_check_ns);
+	if (now_ns < due ||
+	    shunt_cmpxchg(&state->next_check_ns, due, now_ns + rule->check_ns) != due)
+		return 0;
+	return shunt_breaker_judge(t, breaker, instance, now_ns);
 }
 
 #endif

@@ -69,6 +69,8 @@ static void maps_open(struct lab *lab)
 	lab->maps.variant_counters_fd = map_fd(obj, "shunt_variant_counters");
 	lab->maps.reasons_fd = map_fd(obj, "shunt_reasons");
 	lab->maps.limit_counters_fd = map_fd(obj, "shunt_limit_counters");
+	lab->maps.event_counters_fd = map_fd(obj, "shunt_event_counters");
+	lab->maps.events_fd = map_fd(obj, "shunt_events");
 	lab->maps.sources_fd[SHUNT_V4] = map_fd(obj, "shunt_sources_v4");
 	lab->maps.sources_fd[SHUNT_V6] = map_fd(obj, "shunt_sources_v6");
 }
@@ -212,6 +214,7 @@ void lab_reset(struct lab *lab, const struct lab_kind *kind)
 	percpu_zero(lab->maps.reasons_fd, sizeof(uint64_t), SHUNT_R_MAX);
 	percpu_zero(lab->maps.limit_counters_fd, sizeof(struct shunt_limit_counters),
 		    lab->maps.buckets.n);
+	percpu_zero(lab->maps.event_counters_fd, sizeof(struct shunt_event_counters), 1);
 	hash_empty(map_fd(lab->tc->obj, "shunt_placed"), sizeof(struct shunt_tuple));
 	percpu_zero(map_fd(lab->tc->obj, "shunt_answer_limits"), sizeof(struct shunt_answer_limit),
 		    SHUNT_N_ANSWERS);

@@ -88,6 +88,12 @@ static const struct {
 	PLAIN(bucket_names, struct shunt_bucket_name),
 	PLAIN(buckets, struct shunt_bucket),
 	PLAIN(client_sets, struct shunt_client_set),
+	PLAIN(breakers, struct shunt_breaker_rule),
+	PLAIN(breaker_states, struct shunt_breaker_state),
+	PLAIN(breaker_words, struct shunt_breaker_word),
+	PLAIN(breaker_names, struct shunt_breaker_name),
+	PLAIN(variant_guards, struct shunt_variant_guard),
+	PLAIN(backend_guards, struct shunt_backend_guard),
 #undef PLAIN
 };
 

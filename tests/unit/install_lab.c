@@ -27,6 +27,7 @@ struct shunt_dp_sizes lab_sizes(void)
 		.policies = 64,
 		.limit_clients = 512,
 		.sources = 64,
+		.breakers = 64,
 	};
 }
 
@@ -120,6 +121,18 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 			array_new("service_active", sizeof(struct shunt_active), sizes->services),
 		.variant_active =
 			array_new("variant_active", sizeof(struct shunt_active), sizes->variants),
+		.breakers = array_new("breakers", sizeof(struct shunt_breaker_rule),
+				      2 * sizes->breakers),
+		.breaker_states = array_new("breaker_states", sizeof(struct shunt_breaker_state),
+					    sizes->breakers),
+		.breaker_words = array_new("breaker_words", sizeof(struct shunt_breaker_word),
+					   SHUNT_BREAKER_WORDS * sizes->breakers),
+		.breaker_names = array_new("breaker_names", sizeof(struct shunt_breaker_name),
+					   sizes->breakers),
+		.variant_guards = array_new("variant_guards", sizeof(struct shunt_variant_guard),
+					    sizes->variants),
+		.backend_guards = array_new("backend_guards", sizeof(struct shunt_backend_guard),
+					    sizes->backends),
 		.limit_counters_fd =
 			map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "limit_counters", 4,
 				sizeof(struct shunt_limit_counters), 4 * sizes->policies),

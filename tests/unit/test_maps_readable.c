@@ -111,6 +111,19 @@ static void expect_named(const char *field, void *arg)
 	cr_expect_fail("docs/maps.md, %s: field %s is not explained", section->map, field);
 }
 
+/* The maps of ring buffers tell no types, nor does the BTF of programs that fill the records. */
+static bool is_ring(const struct bpf_map *map, struct section *section)
+{
+	static const char *const fields[] = { "now_ns",	 "kind",     "variant",
+					      "backend", "instance", "detail" };
+
+	if (bpf_map__type(map) != BPF_MAP_TYPE_RINGBUF)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		expect_named(fields[i], section);
+	return true;
+}
+
 Test(maps_readable, the_manual_has_a_section_on_every_map_that_names_every_field)
 {
 	struct bpf_map *map;
@@ -125,9 +138,11 @@ Test(maps_readable, the_manual_has_a_section_on_every_map_that_names_every_field
 		if (strncmp(section.map, "shunt_", 6))
 			continue;
 		section.text = section_of(section.map);
-		cr_assert_eq(shunt_layout_types(types, section.map, &key, &value), 0);
-		each_field(key, expect_named, &section);
-		each_field(value, expect_named, &section);
+		if (!is_ring(map, &section)) {
+			cr_assert_eq(shunt_layout_types(types, section.map, &key, &value), 0);
+			each_field(key, expect_named, &section);
+			each_field(value, expect_named, &section);
+		}
 		free(section.text);
 		n++;
 	}
@@ -232,6 +247,11 @@ Test(maps_readable, bpftool_shows_every_map_with_named_fields)
 	cr_assert_eq(bpf_map_update_elem(bpf_map__fd(map), &answer, &flow, 0), 0);
 	cr_assert_eq(bpf_map_update_elem(dp->maps.sources_fd[SHUNT_V4], &v4, &source, 0), 0);
 	cr_assert_eq(bpf_map_update_elem(dp->maps.sources_fd[SHUNT_V6], &v6, &source, 0), 0);
-	bpf_object__for_each_map(map, dp->tc) if (!strncmp(bpf_map__name(map), "shunt_", 6))
-		expect_readable(map);
+	bpf_object__for_each_map(map, dp->tc)
+	{
+		/* What stands in a ring buffer is for its reader alone. */
+		if (!strncmp(bpf_map__name(map), "shunt_", 6) &&
+		    bpf_map__type(map) != BPF_MAP_TYPE_RINGBUF)
+			expect_readable(map);
+	}
 }

@@ -127,8 +127,9 @@ static int compile_one(const struct shunt_model_service *service, struct shunt_i
 		if (r == -ENOSPC)
 			return shunt_err_set(
 				err, r,
-				"%s/%s: no free service, variant, backend or bucket number; raise "
-				"--max-services, --max-variants, --max-backends or --max-policies",
+				"%s/%s: no free service, variant, backend, bucket or breaker "
+				"number; raise --max-services, --max-variants, --max-backends, "
+				"--max-policies or --max-breakers",
 				service->namespace_, service->name);
 		return shunt_err_set(err, r, "%s/%s: cannot compile: %s", service->namespace_,
 				     service->name, strerror(-r));

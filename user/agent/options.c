@@ -126,6 +126,10 @@ static const struct option_row rows[] = {
 	SIZE("max-sources", sources,
 	     "prefixes of all address lists, of each family, 16 to 1048576 (default 65536)", 16,
 	     1048576),
+	SIZE("max-breakers", breakers,
+	     "circuit breakers: one a service, or one for each variant or backend, 16 to 65536 "
+	     "(default 1024)",
+	     16, 65536),
 	TIMEOUT("timeout-half-open", SHUNT_T_HALF_OPEN,
 		"TCP connection that the client has not confirmed, 10ms to 7 days (default 10s)"),
 	TIMEOUT("timeout-established", SHUNT_T_ESTABLISHED,

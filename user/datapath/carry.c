@@ -10,24 +10,25 @@
 
 /* What only the agent writes: copied while the old programs still serve everything. */
 static const char *const static_maps[] = {
-	"shunt_frontends",    "shunt_services",	     "shunt_service_names", "shunt_rules",
-	"shunt_splits",	      "shunt_rings",	     "shunt_members",	    "shunt_variants",
-	"shunt_backends",     "shunt_variant_names", "shunt_gates",	    "shunt_policies",
-	"shunt_bucket_names", "shunt_sources_v4",    "shunt_sources_v6",
+	"shunt_frontends",     "shunt_services",       "shunt_service_names",  "shunt_rules",
+	"shunt_splits",	       "shunt_rings",	       "shunt_members",	       "shunt_variants",
+	"shunt_backends",      "shunt_variant_names",  "shunt_gates",	       "shunt_policies",
+	"shunt_bucket_names",  "shunt_sources_v4",     "shunt_sources_v6",     "shunt_breakers",
+	"shunt_breaker_names", "shunt_variant_guards", "shunt_backend_guards",
 };
 
 /* What the programs write: copied on hold, so that no flow is added meanwhile. */
 static const char *const flow_maps[] = {
-	"shunt_flows",	 "shunt_flow_sets",	 "shunt_reply_sets",	"shunt_sessions",
-	"shunt_overlay", "shunt_buckets",	 "shunt_client_sets",	"shunt_client_active",
-	"shunt_http",	 "shunt_response_times", "shunt_connect_times",
+	"shunt_flows",		"shunt_flow_sets",	"shunt_reply_sets",
+	"shunt_sessions",	"shunt_overlay",	"shunt_buckets",
+	"shunt_client_sets",	"shunt_client_active",	"shunt_http",
+	"shunt_response_times", "shunt_breaker_states", "shunt_breaker_words",
+	"shunt_connect_times",
 };
 
 static const char *const counter_maps[] = {
-	"shunt_backend_counters",
-	"shunt_variant_counters",
-	"shunt_reasons",
-	"shunt_limit_counters",
+	"shunt_backend_counters", "shunt_variant_counters", "shunt_reasons",
+	"shunt_limit_counters",	  "shunt_event_counters",
 };
 
 struct shunt_carry {

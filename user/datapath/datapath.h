@@ -32,6 +32,7 @@ struct shunt_dp_sizes {		/* entries; rounded up to powers of two */
 	uint32_t policies;	/* default 1024; four buckets each */
 	uint32_t limit_clients; /* default 65536 */
 	uint32_t sources;	/* default 65536 */
+	uint32_t breakers;	/* default 1024: instances */
 };
 
 struct shunt_dp_opts {
@@ -76,6 +77,12 @@ struct shunt_dp_array {
 	X(client_active)                                                                           \
 	X(service_active)                                                                          \
 	X(variant_active)                                                                          \
+	X(breakers)                                                                                \
+	X(breaker_states)                                                                          \
+	X(breaker_words)                                                                           \
+	X(breaker_names)                                                                           \
+	X(variant_guards)                                                                          \
+	X(backend_guards)                                                                          \
 	X(http)                                                                                    \
 	X(response_times)                                                                          \
 	X(connect_times)                                                                           \
@@ -95,6 +102,8 @@ struct shunt_dp_maps {
 	int variant_counters_fd; /* per CPU */
 	int reasons_fd;		 /* per CPU */
 	int limit_counters_fd;	 /* per CPU */
+	int event_counters_fd;	 /* per CPU */
+	int events_fd;		 /* ring buffer */
 	int sources_fd[SHUNT_N_FAMILIES];
 };
 

@@ -38,6 +38,7 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 	uint32_t backends = size_or(asked->backends, 32768);
 	uint32_t policies = size_or(asked->policies, 1024);
 	uint32_t clients = size_or(asked->limit_clients, 65536);
+	uint32_t breakers = size_or(asked->breakers, 1024);
 	const struct map_size sizes[] = {
 		{ "shunt_frontends", size_or(asked->frontends, 65536) },
 		{ "shunt_services", services },
@@ -70,6 +71,12 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_client_active", clients },
 		{ "shunt_service_active", services },
 		{ "shunt_variant_active", variants },
+		{ "shunt_breakers", 2 * breakers },
+		{ "shunt_breaker_states", breakers },
+		{ "shunt_breaker_words", breakers * SHUNT_BREAKER_WORDS },
+		{ "shunt_breaker_names", breakers },
+		{ "shunt_variant_guards", variants },
+		{ "shunt_backend_guards", backends },
 		{ "shunt_sources_v4", size_or(asked->sources, 65536) },
 		{ "shunt_sources_v6", size_or(asked->sources, 65536) },
 	};
@@ -334,6 +341,8 @@ int shunt_maps_open(struct shunt_dp *dp, bool writable, struct shunt_err *err)
 		{ "shunt_variant_counters", &maps->variant_counters_fd },
 		{ "shunt_reasons", &maps->reasons_fd },
 		{ "shunt_limit_counters", &maps->limit_counters_fd },
+		{ "shunt_event_counters", &maps->event_counters_fd },
+		{ "shunt_events", &maps->events_fd },
 		{ "shunt_sources_v4", &maps->sources_fd[SHUNT_V4] },
 		{ "shunt_sources_v6", &maps->sources_fd[SHUNT_V6] },
 	};
@@ -379,6 +388,8 @@ void shunt_maps_close(struct shunt_dp_maps *maps)
 	fd_closep(&maps->variant_counters_fd);
 	fd_closep(&maps->reasons_fd);
 	fd_closep(&maps->limit_counters_fd);
+	fd_closep(&maps->event_counters_fd);
+	fd_closep(&maps->events_fd);
 	fd_closep(&maps->sources_fd[SHUNT_V4]);
 	fd_closep(&maps->sources_fd[SHUNT_V6]);
 }

@@ -23,7 +23,8 @@ ALL_PORTS = [HTTP, ECHO, DATAGRAM]
 # For tests that read whole maps.
 SMALL = ["--max-services", "16", "--max-variants", "32", "--max-backends", "64",
          "--max-frontends", "64", "--max-ring-entries", "65536", "--max-sessions", "32768",
-         "--max-policies", "64", "--max-limit-clients", "512"]
+         "--max-policies", "64", "--max-limit-clients", "512",
+         "--max-breakers", "16"]
 
 VIPS = {4: VIP4, 6: VIP6}
 FIXED_SECRET = "%048x\n" % random.Random(20261123).getrandbits(192)
