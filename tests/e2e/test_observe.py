@@ -21,8 +21,8 @@ CONTRACT = {
     "service": ["namespace", "name", "frontends", "affinity", "variants", "source", "conditions"],
     "frontend": ["address", "port", "protocol"],
     "variant": ["name", "weight", "share", "connections_total", "connections_active",
-                "packets_in", "bytes_in", "packets_out", "bytes_out", "backends"],
-    "backend": ["address", "port", "state", "connections_total", "connections_active"],
+                "packets_in", "bytes_in", "packets_out", "bytes_out", "tcp", "backends"],
+    "backend": ["address", "port", "state", "connections_total", "connections_active", "tcp"],
     "source": ["kind", "namespace", "name"],
     "condition": ["type", "status", "reason", "message"],
 }

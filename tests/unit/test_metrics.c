@@ -14,10 +14,16 @@
 #define PORT_80 (80 << 8) /* network order */
 #define PORT_53 (53 << 8)
 
+/* 9 of 20 us, one of 3 s. */
+static struct shunt_connect_time connect_times[SHUNT_TIME_BUCKETS] = { [17] = { 9 }, [86] = { 1 } };
+
 static struct shunt_stats_variant variants[] = {
 	{ .id = 1,
 	  .name = { "shop", "web", "blue", PORT_80, IPPROTO_TCP, { 0 } },
-	  .own = { .connections = 7, .rejects = 2 },
+	  .own = { .connections = 7, .rejects = 2, .refused = 4 },
+	  .total = { .connect_us = 3000180 },
+	  .is_tcp = true,
+	  .connect_times = connect_times,
 	  .first_backend = 0,
 	  .n_backends = 2 },
 	{ .id = 2,
@@ -79,6 +85,11 @@ static char *text_of(bool empty)
 		cr_assert_eq(shunt_ip_parse("10.0.0.1", &backends[0].ip), 0);
 		cr_assert_eq(shunt_ip_parse("fd00::1", &backends[1].ip), 0);
 		backends[0].counters.bytes_out = 123456789012ull;
+		backends[0].counters.established = 31;
+		backends[0].counters.refused = 32;
+		backends[0].counters.unanswered = 33;
+		backends[0].counters.reset = 34;
+		backends[0].counters.closed = 35;
 		stats.variants = variants;
 		stats.n_variants = ARRAY_LEN(variants);
 		stats.backends = backends;
@@ -175,6 +186,36 @@ Test(metrics, what_no_backend_took_is_in_a_series_of_its_own)
 			  "variant=\"blue\",port=\"80\",backend=\"other\"} 7");
 	assert_line(text, "shunt_rejects_total{namespace=\"shop\",service=\"web\","
 			  "variant=\"blue\",port=\"80\",backend=\"other\"} 2");
+}
+
+#define BLUE	     "{namespace=\"shop\",service=\"web\",variant=\"blue\",port=\"80\","
+#define BLUE_BACKEND BLUE "backend=\"10.0.0.1:8080\"}"
+
+Test(metrics, what_becomes_of_connections_has_series_of_its_own)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_connections_established_total" BLUE_BACKEND " 31");
+	assert_line(text, "shunt_connections_refused_total" BLUE_BACKEND " 32");
+	assert_line(text, "shunt_connections_unanswered_total" BLUE_BACKEND " 33");
+	assert_line(text, "shunt_connections_reset_total" BLUE_BACKEND " 34");
+	assert_line(text, "shunt_connections_closed_total" BLUE_BACKEND " 35");
+	assert_line(text, "shunt_connections_refused_total" BLUE "backend=\"other\"} 4");
+	cr_expect_null(strstr(text, "shunt_connections_refused_total{namespace=\"shop\","
+				    "service=\"web\",variant=\"a"),
+		       "a variant of UDP has none");
+	assert_line(text, "shunt_connect_seconds_bucket" BLUE "le=\"0.000016\"} 0");
+	assert_line(text, "shunt_connect_seconds_bucket" BLUE "le=\"0.000032\"} 9");
+	assert_line(text, "shunt_connect_seconds_bucket" BLUE "le=\"2.097152\"} 9");
+	assert_line(text, "shunt_connect_seconds_bucket" BLUE "le=\"4.194304\"} 10");
+	assert_line(text, "shunt_connect_seconds_bucket" BLUE "le=\"+Inf\"} 10");
+	assert_line(text, "shunt_connect_seconds_sum{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",port=\"80\"} 3.000180");
+	assert_line(text, "shunt_connect_seconds_count{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",port=\"80\"} 10");
+	cr_expect_float_eq(shunt_connect_quantile(connect_times, 0.9), 20e-6, 2e-6);
+	cr_expect_float_eq(shunt_connect_quantile(connect_times, 0.91), 3.0, 0.3);
+	cr_expect_lt(shunt_connect_quantile(NULL, 0.5), 0.0);
 }
 
 Test(metrics, label_values_are_escaped)

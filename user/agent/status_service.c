@@ -30,16 +30,33 @@ json_t *agent_conditions_json(const struct shunt_conditions *conditions)
 /* ---- backends
  * ------------------------------------------------------------------------------------ */
 
-static json_t *backend_json(const struct shunt_ip *ip, uint16_t port, uint8_t proto,
+/* What became of TCP connections. */
+static json_t *tcp_json(const struct shunt_counters *c)
+{
+	double connects = (double)c->connects_timed;
+
+	return json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:o}", "established", (json_int_t)c->established,
+		"refused", (json_int_t)c->refused, "unanswered", (json_int_t)c->unanswered, "reset",
+		(json_int_t)c->reset, "closed", (json_int_t)c->closed, "connect_mean_ms",
+		connects > 0 ? json_real((double)c->connect_us / connects / 1e3) : json_null());
+}
+
+/* @is_tcp: what becomes of its connections is counted. */
+static json_t *backend_json(const struct shunt_ip *ip, uint16_t port, uint8_t proto, bool is_tcp,
 			    const char *state, const struct shunt_stats_backend *counted)
 {
 	char address[SHUNT_IP_STR_LEN];
+	json_t *json;
 
-	return json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "address", shunt_ip_str(ip, address),
+	json = json_pack("{s:s, s:i, s:s, s:s, s:I, s:I}", "address", shunt_ip_str(ip, address),
 			 "port", (int)port, "protocol", proto_name(proto), "state", state,
 			 "connections_total",
 			 (json_int_t)(counted ? counted->counters.connections : 0),
 			 "connections_active", (json_int_t)(counted ? counted->active : 0));
+	json_object_set_new(json, "tcp",
+			    is_tcp && counted ? tcp_json(&counted->counters) : json_null());
+	return json;
 }
 
 static const char *backend_state(const struct agent_view *view,
@@ -83,6 +100,7 @@ static json_t *backends_json(const struct agent_view *view,
 			     const struct shunt_model_variant *variant,
 			     const struct shunt_stats_variant *counted)
 {
+	bool is_tcp = counted && counted->is_tcp;
 	json_t *array = json_array();
 
 	for (size_t b = 0; b < variant->n_backends; b++) {
@@ -94,7 +112,7 @@ static json_t *backends_json(const struct agent_view *view,
 			c = shunt_stats_backend(&view->stats, counted->id, &backend->ip,
 						backend->port, proto);
 		json_array_append_new(array,
-				      backend_json(&backend->ip, backend->port, proto,
+				      backend_json(&backend->ip, backend->port, proto, is_tcp,
 						   backend_state(view, service, backend), c));
 	}
 	/* Those that the manifest no longer has, until their last flow has ended. */
@@ -103,8 +121,8 @@ static json_t *backends_json(const struct agent_view *view,
 			&view->stats.backends[counted->first_backend + b];
 
 		if (c->flags & SHUNT_BE_REMOVED && !in_model(service, variant, c))
-			json_array_append_new(
-				array, backend_json(&c->ip, c->port, c->proto, "removed", c));
+			json_array_append_new(array, backend_json(&c->ip, c->port, c->proto, is_tcp,
+								  "removed", c));
 	}
 	return array;
 }
@@ -249,6 +267,21 @@ static json_t *http_json(const struct agent_view *view, const struct shunt_stats
 	return json;
 }
 
+/* What became of its TCP connections; null where nobody looks. */
+static json_t *variant_tcp_json(const struct shunt_stats_variant *counted)
+{
+	json_t *json;
+
+	if (!counted || !counted->is_tcp)
+		return json_null();
+	json = tcp_json(&counted->total);
+	json_object_set_new(json, "connect_p50_ms",
+			    ms_or_null(shunt_connect_quantile(counted->connect_times, 0.5)));
+	json_object_set_new(json, "connect_p99_ms",
+			    ms_or_null(shunt_connect_quantile(counted->connect_times, 0.99)));
+	return json;
+}
+
 static json_t *variant_json(const struct agent_view *view,
 			    const struct shunt_model_service *service,
 			    const struct shunt_model_variant *variant, struct sums sums)
@@ -266,6 +299,7 @@ static json_t *variant_json(const struct agent_view *view,
 			 "new_connections", (json_int_t)fresh, "group", group_name(variant->group),
 			 "drained", variant->drained);
 	json_object_update_new(json, traffic_json(counted));
+	json_object_set_new(json, "tcp", variant_tcp_json(counted));
 	json_object_set_new(json, "http", http_json(view, counted));
 	json_object_set_new(json, "backends", backends_json(view, service, variant, counted));
 	return json;

@@ -316,8 +316,56 @@ static void print_http(const struct cli *cli, const json_t *variants)
 	fputs("\n\n", cli->out);
 }
 
+static void add_tcp(struct print_grid *grid, const char *variant, const json_t *tcp)
+{
+	print_cell(grid, PRINT_PLAIN, "%s", variant);
+	count_cell(grid, tcp, "established");
+	count_cell(grid, tcp, "refused");
+	count_cell(grid, tcp, "unanswered");
+	count_cell(grid, tcp, "reset");
+	count_cell(grid, tcp, "closed");
+	ms_cell(grid, tcp, "connect_p50_ms");
+	ms_cell(grid, tcp, "connect_p99_ms");
+}
+
+/* What became of TCP connections. */
+static void print_tcp(const struct cli *cli, const json_t *variants)
+{
+	static const struct print_column columns[] = {
+		{ "VARIANT", false },	 { "ESTABLISHED", true }, { "REFUSED", true },
+		{ "UNANSWERED", true },	 { "RESET", true },	  { "CLOSED", true },
+		{ "CONNECT P50", true }, { "P99", true },
+	};
+	struct print_grid grid = PRINT_GRID(columns);
+	const json_t *variant, *tcp;
+	size_t i;
+
+	json_array_foreach (variants, i, variant) {
+		tcp = json_object_get(variant, "tcp");
+		if (json_is_object(tcp))
+			add_tcp(&grid, cli_str(variant, "name"), tcp);
+	}
+	if (!grid.n_cells)
+		return;
+	print_grid(cli, &grid, 2);
+	print_text(cli, PRINT_DIM,
+		   "  TCP since the counters began; UNANSWERED: the client had to repeat its SYN; "
+		   "RESET: by the backend, before its first byte; CONNECT: until it answered");
+	fputs("\n\n", cli->out);
+}
+
+/* Empty where nothing is amiss, or nobody looks. */
+static void trouble_cell(struct print_grid *grid, const json_t *tcp, const char *key)
+{
+	if (cli_int(tcp, key))
+		count_cell(grid, tcp, key);
+	else
+		print_cell(grid, PRINT_PLAIN, "%s", "");
+}
+
 static void add_backend(struct print_grid *grid, const json_t *variant, const json_t *backend)
 {
+	const json_t *tcp = json_object_get(backend, "tcp");
 	const char *address = cli_str(backend, "address"), *state = cli_str(backend, "state");
 	bool is_v6 = strchr(address, ':') != NULL;
 
@@ -327,13 +375,17 @@ static void add_backend(struct print_grid *grid, const json_t *variant, const js
 	print_cell(grid, !strcmp(state, "ready") ? PRINT_GOOD : PRINT_WARN, "%s", state);
 	count_cell(grid, backend, "connections_active");
 	count_cell(grid, backend, "connections_total");
+	trouble_cell(grid, tcp, "refused");
+	trouble_cell(grid, tcp, "unanswered");
+	trouble_cell(grid, tcp, "reset");
 }
 
 static void print_backends(const struct cli *cli, const json_t *variants)
 {
 	static const struct print_column columns[] = {
-		{ "BACKEND", false }, { "VARIANT", false }, { "STATE", false },
-		{ "ACTIVE", true },   { "TOTAL", true },
+		{ "BACKEND", false },	{ "VARIANT", false }, { "STATE", false },
+		{ "ACTIVE", true },	{ "TOTAL", true },    { "REFUSED", true },
+		{ "UNANSWERED", true }, { "RESET", true },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
 	const json_t *variant, *backend;
@@ -363,6 +415,7 @@ void status_print_service(const struct cli *cli, const char *label, const json_t
 	print_conditions(cli, service);
 	fputc('\n', cli->out);
 	print_variants(cli, variants);
+	print_tcp(cli, variants);
 	print_http(cli, variants);
 	print_backends(cli, variants);
 }

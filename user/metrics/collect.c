@@ -102,17 +102,31 @@ static void sum_backends(struct shunt_stats_variant *variant, const struct shunt
 	}
 }
 
-/* Do the programs look at the HTTP of the variant's service? */
-static bool looks_at_http(const struct shunt_dp_maps *maps, uint32_t variant)
+/* What the programs look at of the variant's service: enum shunt_service_flags. */
+static uint32_t service_flags(const struct shunt_dp_maps *maps, uint32_t variant)
 {
 	const struct shunt_settings *settings =
 		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
 	uint32_t service = SHUNT_DP_AT(maps->variants, struct shunt_variant, variant)->service;
 	uint32_t slot = SHUNT_READ_ONCE(settings->epoch) & 1;
 
-	return service < maps->services.n &&
-	       SHUNT_DP_AT(maps->services, struct shunt_service, service)->slot[slot].flags &
-		       SHUNT_SVC_HTTP;
+	if (service >= maps->services.n)
+		return 0;
+	return SHUNT_DP_AT(maps->services, struct shunt_service, service)->slot[slot].flags;
+}
+
+/* What is measured of a variant, or was: that stays in sight. */
+static void collect_signals(const struct shunt_dp_maps *maps, struct shunt_stats_variant *out)
+{
+	const struct shunt_counters *c = &out->total;
+	uint32_t flags = service_flags(maps, out->id);
+
+	out->is_http = flags & SHUNT_SVC_HTTP || c->requests;
+	out->times = SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
+				 out->id * SHUNT_TIME_BUCKETS);
+	out->is_tcp = flags & SHUNT_SVC_TCP || c->established || c->refused || c->unanswered;
+	out->connect_times = SHUNT_DP_AT(maps->connect_times, struct shunt_connect_time,
+					 out->id * SHUNT_TIME_BUCKETS);
 }
 
 static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
@@ -135,9 +149,7 @@ static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats
 		if (r < 0)
 			return r;
 		sum_backends(out, stats);
-		out->is_http = out->total.requests || looks_at_http(maps, id);
-		out->times = SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
-					 id * SHUNT_TIME_BUCKETS);
+		collect_signals(maps, out);
 	}
 	if (stats->n_variants)
 		qsort(stats->variants, stats->n_variants, sizeof(*out), compare_variants);

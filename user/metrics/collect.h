@@ -32,6 +32,8 @@ struct shunt_stats_variant {
 	bool is_http; /* its plaintext HTTP is looked at, or was */
 	/* Of its responses, in the maps; SHUNT_TIME_BUCKETS of them. NULL: none are kept. */
 	const struct shunt_response_time *times;
+	bool is_tcp; /* what becomes of its TCP connections is counted, or was */
+	const struct shunt_connect_time *connect_times; /* likewise */
 };
 
 /* A limit of a policy that is in force, or one variant's part of it. */

@@ -27,15 +27,14 @@ double shunt_time_bound(uint32_t bucket)
 	return exp2(bucket / 4.0) / 1e6;
 }
 
-double shunt_stats_quantile(const struct shunt_response_time *times, double q)
+/* As shunt_stats_quantile(). */
+static double quantile(const uint64_t count[SHUNT_TIME_BUCKETS], double q)
 {
-	uint64_t count[SHUNT_TIME_BUCKETS], all = 0, sum = 0;
+	uint64_t all = 0, sum = 0;
 	double rank;
 
-	for (uint32_t b = 0; times && b < SHUNT_TIME_BUCKETS; b++) {
-		count[b] = SHUNT_READ_ONCE(times[b].responses);
+	for (uint32_t b = 0; b < SHUNT_TIME_BUCKETS; b++)
 		all += count[b];
-	}
 	if (!all)
 		return -1;
 	/* The nearest rank: the first sample that so many are not above. */
@@ -46,6 +45,24 @@ double shunt_stats_quantile(const struct shunt_response_time *times, double q)
 			return exp2((b + 0.5) / 4) / 1e6;
 	}
 	return -1;
+}
+
+double shunt_stats_quantile(const struct shunt_response_time *times, double q)
+{
+	uint64_t count[SHUNT_TIME_BUCKETS] = { 0 };
+
+	for (uint32_t b = 0; times && b < SHUNT_TIME_BUCKETS; b++)
+		count[b] = SHUNT_READ_ONCE(times[b].responses);
+	return quantile(count, q);
+}
+
+double shunt_connect_quantile(const struct shunt_connect_time *times, double q)
+{
+	uint64_t count[SHUNT_TIME_BUCKETS] = { 0 };
+
+	for (uint32_t b = 0; times && b < SHUNT_TIME_BUCKETS; b++)
+		count[b] = SHUNT_READ_ONCE(times[b].connections);
+	return quantile(count, q);
 }
 
 static uint64_t grown(uint64_t now, uint64_t before)

@@ -35,6 +35,9 @@ double shunt_success_rate(const uint64_t responses[SHUNT_N_CODE_CLASSES]);
  */
 double shunt_stats_quantile(const struct shunt_response_time *times, double q);
 
+/* The same of the times from SYN to SYN-ACK. */
+double shunt_connect_quantile(const struct shunt_connect_time *times, double q);
+
 /* Where bucket @bucket begins, in seconds; where SHUNT_TIME_BUCKETS would is where the last ends.
  */
 double shunt_time_bound(uint32_t bucket);

@@ -63,23 +63,46 @@ static uint64_t counter_at(const struct shunt_counters *counters, size_t offset)
 	return *(const uint64_t *)((const char *)counters + offset);
 }
 
-static void counter_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
-			  const char *direction, size_t offset)
+/* Whose series a metric has. */
+typedef bool (*variant_filter)(const struct shunt_stats_variant *variant);
+
+static bool is_any(const struct shunt_stats_variant *variant)
+{
+	(void)variant;
+	return true;
+}
+
+static bool is_http(const struct shunt_stats_variant *variant)
+{
+	return variant->is_http;
+}
+
+static bool is_tcp(const struct shunt_stats_variant *variant)
+{
+	return variant->is_tcp;
+}
+
+/* @more, @value_of_more: a label; NULL: none. @offset: in struct shunt_counters. */
+static void counter_lines(FILE *out, const struct shunt_stats *stats, variant_filter is_wanted,
+			  const char *metric, const char *more, const char *value_of_more,
+			  size_t offset)
 {
 	char name[SHUNT_IP_STR_LEN + 16];
 
 	for (size_t v = 0; v < stats->n_variants; v++) {
 		const struct shunt_stats_variant *variant = &stats->variants[v];
 
+		if (!is_wanted(variant))
+			continue;
 		for (size_t b = 0; b < variant->n_backends; b++) {
 			const struct shunt_stats_backend *backend =
 				&stats->backends[variant->first_backend + b];
 
 			backend_line(out, metric, variant,
-				     backend_name(backend, name, sizeof(name)), "direction",
-				     direction, counter_at(&backend->counters, offset));
+				     backend_name(backend, name, sizeof(name)), more, value_of_more,
+				     counter_at(&backend->counters, offset));
 		}
-		backend_line(out, metric, variant, OTHER_BACKEND, "direction", direction,
+		backend_line(out, metric, variant, OTHER_BACKEND, more, value_of_more,
 			     counter_at(&variant->own, offset));
 	}
 }
@@ -102,61 +125,47 @@ static void active_lines(FILE *out, const struct shunt_stats *stats)
 static void write_traffic(FILE *out, const struct shunt_stats *stats)
 {
 	head(out, "shunt_connections_total", "counter", "Connections sent to a backend.");
-	counter_lines(out, stats, "shunt_connections_total", NULL,
+	counter_lines(out, stats, is_any, "shunt_connections_total", NULL, NULL,
 		      offsetof(struct shunt_counters, connections));
 	head(out, "shunt_connections_active", "gauge", "Connections to a backend that are open.");
 	active_lines(out, stats);
 
 	head(out, "shunt_packets_total", "counter",
 	     "Packets translated, in: client to backend, out: backend to client.");
-	counter_lines(out, stats, "shunt_packets_total", "in",
+	counter_lines(out, stats, is_any, "shunt_packets_total", "direction", "in",
 		      offsetof(struct shunt_counters, packets_in));
-	counter_lines(out, stats, "shunt_packets_total", "out",
+	counter_lines(out, stats, is_any, "shunt_packets_total", "direction", "out",
 		      offsetof(struct shunt_counters, packets_out));
 	head(out, "shunt_bytes_total", "counter",
 	     "Bytes of the translated IP packets, headers included.");
-	counter_lines(out, stats, "shunt_bytes_total", "in",
+	counter_lines(out, stats, is_any, "shunt_bytes_total", "direction", "in",
 		      offsetof(struct shunt_counters, bytes_in));
-	counter_lines(out, stats, "shunt_bytes_total", "out",
+	counter_lines(out, stats, is_any, "shunt_bytes_total", "direction", "out",
 		      offsetof(struct shunt_counters, bytes_out));
 	head(out, "shunt_rejects_total", "counter",
 	     "New connections refused with a reset or an ICMP error, and connections reset.");
-	counter_lines(out, stats, "shunt_rejects_total", NULL,
+	counter_lines(out, stats, is_any, "shunt_rejects_total", NULL, NULL,
 		      offsetof(struct shunt_counters, rejects));
 }
 
-/* ---- plaintext HTTP ------------------------------------------------------------------------ */
+/* ---- TCP and plaintext HTTP
+ * ------------------------------------------------------------------------ */
 
-/* As counter_lines(), of variants whose HTTP is looked at. @code: NULL: no such label. */
-static void http_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
-		       const char *code, size_t offset)
-{
-	char name[SHUNT_IP_STR_LEN + 16];
+/* A histogram of one variant: the kernel's buckets, and the bounds that are shown of them. */
+struct times {
+	const char *metric;
+	uint64_t counts[SHUNT_TIME_BUCKETS];
+	uint64_t sum_us;
+	uint32_t first_octave; /* of a microsecond */
+	uint32_t last_octave;
+};
 
-	for (size_t v = 0; v < stats->n_variants; v++) {
-		const struct shunt_stats_variant *variant = &stats->variants[v];
-
-		if (!variant->is_http)
-			continue;
-		for (size_t b = 0; b < variant->n_backends; b++) {
-			const struct shunt_stats_backend *backend =
-				&stats->backends[variant->first_backend + b];
-
-			backend_line(out, metric, variant,
-				     backend_name(backend, name, sizeof(name)), "code", code,
-				     counter_at(&backend->counters, offset));
-		}
-		backend_line(out, metric, variant, OTHER_BACKEND, "code", code,
-			     counter_at(&variant->own, offset));
-	}
-}
-
-static void time_line(FILE *out, const struct shunt_stats_variant *variant, const char *suffix,
-		      const char *le)
+static void time_line(FILE *out, const struct shunt_stats_variant *variant,
+		      const struct times *times, const char *suffix, const char *le)
 {
 	char port[16];
 
-	fprintf(out, "shunt_http_response_seconds%s", suffix);
+	fprintf(out, "%s%s", times->metric, suffix);
 	variant_labels(out, variant->name.namespace_, variant->name.service, variant->name.variant);
 	snprintf(port, sizeof(port), "%u", ntohs(variant->name.port_be));
 	label(out, ',', "port", port);
@@ -165,26 +174,88 @@ static void time_line(FILE *out, const struct shunt_stats_variant *variant, cons
 	fputs("} ", out);
 }
 
-/* Whole octaves from 128 us to 67 s, for there the buckets of the kernel have their bounds. */
-static void time_lines(FILE *out, const struct shunt_stats_variant *variant)
+/* Whole octaves, for there the buckets of the kernel have their bounds. */
+static void time_lines(FILE *out, const struct shunt_stats_variant *variant,
+		       const struct times *times)
 {
 	uint64_t sum = 0;
 	char le[32];
 
 	for (uint32_t b = 0; b < SHUNT_TIME_BUCKETS; b++) {
-		if (b % 4 == 0 && b / 4 >= 7 && b / 4 <= 26) {
+		if (b % 4 == 0 && b / 4 >= times->first_octave && b / 4 <= times->last_octave) {
 			snprintf(le, sizeof(le), "%.6f", (double)(1ull << b / 4) / 1e6);
-			time_line(out, variant, "_bucket", le);
+			time_line(out, variant, times, "_bucket", le);
 			fprintf(out, "%" PRIu64 "\n", sum);
 		}
-		sum += SHUNT_READ_ONCE(variant->times[b].responses);
+		sum += times->counts[b];
 	}
-	time_line(out, variant, "_bucket", "+Inf");
+	time_line(out, variant, times, "_bucket", "+Inf");
 	fprintf(out, "%" PRIu64 "\n", sum);
-	time_line(out, variant, "_sum", NULL);
-	fprintf(out, "%.6f\n", (double)variant->total.response_us / 1e6);
-	time_line(out, variant, "_count", NULL);
+	time_line(out, variant, times, "_sum", NULL);
+	fprintf(out, "%.6f\n", (double)times->sum_us / 1e6);
+	time_line(out, variant, times, "_count", NULL);
 	fprintf(out, "%" PRIu64 "\n", sum);
+}
+
+/* From 128 us to 67 s. */
+static void response_times(FILE *out, const struct shunt_stats_variant *variant)
+{
+	struct times times = { .metric = "shunt_http_response_seconds",
+			       .sum_us = variant->total.response_us,
+			       .first_octave = 7,
+			       .last_octave = 26 };
+
+	for (uint32_t b = 0; b < SHUNT_TIME_BUCKETS; b++)
+		times.counts[b] = SHUNT_READ_ONCE(variant->times[b].responses);
+	time_lines(out, variant, &times);
+}
+
+/* From 16 us to 17 s. */
+static void connect_times(FILE *out, const struct shunt_stats_variant *variant)
+{
+	struct times times = { .metric = "shunt_connect_seconds",
+			       .sum_us = variant->total.connect_us,
+			       .first_octave = 4,
+			       .last_octave = 24 };
+
+	for (uint32_t b = 0; b < SHUNT_TIME_BUCKETS; b++)
+		times.counts[b] = SHUNT_READ_ONCE(variant->connect_times[b].connections);
+	time_lines(out, variant, &times);
+}
+
+static void write_tcp(FILE *out, const struct shunt_stats *stats)
+{
+	static const struct {
+		const char *metric;
+		const char *help;
+		size_t offset;
+	} counters[] = {
+		{ "shunt_connections_established_total",
+		  "TCP connections whose client has acknowledged the backend's answer.",
+		  offsetof(struct shunt_counters, established) },
+		{ "shunt_connections_refused_total",
+		  "TCP connections that the backend has refused with a reset.",
+		  offsetof(struct shunt_counters, refused) },
+		{ "shunt_connections_unanswered_total",
+		  "TCP connections whose client had to repeat its first packet.",
+		  offsetof(struct shunt_counters, unanswered) },
+		{ "shunt_connections_reset_total",
+		  "TCP connections that the backend has reset before its first byte.",
+		  offsetof(struct shunt_counters, reset) },
+		{ "shunt_connections_closed_total", "TCP connections that both sides have closed.",
+		  offsetof(struct shunt_counters, closed) },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
+		head(out, counters[i].metric, "counter", counters[i].help);
+		counter_lines(out, stats, is_tcp, counters[i].metric, NULL, NULL,
+			      counters[i].offset);
+	}
+	head(out, "shunt_connect_seconds", "histogram",
+	     "From a TCP connection's first packet to the backend's answer.");
+	for (size_t v = 0; v < stats->n_variants; v++)
+		if (stats->variants[v].is_tcp && stats->variants[v].connect_times)
+			connect_times(out, &stats->variants[v]);
 }
 
 static void write_http(FILE *out, const struct shunt_stats *stats)
@@ -194,18 +265,18 @@ static void write_http(FILE *out, const struct shunt_stats *stats)
 
 	head(out, "shunt_http_requests_total", "counter",
 	     "Requests of plaintext HTTP to a backend.");
-	http_lines(out, stats, "shunt_http_requests_total", NULL,
-		   offsetof(struct shunt_counters, requests));
+	counter_lines(out, stats, is_http, "shunt_http_requests_total", NULL, NULL,
+		      offsetof(struct shunt_counters, requests));
 	head(out, "shunt_http_responses_total", "counter",
 	     "Responses of plaintext HTTP by class of their code.");
 	for (int i = 0; i < SHUNT_N_CODE_CLASSES; i++)
-		http_lines(out, stats, "shunt_http_responses_total", classes[i],
-			   offsetof(struct shunt_counters, responses) + i * sizeof(uint64_t));
+		counter_lines(out, stats, is_http, "shunt_http_responses_total", "code", classes[i],
+			      offsetof(struct shunt_counters, responses) + i * sizeof(uint64_t));
 	head(out, "shunt_http_response_seconds", "histogram",
 	     "From a request of plaintext HTTP to the first bytes of its response.");
 	for (size_t v = 0; v < stats->n_variants; v++)
 		if (stats->variants[v].is_http && stats->variants[v].times)
-			time_lines(out, &stats->variants[v]);
+			response_times(out, &stats->variants[v]);
 }
 
 /* ---- limits --------------------------------------------------------------------------------- */
@@ -354,6 +425,7 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	/* Megabytes, a character at a time, and nobody else knows the stream. */
 	__fsetlocking(out, FSETLOCKING_BYCALLER);
 	write_traffic(out, metrics->stats);
+	write_tcp(out, metrics->stats);
 	write_http(out, metrics->stats);
 	write_limits(out, metrics->stats);
 	write_weights(out, metrics);
