@@ -114,6 +114,7 @@ static void on_tick(uv_timer_t *timer)
 		log_error("cannot give back what is not used any more: %s", strerror(-r));
 	agent_refusals_tick(agent);
 	agent_window_tick(agent);
+	agent_decisions_tick(agent);
 	agent_neighbours_tick(agent);
 	agent_detach_tick(agent);
 }
@@ -411,6 +412,7 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 		shunt_err_set(err, r, "cannot begin with --metrics-compat: %s", strerror(-r));
 		return EXIT_INTERNAL;
 	}
+	agent_decisions_open(agent);
 	start_gates(agent);
 	agent_neighbours_tick(agent);
 	start_handles(agent);
@@ -435,6 +437,7 @@ static void close_handles(struct agent *agent)
 	for (size_t i = 0; agent->handles_open && i < ARRAY_LEN(handles); i++)
 		uv_close(handles[i], NULL);
 	agent->handles_open = false;
+	agent_decisions_close(agent);
 	shunt_http_stop(agent->http);
 	agent->http = NULL;
 }

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "agent/args.h"
+#include "agent/decisions.h"
 #include "agent/events.h"
 #include "agent/gates.h"
 #include "agent/images.h"
@@ -32,6 +33,7 @@
  *   drain.c     drain
  *   status.c    status; history.c: history; doctor.c: doctor; detach.c: the way out
  *   trace.c     trace; trace_packet.c: a packet's record in JSON
+ *   decisions.c what the kernel has decided; breakers.c: breakers in status; force.c: breaker
  *   scrape.c    metrics and probes; refusals.c: are new flows refused?
  */
 struct agent_detach {
@@ -73,6 +75,7 @@ struct agent {
 	struct agent_trace *trace;    /* NULL: nobody traces */
 	struct shunt_window *window;  /* HTTP of the last minute */
 	struct shunt_compat *compat;  /* series under others' names; NULL: not asked for */
+	struct agent_decisions decisions;
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;
@@ -281,6 +284,7 @@ void agent_cmd_weight(struct agent_request *request);
 void agent_cmd_switch(struct agent_request *request);
 void agent_cmd_rollback(struct agent_request *request);
 void agent_cmd_drain(struct agent_request *request);
+void agent_cmd_breaker(struct agent_request *request);
 void agent_cmd_status(struct agent_request *request);
 void agent_cmd_history(struct agent_request *request);
 void agent_cmd_doctor(struct agent_request *request);

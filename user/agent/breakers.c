@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/breakers.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "model/policy.h"
+
+/* ---- from the maps -------------------------------------------------------------------------- */
+
+static bool is_of(const struct shunt_breaker_name *name, const struct shunt_model_service *service)
+{
+	return service->n_ports && ntohs(name->port_be) == service->ports[0].port &&
+	       name->proto == service->ports[0].proto && !strcmp(name->service, service->name) &&
+	       !strcmp(name->namespace_, service->namespace_);
+}
+
+static const struct shunt_model_service *service_of(const struct agent *agent,
+						    const struct shunt_breaker_name *name)
+{
+	for (size_t i = 0; i < agent->model.n_services; i++)
+		if (is_of(name, &agent->model.services[i]))
+			return &agent->model.services[i];
+	return NULL;
+}
+
+static void backend_text(const struct shunt_dp_maps *maps, uint32_t index,
+			 char buf[SHUNT_ADDR_PORT_LEN])
+{
+	const struct shunt_backend *backend;
+	struct shunt_ip ip;
+
+	buf[0] = '\0';
+	if (!index || index >= maps->backends.n)
+		return;
+	backend = SHUNT_DP_AT(maps->backends, struct shunt_backend, index);
+	ip = (struct shunt_ip){ .addr = backend->addr, .family = backend->family };
+	shunt_addr_port_str(&ip, ntohs(backend->port_be), buf);
+}
+
+static struct agent_breaker read_one(const struct agent *agent, const struct shunt_breaker_now *now,
+				     const struct shunt_model_service *service)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	uint32_t rule = shunt_guard_rule(maps, now->instance);
+	uint64_t now_ns = agent_mono_ns();
+	struct agent_breaker breaker = {
+		.instance = now->instance,
+		.name = now->name,
+		.service = service,
+		.state = shunt_guard_state(maps, rule, now->instance, now_ns),
+		.requests = shunt_guard_requests(maps, rule, now->instance, now_ns),
+	};
+
+	backend_text(maps, now->name.backend_index, breaker.backend);
+	return breaker;
+}
+
+int agent_breakers_read(const struct agent *agent, const struct shunt_model_service *service,
+			struct agent_breaker **ret_breakers, size_t *ret_n)
+{
+	CLEANUP(freep) struct shunt_breaker_now *all = NULL;
+	struct agent_breaker *breakers;
+	size_t n_all, n = 0;
+	int r = shunt_breakers_read(shunt_dp_maps(agent->dp), &all, &n_all);
+
+	if (r < 0)
+		return r;
+	breakers = calloc(n_all + 1, sizeof(*breakers));
+	if (!breakers)
+		return -ENOMEM;
+	for (size_t i = 0; i < n_all; i++)
+		if (!service || is_of(&all[i].name, service))
+			breakers[n++] =
+				read_one(agent, &all[i],
+					 service ? service : service_of(agent, &all[i].name));
+	*ret_breakers = breakers;
+	*ret_n = n;
+	return 0;
+}
+
+/* ---- words ------------------------------------------------------------------------------------
+ */
+
+bool agent_breaker_is_open(const struct agent_breaker *breaker)
+{
+	return breaker->state.phase == SHUNT_BREAKER_OPEN ||
+	       breaker->state.phase == SHUNT_BREAKER_FORCED_OPEN;
+}
+
+const char *agent_breaker_whose(const struct agent_breaker *breaker, char *buf)
+{
+	const char *variant = breaker->name.variant;
+
+	if (breaker->name.scope == SHUNT_LIMIT_BACKEND)
+		snprintf(buf, AGENT_BREAKER_LEN, "the breaker of backend %s of %s",
+			 breaker->backend, variant);
+	else if (breaker->name.scope == SHUNT_LIMIT_VARIANT)
+		snprintf(buf, AGENT_BREAKER_LEN, "the breaker of variant %s", variant);
+	else
+		snprintf(buf, AGENT_BREAKER_LEN, "the breaker");
+	return buf;
+}
+
+const char *agent_breaker_effect(const struct agent_breaker *breaker, char *buf)
+{
+	const struct shunt_policy *policy = breaker->service ? breaker->service->policy : NULL;
+
+	if (policy && policy->breaker.fallback[0])
+		snprintf(buf, AGENT_BREAKER_LEN, "go to %s", policy->breaker.fallback);
+	else
+		snprintf(buf, AGENT_BREAKER_LEN, "are refused");
+	return buf;
+}
+
+const char *agent_breaker_object(const struct agent *agent, const struct agent_breaker *breaker,
+				 char *buf)
+{
+	if (breaker->service)
+		return shunt_model_label(&agent->model, breaker->service, buf);
+	snprintf(buf, SHUNT_LABEL_LEN, "%s/%s", breaker->name.namespace_, breaker->name.service);
+	return buf;
+}
+
+/* ---- status -----------------------------------------------------------------------------------
+ */
+
+static json_t *since_json(const struct shunt_guard_state *state)
+{
+	char text[SHUNT_UNIT_STR_LEN];
+
+	if (!state->since_ns)
+		return json_null();
+	return json_string(shunt_time_str(agent_real_ms(state->since_ns), text));
+}
+
+static json_t *left_json(const struct shunt_guard_state *state)
+{
+	if (state->phase != SHUNT_BREAKER_OPEN && state->phase != SHUNT_BREAKER_RECOVERING)
+		return json_null();
+	return json_integer((json_int_t)(state->left_ns / 1000000));
+}
+
+static json_t *breaker_json(const struct agent_breaker *breaker)
+{
+	static const char *const scopes[] = {
+		[SHUNT_LIMIT_SERVICE] = "service",
+		[SHUNT_LIMIT_VARIANT] = "variant",
+		[SHUNT_LIMIT_BACKEND] = "backend",
+	};
+	unsigned scope = breaker->name.scope;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "scope",
+			 scope < ARRAY_LEN(scopes) ? scopes[scope] : "?", "variant",
+			 breaker->name.variant, "backend", breaker->backend, "phase",
+			 shunt_breaker_phase_name(breaker->state.phase), "since",
+			 since_json(&breaker->state), "left_ms", left_json(&breaker->state),
+			 "opened", (json_int_t)breaker->state.opened, "requests",
+			 (json_int_t)breaker->requests);
+}
+
+json_t *agent_breakers_json(const struct agent *agent, const struct shunt_model_service *service)
+{
+	CLEANUP(freep) struct agent_breaker *breakers = NULL;
+	json_t *array = json_array();
+	size_t n;
+
+	if (agent_breakers_read(agent, service, &breakers, &n) < 0) {
+		json_decref(array);
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, breaker_json(&breakers[i]));
+	return array;
+}
+
+const char *agent_breakers_problem(const struct agent *agent, char *buf, size_t size)
+{
+	char object[SHUNT_LABEL_LEN], whose[AGENT_BREAKER_LEN], effect[AGENT_BREAKER_LEN];
+	CLEANUP(freep) struct agent_breaker *breakers = NULL;
+	size_t n, n_open = 0, len = 0;
+
+	buf[0] = '\0';
+	if (!agent->dp || agent_breakers_read(agent, NULL, &breakers, &n) < 0)
+		return buf;
+	for (size_t i = 0; i < n; i++) {
+		const struct agent_breaker *breaker = &breakers[i];
+
+		if (!agent_breaker_is_open(breaker) || n_open++)
+			continue;
+		len = (size_t)snprintf(buf, size, "%s: %s is %s: new connections %s",
+				       agent_breaker_object(agent, breaker, object),
+				       agent_breaker_whose(breaker, whose),
+				       shunt_breaker_phase_name(breaker->state.phase),
+				       agent_breaker_effect(breaker, effect));
+	}
+	if (n_open > 1 && len < size)
+		snprintf(buf + len, size - len, "; %zu more breakers are open", n_open - 1);
+	return buf;
+}

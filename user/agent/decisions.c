@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/decisions.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/breakers.h"
+#include "base/cleanup.h"
+#include "base/units.h"
+#include "model/policy.h"
+
+#define READ_AT_ONCE 64	  /* events between two looks at the loop */
+#define READ_AT_OPEN 4096 /* more than the ring holds */
+#define TELL_LATE    20	  /* of those that happened while no agent ran */
+
+const char *agent_decision_name(enum agent_decision decision)
+{
+	static const char *const names[AGENT_N_DECISIONS] = {
+		[AGENT_BREAKER_OPEN] = "BreakerOpen",
+		[AGENT_BREAKER_RECOVERING] = "BreakerRecovering",
+		[AGENT_BREAKER_CLOSED] = "BreakerClosed",
+		[AGENT_DEAD_MAN_TRIPPED] = "DeadManTripped",
+		[AGENT_BACKEND_EJECTED] = "BackendEjected",
+		[AGENT_BACKEND_RETURNED] = "BackendReturned",
+	};
+
+	return names[decision];
+}
+
+static enum shunt_log_level level_of(enum agent_decision decision)
+{
+	switch (decision) {
+	case AGENT_BREAKER_OPEN:
+	case AGENT_DEAD_MAN_TRIPPED:
+	case AGENT_BACKEND_EJECTED:
+		return SHUNT_LOG_WARN;
+	default:
+		return SHUNT_LOG_INFO;
+	}
+}
+
+/* Return: which it is, or -1: of a kind that this agent does not know. */
+static int decision_of(const struct shunt_event *event)
+{
+	switch (event->kind) {
+	case SHUNT_EVENT_BREAKER:
+		return event->detail[0] == SHUNT_BREAKER_OPEN	      ? AGENT_BREAKER_OPEN
+		       : event->detail[0] == SHUNT_BREAKER_RECOVERING ? AGENT_BREAKER_RECOVERING
+								      : AGENT_BREAKER_CLOSED;
+	case SHUNT_EVENT_TRIPPED:
+		return AGENT_DEAD_MAN_TRIPPED;
+	case SHUNT_EVENT_EJECTED:
+		return AGENT_BACKEND_EJECTED;
+	case SHUNT_EVENT_RETURNED:
+		return AGENT_BACKEND_RETURNED;
+	default:
+		return -1;
+	}
+}
+
+/* ---- sentences about breakers ------------------------------------------------------------------
+ */
+
+static void say_phase(const struct agent_breaker *breaker, enum agent_decision decision, char *buf,
+		      size_t size)
+{
+	const struct shunt_policy *policy = breaker->service ? breaker->service->policy : NULL;
+	const struct shunt_breaker *rule = policy ? &policy->breaker : NULL;
+	char whose[AGENT_BREAKER_LEN], effect[AGENT_BREAKER_LEN], time[SHUNT_UNIT_STR_LEN];
+
+	agent_breaker_whose(breaker, whose);
+	agent_breaker_effect(breaker, effect);
+	if (!rule || !rule->expression)
+		snprintf(buf, size, "%s %s", whose,
+			 decision == AGENT_BREAKER_OPEN		? "opens"
+			 : decision == AGENT_BREAKER_RECOVERING ? "recovers"
+								: "is closed again");
+	else if (decision == AGENT_BREAKER_OPEN)
+		snprintf(buf, size, "%s opens: %.300s; new connections %s for %s", whose,
+			 rule->expression, effect, shunt_duration_str(rule->fallback_ms, time));
+	else if (decision == AGENT_BREAKER_RECOVERING)
+		snprintf(buf, size, "%s recovers: a growing share is let in for %s", whose,
+			 shunt_duration_str(rule->recovery_ms, time));
+	else
+		snprintf(buf, size, "%s is closed again: everything is let in", whose);
+}
+
+/* One that is gone was closed, or nobody knows whose it was. */
+static bool find_breaker(const struct agent *agent, uint32_t instance,
+			 struct agent_breaker *ret_breaker)
+{
+	CLEANUP(freep) struct agent_breaker *all = NULL;
+	size_t n;
+
+	if (agent_breakers_read(agent, NULL, &all, &n) < 0)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (all[i].instance == instance) {
+			*ret_breaker = all[i];
+			return true;
+		}
+	return false;
+}
+
+/* ---- sentences about variants and backends -----------------------------------------------------
+ */
+
+static const struct shunt_variant_name *variant_of(const struct agent *agent, uint32_t variant)
+{
+	static const struct shunt_variant_name unknown = { .variant = "?" };
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+
+	if (variant >= maps->variant_names.n)
+		return &unknown;
+	return SHUNT_DP_AT(maps->variant_names, struct shunt_variant_name, variant);
+}
+
+static void object_of(const struct agent *agent, const struct shunt_variant_name *name,
+		      char buf[SHUNT_LABEL_LEN])
+{
+	for (size_t i = 0; i < agent->model.n_services; i++) {
+		const struct shunt_model_service *service = &agent->model.services[i];
+
+		if (service->n_ports && service->ports[0].port == ntohs(name->port_be) &&
+		    service->ports[0].proto == name->proto &&
+		    !strcmp(service->name, name->service) &&
+		    !strcmp(service->namespace_, name->namespace_)) {
+			shunt_model_label(&agent->model, service, buf);
+			return;
+		}
+	}
+	snprintf(buf, SHUNT_LABEL_LEN, "%.63s/%.63s", name->namespace_, name->service);
+}
+
+static void say_backend(const struct agent *agent, const struct shunt_event *event,
+			const char *variant, char *buf, size_t size)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	char address[SHUNT_ADDR_PORT_LEN] = "?";
+
+	if (event->backend && event->backend < maps->backends.n) {
+		const struct shunt_backend *backend =
+			SHUNT_DP_AT(maps->backends, struct shunt_backend, event->backend);
+		struct shunt_ip ip = { .addr = backend->addr, .family = backend->family };
+
+		shunt_addr_port_str(&ip, ntohs(backend->port_be), address);
+	}
+	if (event->kind == SHUNT_EVENT_EJECTED)
+		snprintf(buf, size,
+			 "backend %s of %.63s is ejected for its errors: it gets nothing new",
+			 address, variant);
+	else
+		snprintf(buf, size, "backend %s of %.63s takes new connections again", address,
+			 variant);
+}
+
+/* ---- events -------------------------------------------------------------------------------------
+ */
+
+static void tell(struct agent *agent, const struct shunt_event *event)
+{
+	const struct shunt_variant_name *name = variant_of(agent, event->variant);
+	char object[SHUNT_LABEL_LEN] = "", text[800];
+	int decision = decision_of(event);
+	struct agent_breaker breaker;
+
+	if (decision < 0)
+		return;
+	agent->decisions.told[decision]++;
+	object_of(agent, name, object);
+	if (event->kind == SHUNT_EVENT_TRIPPED) {
+		snprintf(text, sizeof(text),
+			 "the dead-man switch takes %.63s out: it fails more than it may; it gets "
+			 "nothing new until its weight is set anew",
+			 name->variant);
+	} else if (event->kind != SHUNT_EVENT_BREAKER) {
+		say_backend(agent, event, name->variant, text, sizeof(text));
+	} else if (find_breaker(agent, event->instance, &breaker)) {
+		agent_breaker_object(agent, &breaker, object);
+		say_phase(&breaker, (enum agent_decision)decision, text, sizeof(text));
+	} else {
+		snprintf(text, sizeof(text), "a breaker of variant %.63s that is gone since",
+			 name->variant);
+	}
+	agent_event_at(agent, agent_real_ms(event->now_ns), level_of((enum agent_decision)decision),
+		       agent_decision_name((enum agent_decision)decision), object, "%s", text);
+}
+
+static void on_event(void *ctx, const struct shunt_event *event)
+{
+	tell(ctx, event);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct agent *agent = poll->data;
+	int r;
+
+	(void)status;
+	(void)events;
+	r = shunt_events_read(agent->decisions.events, READ_AT_ONCE, on_event, agent);
+
+	if (r < 0)
+		log_error("cannot read what the kernel has decided: %s", strerror(-r));
+}
+
+void agent_decisions_tick(struct agent *agent)
+{
+	struct shunt_event_counters counters;
+	uint64_t more;
+
+	if (shunt_events_counters(shunt_dp_maps(agent->dp), &counters) < 0)
+		return; /* status says that the maps cannot be read */
+	more = counters.lost - agent->decisions.lost;
+	agent->decisions.lost = counters.lost;
+	if (more)
+		agent_event(agent, SHUNT_LOG_WARN, "DecisionsNotTold", "",
+			    "%llu decisions of the kernel could not be told, there were too many "
+			    "at once: shunt status has what is in force",
+			    (unsigned long long)more);
+}
+
+/* ---- the start
+ * ----------------------------------------------------------------------------------- */
+
+struct late {
+	struct shunt_event last[TELL_LATE]; /* a ring */
+	unsigned n;
+};
+
+static void keep(void *ctx, const struct shunt_event *event)
+{
+	struct late *late = ctx;
+
+	late->last[late->n++ % TELL_LATE] = *event;
+}
+
+/* Did one of the events that were told just now leave @instance in @phase? */
+static bool was_told(const struct late *late, uint32_t instance, enum shunt_breaker_phase phase)
+{
+	unsigned first = late->n > TELL_LATE ? late->n - TELL_LATE : 0;
+
+	for (unsigned i = late->n; i-- > first;) {
+		const struct shunt_event *event = &late->last[i % TELL_LATE];
+
+		if (event->kind == SHUNT_EVENT_BREAKER && event->instance == instance)
+			return event->detail[0] == phase;
+	}
+	return false;
+}
+
+/* A journal that begins anew has to say what is not as usual. */
+static void tell_present(struct agent *agent, const struct late *late)
+{
+	char object[SHUNT_LABEL_LEN], whose[AGENT_BREAKER_LEN], effect[AGENT_BREAKER_LEN];
+	CLEANUP(freep) struct agent_breaker *all = NULL;
+	size_t n;
+
+	if (agent_breakers_read(agent, NULL, &all, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		const struct agent_breaker *breaker = &all[i];
+		bool is_open = agent_breaker_is_open(breaker);
+
+		if (breaker->state.phase == SHUNT_BREAKER_CLOSED ||
+		    was_told(late, breaker->instance, breaker->state.phase))
+			continue;
+		agent_event(agent, is_open ? SHUNT_LOG_WARN : SHUNT_LOG_INFO,
+			    breaker->state.phase == SHUNT_BREAKER_OPEN	       ? "BreakerOpen"
+			    : breaker->state.phase == SHUNT_BREAKER_RECOVERING ? "BreakerRecovering"
+									       : "BreakerForced",
+			    agent_breaker_object(agent, breaker, object),
+			    "at the start of the agent %s is %s%s%s",
+			    agent_breaker_whose(breaker, whose),
+			    shunt_breaker_phase_name(breaker->state.phase),
+			    is_open ? ": new connections " : "",
+			    is_open ? agent_breaker_effect(breaker, effect) : "");
+	}
+}
+
+static void tell_late(struct agent *agent)
+{
+	struct late late = { 0 };
+	unsigned first = 0;
+
+	shunt_events_read(agent->decisions.events, READ_AT_OPEN, keep, &late);
+	if (late.n > TELL_LATE) {
+		first = late.n - TELL_LATE;
+		agent_event(agent, SHUNT_LOG_INFO, "DecisionsLate", "",
+			    "the kernel has decided %u times while no agent ran%s; the last %d "
+			    "follow",
+			    late.n, agent->decisions.lost ? ", and some could not be told" : "",
+			    TELL_LATE);
+	}
+	for (unsigned i = first; i < late.n; i++)
+		tell(agent, &late.last[i % TELL_LATE]);
+	tell_present(agent, &late);
+}
+
+void agent_decisions_open(struct agent *agent)
+{
+	struct shunt_event_counters counters;
+	int r = shunt_events_open(shunt_dp_maps(agent->dp), &agent->decisions.events);
+
+	if (r < 0) {
+		agent_event(agent, SHUNT_LOG_ERROR, "DecisionsNotTold", "",
+			    "cannot read what the kernel decides: %s; breakers work, but their "
+			    "events are not told",
+			    strerror(-r));
+		return;
+	}
+	/* What was lost before is not new. */
+	if (!shunt_events_counters(shunt_dp_maps(agent->dp), &counters))
+		agent->decisions.lost = counters.lost;
+	tell_late(agent);
+	uv_poll_init(agent->loop, &agent->decisions.poll, shunt_events_fd(agent->decisions.events));
+	agent->decisions.poll.data = agent;
+	uv_poll_start(&agent->decisions.poll, UV_READABLE, on_readable);
+}
+
+void agent_decisions_close(struct agent *agent)
+{
+	if (!agent->decisions.events)
+		return;
+	uv_close((uv_handle_t *)&agent->decisions.poll, NULL);
+	shunt_events_close(agent->decisions.events);
+	agent->decisions.events = NULL;
+}
