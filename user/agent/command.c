@@ -193,12 +193,12 @@ static const struct {
 	void (*run)(struct agent_request *request);
 	bool changes; /* not while the agent detaches */
 } commands[] = {
-	{ "status", agent_cmd_status, false }, { "weight", agent_cmd_weight, true },
-	{ "switch", agent_cmd_switch, true },  { "rollback", agent_cmd_rollback, true },
-	{ "drain", agent_cmd_drain, true },    { "history", agent_cmd_history, false },
-	{ "events", cmd_events, false },       { "doctor", agent_cmd_doctor, false },
-	{ "detach", agent_cmd_detach, true },  { "version", cmd_version, false },
-	{ "trace", agent_cmd_trace, true },
+	{ "status", agent_cmd_status, false },	 { "weight", agent_cmd_weight, true },
+	{ "switch", agent_cmd_switch, true },	 { "rollback", agent_cmd_rollback, true },
+	{ "drain", agent_cmd_drain, true },	 { "breaker", agent_cmd_breaker, false },
+	{ "history", agent_cmd_history, false }, { "events", cmd_events, false },
+	{ "doctor", agent_cmd_doctor, false },	 { "detach", agent_cmd_detach, true },
+	{ "version", cmd_version, false },	 { "trace", agent_cmd_trace, true },
 };
 
 void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *command, json_t *args,

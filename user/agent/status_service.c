@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "agent/breakers.h"
 #include "agent/rest.h"
 #include "base/units.h"
 #include "model/policy_json.h"
@@ -372,12 +373,13 @@ json_t *agent_service_json(const struct agent_view *view, const struct shunt_mod
 	for (size_t v = 0; v < service->n_variants; v++)
 		json_array_append_new(variants,
 				      variant_json(view, service, &service->variants[v], sums));
-	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o}", "namespace",
-			 service->namespace_, "name", service->name, "frontends",
+	return json_pack("{s:s, s:s, s:o, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "namespace", service->namespace_, "name", service->name, "frontends",
 			 frontends_json(service), "ports", ports_json(service), "affinity",
 			 affinity_name(service->affinity.kind), "owned", service->owned, "variants",
 			 variants, "source", shunt_object_ref_to_json(&service->source), "override",
 			 override_json(view->agent, service), "policy",
-			 shunt_policy_to_json(service->policy), "conditions",
+			 shunt_policy_to_json(service->policy), "breakers",
+			 agent_breakers_json(view->agent, service), "conditions",
 			 agent_conditions_json(&service->conditions));
 }
