@@ -32,6 +32,7 @@ enum cli_complete {
 	CLI_COMPLETE_SERVICE,	       /* SERVICE */
 	CLI_COMPLETE_SERVICE_VARIANTS, /* SERVICE VARIANT... */
 	CLI_COMPLETE_SERVICE_WEIGHTS,  /* SERVICE VARIANT=... */
+	CLI_COMPLETE_SERVICE_BREAKER,  /* SERVICE open|close|auto */
 	CLI_COMPLETE_FILES,
 	CLI_COMPLETE_COMMANDS,
 	CLI_COMPLETE_SHELLS,
@@ -129,7 +130,7 @@ void cli_man(FILE *out);
 void cli_markdown(FILE *out);
 
 extern const struct cli_command cli_status, cli_top, cli_compare, cli_weight, cli_switch,
-	cli_rollback, cli_history, cli_drain, cli_explain, cli_trace, cli_check, cli_events,
-	cli_doctor, cli_detach, cli_version, cli_help_cmd, cli_completion, cli_complete;
+	cli_rollback, cli_history, cli_drain, cli_breaker, cli_explain, cli_trace, cli_check,
+	cli_events, cli_doctor, cli_detach, cli_version, cli_help_cmd, cli_completion, cli_complete;
 
 #endif

@@ -8,7 +8,8 @@
  * services and variants are asked of the agent by the hidden command `shunt complete`.
  */
 
-#define TRACE_WORDS "tcp udp ip ip6 host src dst port service reason gate new"
+#define BREAKER_WORDS "open close auto"
+#define TRACE_WORDS   "tcp udp ip ip6 host src dst port service reason gate new"
 
 static void put_flag_names(FILE *out, const struct cli_flag *flags)
 {
@@ -36,6 +37,9 @@ static const char *bash_words(enum cli_complete complete)
 	case CLI_COMPLETE_SERVICE_WEIGHTS:
 		return "if [ -z \"$service\" ]; then words=$(_shunt_ask services); "
 		       "else words=$(_shunt_ask weights \"$service\"); compopt -o nospace; fi";
+	case CLI_COMPLETE_SERVICE_BREAKER:
+		return "if [ -z \"$service\" ]; then words=$(_shunt_ask services); "
+		       "else words='" BREAKER_WORDS "'; fi";
 	case CLI_COMPLETE_FILES:
 		return "compopt -o default; COMPREPLY=(); return";
 	case CLI_COMPLETE_COMMANDS:
@@ -123,6 +127,9 @@ static const char *zsh_words(enum cli_complete complete)
 		       "else compadd -- $(_shunt_ask services); fi";
 	case CLI_COMPLETE_SERVICE_WEIGHTS:
 		return "if (( $#args )); then compadd -S '' -- $(_shunt_ask weights $args[1]); "
+		       "else compadd -- $(_shunt_ask services); fi";
+	case CLI_COMPLETE_SERVICE_BREAKER:
+		return "if (( $#args )); then compadd -- " BREAKER_WORDS "; "
 		       "else compadd -- $(_shunt_ask services); fi";
 	case CLI_COMPLETE_FILES:
 		return "_files";

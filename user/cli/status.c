@@ -141,23 +141,36 @@ static const char *service_remark(const json_t *service)
 	return json_is_object(json_object_get(service, "override")) ? "override" : "";
 }
 
-/* What is wrong with the whole service also explains its variants: one is enough for a line. */
-static void remark_cell(struct print_grid *grid, const char *service, const char *variant)
+/*
+ * What is wrong with the whole service also explains its variants: one is enough for a line. But
+ * for a drain, which is an operator's doing, and for breakers, which nothing else explains.
+ */
+static void remark_cell(struct print_grid *grid, const char *service, const char *breaker,
+			const char *variant)
 {
 	bool is_override = !strcmp(service, "override");
 
-	/* But for a drain: that is an operator's doing. */
 	if (*service && !is_override && strcmp(variant, "drained"))
-		print_cell(grid, PRINT_WARN, "%s", service);
-	else
-		print_cell(grid, *variant ? PRINT_WARN : PRINT_PLAIN, "%s%s%s", service,
-			   *service && *variant ? ", " : "", variant);
+		variant = "";
+	print_cell(grid,
+		   *variant || *breaker || (*service && !is_override) ? PRINT_WARN : PRINT_PLAIN,
+		   "%s%s%s%s%s", service, *service && *breaker ? ", " : "", breaker,
+		   (*service || *breaker) && *variant ? ", " : "", variant);
+}
+
+/* The service's own breaker stands in its first line, before that of the variant. */
+static const char *breaker_remark(const json_t *service, const json_t *variant, bool is_first,
+				  char *buf, size_t size)
+{
+	if (is_first && *status_breaker_remark(service, "", buf, size))
+		return buf;
+	return status_breaker_remark(service, cli_str(variant, "name"), buf, size);
 }
 
 static void add_variant(struct print_grid *grid, const char *label, const json_t *service,
 			const json_t *variant, bool is_first)
 {
-	char text[SHUNT_UNIT_STR_LEN];
+	char text[SHUNT_UNIT_STR_LEN], breaker[64];
 	int ready, all;
 
 	status_count_backends(variant, &ready, &all);
@@ -174,6 +187,7 @@ static void add_variant(struct print_grid *grid, const char *label, const json_t
 		   shunt_count_str((uint64_t)cli_int(variant, "connections_active"), text));
 	ready_cell(grid, ready, all);
 	remark_cell(grid, is_first ? service_remark(service) : "",
+		    breaker_remark(service, variant, is_first, breaker, sizeof(breaker)),
 		    variant_remark(service, variant, ready, all));
 }
 

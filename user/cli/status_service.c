@@ -412,6 +412,7 @@ void status_print_service(const struct cli *cli, const char *label, const json_t
 	print_source(cli, service);
 	print_override(cli, service);
 	status_print_policy(cli, json_object_get(service, "policy"));
+	status_print_breakers(cli, service);
 	print_conditions(cli, service);
 	fputc('\n', cli->out);
 	print_variants(cli, variants);

@@ -4,10 +4,10 @@
 #include "cli/cli.h"
 
 const struct cli_command *const cli_commands[] = {
-	&cli_status,   &cli_top,	&cli_compare,  &cli_weight,  &cli_switch,
-	&cli_rollback, &cli_history,	&cli_drain,    &cli_explain, &cli_trace,
-	&cli_check,    &cli_events,	&cli_doctor,   &cli_detach,  &cli_version,
-	&cli_help_cmd, &cli_completion, &cli_complete, NULL,
+	&cli_status,   &cli_top,      &cli_compare,    &cli_weight,   &cli_switch,
+	&cli_rollback, &cli_history,  &cli_drain,      &cli_breaker,  &cli_explain,
+	&cli_trace,    &cli_check,    &cli_events,     &cli_doctor,   &cli_detach,
+	&cli_version,  &cli_help_cmd, &cli_completion, &cli_complete, NULL,
 };
 
 const struct cli_flag cli_global_flags[] = {
