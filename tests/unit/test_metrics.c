@@ -68,6 +68,23 @@ static const struct shunt_metrics_weight weights[] = {
 	{ "shop", "web", "green", "80/TCP", 5, 0.05 },
 };
 
+static const struct shunt_breaker_name breaker_names[] = {
+	{ .namespace_ = "shop", .service = "web", .port_be = PORT_80, .proto = IPPROTO_TCP },
+	{ .namespace_ = "shop",
+	  .service = "web",
+	  .variant = "blue",
+	  .port_be = PORT_53,
+	  .proto = IPPROTO_UDP,
+	  .scope = SHUNT_LIMIT_BACKEND },
+};
+
+static const struct shunt_metrics_breaker breakers[] = {
+	{ &breaker_names[0], "", SHUNT_BREAKER_FORCED_OPEN, 0 },
+	{ &breaker_names[1], "10.0.0.1:8080", SHUNT_BREAKER_RECOVERING, 7 },
+};
+
+static const struct shunt_metrics_decision decisions[] = { { "BreakerOpen", 7 } };
+
 static const struct shunt_metrics_gate gates[] = { { "eth0", "xdp", true },
 						   { "eth1", "tc", false } };
 
@@ -100,6 +117,11 @@ static char *text_of(bool empty)
 		metrics.n_weights = ARRAY_LEN(weights);
 		metrics.gates = gates;
 		metrics.n_gates = ARRAY_LEN(gates);
+		metrics.breakers = breakers;
+		metrics.n_breakers = ARRAY_LEN(breakers);
+		metrics.decisions = decisions;
+		metrics.n_decisions = ARRAY_LEN(decisions);
+		metrics.decisions_lost = 2;
 		stats.flow_states[SHUNT_F_ESTABLISHED] = 3;
 	}
 	cr_assert_eq(shunt_metrics_text(&metrics, &text, &len), 0);
@@ -176,6 +198,19 @@ Test(metrics, figures_stand_where_they_belong)
 			  "scope=\"variant\","
 			  "limit=\"00000000000000cd\"} 0");
 	assert_line(text, "shunt_config_age_seconds 0.500");
+}
+
+Test(metrics, breakers_have_a_state_and_count_how_often_they_opened)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_breaker_state{namespace=\"shop\",service=\"web\",variant=\"\","
+			  "port=\"80\",backend=\"\",scope=\"service\"} 3");
+	assert_line(text, "shunt_breaker_opened_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",port=\"53/udp\",backend=\"10.0.0.1:8080\","
+			  "scope=\"backend\"} 7");
+	assert_line(text, "shunt_decisions_total{reason=\"BreakerOpen\"} 7");
+	assert_line(text, "shunt_decisions_lost_total 2");
 }
 
 Test(metrics, what_no_backend_took_is_in_a_series_of_its_own)

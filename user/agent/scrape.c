@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "agent/breakers.h"
 #include "base/cleanup.h"
 #include "base/version.h"
 #include "metrics/text.h"
@@ -82,11 +83,38 @@ static struct shunt_metrics_gate *list_gates(const struct agent *agent, size_t *
 	return list;
 }
 
+static struct shunt_metrics_breaker *list_breakers(const struct agent_breaker *breakers, size_t n)
+{
+	struct shunt_metrics_breaker *list = calloc(n + 1, sizeof(*list));
+
+	for (size_t i = 0; list && i < n; i++)
+		list[i] = (struct shunt_metrics_breaker){
+			.name = &breakers[i].name,
+			.backend = breakers[i].backend,
+			.phase = breakers[i].state.phase,
+			.opened = breakers[i].state.opened,
+		};
+	return list;
+}
+
+static void list_decisions(const struct agent *agent,
+			   struct shunt_metrics_decision list[AGENT_N_DECISIONS])
+{
+	for (int i = 0; i < AGENT_N_DECISIONS; i++)
+		list[i] = (struct shunt_metrics_decision){
+			.reason = agent_decision_name((enum agent_decision)i),
+			.n = agent->decisions.told[i],
+		};
+}
+
 static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 {
 	const struct agent *agent = ctx;
 	CLEANUP(freep) struct shunt_metrics_weight *weights = NULL;
 	CLEANUP(freep) struct shunt_metrics_gate *gates = NULL;
+	CLEANUP(freep) struct shunt_metrics_breaker *breakers = NULL;
+	CLEANUP(freep) struct agent_breaker *all = NULL;
+	struct shunt_metrics_decision decisions[AGENT_N_DECISIONS];
 	CLEANUP(shunt_stats_free) struct shunt_stats stats = { 0 };
 	struct shunt_metrics metrics = {
 		.stats = &stats,
@@ -96,15 +124,22 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 		.start_time_seconds = agent->started_ms / 1e3,
 		.version = SHUNT_VERSION,
 		.compat = agent->compat,
+		.decisions = decisions,
+		.n_decisions = AGENT_N_DECISIONS,
+		.decisions_lost = agent->decisions.lost,
 	};
 	int r;
 
 	r = shunt_stats_collect(shunt_dp_maps(agent->dp), &stats);
+	if (!r)
+		r = agent_breakers_read(agent, NULL, &all, &metrics.n_breakers);
 	if (r < 0)
 		return r;
+	list_decisions(agent, decisions);
+	breakers = list_breakers(all, metrics.n_breakers);
 	weights = list_weights(agent, &metrics.n_weights);
 	gates = list_gates(agent, &metrics.n_gates);
-	if (!weights || !gates)
+	if (!weights || !gates || !breakers)
 		return -ENOMEM;
 	if (agent->compat) {
 		r = shunt_compat_observe(agent->compat, &stats);
@@ -113,6 +148,7 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 	}
 	metrics.weights = weights;
 	metrics.gates = gates;
+	metrics.breakers = breakers;
 	return shunt_metrics_text(&metrics, ret_text, ret_len);
 }
 

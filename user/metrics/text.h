@@ -25,6 +25,20 @@ struct shunt_metrics_gate {
 	bool up;
 };
 
+/* A circuit breaker: one of a service, a variant or a backend. */
+struct shunt_metrics_breaker {
+	const struct shunt_breaker_name *name;
+	const char *backend;		/* "10.1.0.7:80"; "": not of one */
+	enum shunt_breaker_phase phase; /* what the next packet meets */
+	uint64_t opened;		/* how often, by itself */
+};
+
+/* How often the kernel decided something, since the agent's start. */
+struct shunt_metrics_decision {
+	const char *reason; /* of its event: "BreakerOpen" */
+	uint64_t n;
+};
+
 /* All that one scrape shows. Everything is borrowed. */
 struct shunt_metrics {
 	const struct shunt_stats *stats;
@@ -32,6 +46,11 @@ struct shunt_metrics {
 	size_t n_weights;
 	const struct shunt_metrics_gate *gates;
 	size_t n_gates;
+	const struct shunt_metrics_breaker *breakers;
+	size_t n_breakers;
+	const struct shunt_metrics_decision *decisions;
+	size_t n_decisions;
+	uint64_t decisions_lost;  /* that could not be told, since the maps were made */
 	uint64_t source_problems; /* files and objects that are not in force as written */
 	uint64_t installs_failed;
 	double config_age_seconds; /* since the source was last read and found in force */
