@@ -214,6 +214,7 @@ json_t *explain_json(const struct explain *e)
 		json_object_set_new(json, "spread", spread_json(e));
 		return json;
 	}
+	json_object_set_new(json, "breaker", explain_breaker_json(e));
 	json_object_set_new(json, "by_session", json_boolean(c->session_holds));
 	snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)c->hash);
 	json_object_set_new(json, "hash", json_string(hash));
@@ -471,12 +472,14 @@ void explain_print(const struct explain *e)
 	print_policy(e);
 	print_affinity(e);
 	if (needs_spread(e)) {
+		explain_print_breaker(e, true);
 		print_spread(e);
 		return;
 	}
 	if (c->split) {
 		print_variant(e);
 		print_backend(e);
+		explain_print_breaker(e, false);
 	}
 	if (c->reason != SHUNT_R_FORWARDED && !c->variant) {
 		label(e, "verdict");

@@ -17,4 +17,8 @@ struct explain {
 json_t *explain_json(const struct explain *explain);
 void explain_print(const struct explain *explain);
 
+/* explain_breaker.c: of the chosen variant and backend, or @of_all variants; prints if any is. */
+void explain_print_breaker(const struct explain *explain, bool of_all);
+json_t *explain_breaker_json(const struct explain *explain);
+
 #endif
