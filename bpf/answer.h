@@ -68,7 +68,8 @@ static __always_inline __u64 answer_open(hook_ctx *ctx, __u32 family)
 	reason = route_find(ctx, ref, 1, s->pkt.ip_bytes);
 	if (reason != SHUNT_R_FORWARDED)
 		return reason;
-	conntrack_track(settings, flow, ref, &s->pkt, 1);
+	if (conntrack_track(settings, flow, ref, &s->pkt, 1) == SHUNT_R_REFUSED)
+		return SHUNT_R_REFUSED;
 	action_count_out(ctx, s->pkt.ip_bytes, nat.backend);
 	TRACE_REWRITE(ref, 1);
 	if (rewrite_packet(ctx, &s->pkt, &nat, ref, 1) != SHUNT_R_FORWARDED)

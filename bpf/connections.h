@@ -51,7 +51,7 @@ static __always_inline int connections_is_unanswered(struct shunt_flow *flow, __
  *
  * Of one that has been unanswered it is not told that it was refused in the end.
  *
- * Return: 0.
+ * Return: 1 when the client has waited in vain, and sends its SYN again; else 0.
  */
 __attribute__((noinline)) int connections_tell(__u64 ref, __u32 tracked, __u32 mark)
 {
@@ -74,9 +74,11 @@ __attribute__((noinline)) int connections_tell(__u64 ref, __u32 tracked, __u32 m
 		c->refused++;
 		break;
 	case SHUNT_FT_REPEATED:
-		if (connections_is_unanswered(flow, mark, settings->jiffy_us))
+		if (!connections_is_unanswered(flow, mark, settings->jiffy_us))
+			break;
+		if (!shunt_syn_is_refused(mark))
 			c->unanswered++;
-		break;
+		return 1;
 	case SHUNT_FT_CUT:
 		c->reset++;
 		break;

@@ -6,6 +6,7 @@
 #include "connections.h"
 #include "flowmem.h"
 #include "parse.h"
+#include "reselect.h"
 
 /* The hash of a client's tuple, in a frame of its own: for the slow paths. */
 __attribute__((noinline)) __u64 conntrack_hash(const struct shunt_tuple *tuple)
@@ -79,13 +80,17 @@ static __always_inline void conntrack_remember(__u64 ref, int tracked)
 		affinity_remember(ref, tracked == SHUNT_FT_PROMOTED ? BPF_ANY : BPF_EXIST);
 }
 
+/* Beside reasons: the client sends again the SYN that its backend has not answered. */
+#define CONNTRACK_UNANSWERED 0xf0
+_Static_assert(SHUNT_R_MAX <= CONNTRACK_UNANSWERED, "no reason");
+
 /**
  * conntrack_tcp - move a TCP flow's state on, and tell who is to know
  * @ref, @seq, @ack, @flags: as shunt_ft_track_tcp()
  *
  * By itself, for it is rare: established flows come here by FIN and RST only.
  *
- * Return: 0.
+ * Return: SHUNT_R_FORWARDED; CONNTRACK_UNANSWERED; SHUNT_R_REFUSED: not to be sent on.
  */
 __attribute__((noinline)) int conntrack_tcp(__u64 ref, __u32 seq, __u32 ack, __u32 flags)
 {
@@ -93,15 +98,20 @@ __attribute__((noinline)) int conntrack_tcp(__u64 ref, __u32 seq, __u32 ack, __u
 	__u32 mark, is_told, tracked;
 
 	if (!flow)
-		return 0;
+		return SHUNT_R_FORWARDED;
 	/* The answer to the SYN takes its mark's place. */
 	mark = SHUNT_READ_ONCE(flow->backend_isn);
 	is_told = flow->flags & SHUNT_FLOW_TCP;
+	if (flags & SHUNT_TCP_RST && flags & SHUNT_TCP_FROM_BACKEND && flags & SHUNT_TCP_ACK &&
+	    reselect_keeps(SHUNT_FT_INDEX(ref), SHUNT_FT_LIFE(ref), ack)) {
+		connections_tell(ref, SHUNT_FT_REFUSED, mark);
+		return SHUNT_R_REFUSED;
+	}
 	tracked = shunt_ft_track_tcp(FT, ref, seq, ack, flags);
 	conntrack_remember(ref, tracked);
-	if (is_told && tracked > SHUNT_FT_CHANGED)
-		connections_tell(ref, tracked, mark);
-	return 0;
+	if (is_told && tracked > SHUNT_FT_CHANGED && connections_tell(ref, tracked, mark))
+		return CONNTRACK_UNANSWERED;
+	return SHUNT_R_FORWARDED;
 }
 
 /**
@@ -112,11 +122,12 @@ __attribute__((noinline)) int conntrack_tcp(__u64 ref, __u32 seq, __u32 ack, __u
  * The time is stored only when it is older than the grain, so that the record's line stays
  * clean: 4 stores a second and flow at the default grain of 250 ms.
  *
- * Return: SHUNT_R_FORWARDED, or SHUNT_R_BACKEND_GONE: the flow was closed, reset the client.
+ * Return: SHUNT_R_FORWARDED; SHUNT_R_BACKEND_GONE: the flow was closed, reset the client; or as
+ * conntrack_tcp().
  */
-static __always_inline enum shunt_reason conntrack_track(const struct shunt_settings *settings,
-							 struct shunt_flow *flow, __u64 ref,
-							 const struct packet *pkt, int from_backend)
+static __always_inline int conntrack_track(const struct shunt_settings *settings,
+					   struct shunt_flow *flow, __u64 ref,
+					   const struct packet *pkt, int from_backend)
 {
 	__u32 now = bpf_jiffies64(), state = SHUNT_LIFE_STATE(SHUNT_FT_LIFE(ref));
 
@@ -135,7 +146,7 @@ static __always_inline enum shunt_reason conntrack_track(const struct shunt_sett
 		   pkt->tcp.flags & (SHUNT_TCP_FIN | SHUNT_TCP_RST)) {
 		__u32 flags = pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0);
 
-		conntrack_tcp(ref, pkt->tcp.seq, pkt->tcp.ack, flags);
+		return conntrack_tcp(ref, pkt->tcp.seq, pkt->tcp.ack, flags);
 	}
 	return SHUNT_R_FORWARDED;
 }

@@ -33,7 +33,8 @@ static __always_inline __u64 egress_flow(hook_ctx *ctx, const struct shunt_setti
 	TRACE_FLOW(ref);
 	if (!flow || !nat_copy(flow, ref, 1, &nat))
 		return SHUNT_R_NO_REPLY;
-	conntrack_track(settings, flow, ref, pkt, 1);
+	if (conntrack_track(settings, flow, ref, pkt, 1) == SHUNT_R_REFUSED)
+		return SHUNT_R_REFUSED;
 
 	is_direct = nat.flags & SHUNT_FLOW_DIRECT;
 	if (!is_direct)
@@ -91,7 +92,8 @@ __attribute__((noinline)) int egress_rare(hook_ctx *ctx)
 	if (!flow)
 		return placed_is_used() && placed_prove() ? rare_led(ctx, SHUNT_R_RESTORED, 0)
 							  : SHUNT_R_NO_REPLY;
-	conntrack_track(settings, flow, ref, &s->pkt, 1);
+	if (conntrack_track(settings, flow, ref, &s->pkt, 1) == SHUNT_R_REFUSED)
+		return SHUNT_R_REFUSED;
 	return rare_send(ctx, ref, RARE_ANSWER);
 }
 

@@ -92,6 +92,13 @@ static __always_inline int ingress_known(hook_ctx *ctx, const struct shunt_setti
 			return reason;
 	}
 	reason = conntrack_track(settings, flow, ref, pkt, 0);
+	if (reason == CONNTRACK_UNANSWERED) {
+		if (!reselect_find(SHUNT_FT_INDEX(ref), conntrack_hash(&pkt->tuple)))
+			return SHUNT_R_FORWARDED;
+		TRACE_STALE();
+		shunt_ft_remove(FT, ref);
+		return INGRESS_NEW;
+	}
 	if (reason == SHUNT_R_BACKEND_GONE &&
 	    (pkt->tuple.proto == IPPROTO_UDP || parse_is_syn(pkt))) {
 		TRACE_STALE();
@@ -191,8 +198,9 @@ static __always_inline int ingress_rare_answer(hook_ctx *ctx)
 		return SHUNT_R_NO_SERVICE;
 	TRACE_FLOW(ref);
 	reason = rare_send(ctx, ref, RARE_ANSWER | RARE_BACK);
-	if (reason & ROUTE_SENT)
-		conntrack_track(settings, flow, ref, &s->pkt, 1);
+	if (reason & ROUTE_SENT &&
+	    conntrack_track(settings, flow, ref, &s->pkt, 1) == SHUNT_R_REFUSED)
+		return SHUNT_R_REFUSED;
 	return reason;
 }
 

@@ -11,6 +11,7 @@
 #include "limit.h"
 #include "lookup.h"
 #include "placed.h"
+#include "reselect.h"
 #include "route.h"
 #include "scratch.h"
 #include "trace.h"
@@ -151,7 +152,7 @@ static __always_inline __u32 newflow_signals(__u32 service_flags)
 	return (service_flags & (SHUNT_SVC_HTTP | SHUNT_SVC_TCP)) << 4;
 }
 
-/* Splits a flow to a service: a session decides, or the choice. */
+/* Splits a flow to a service: what came of its last SYN decides, a session, or the choice. */
 static __always_inline enum shunt_reason newflow_split(const struct shunt_settings *settings,
 						       struct scratch *s,
 						       const struct shunt_service_slot *service,
@@ -163,7 +164,8 @@ static __always_inline enum shunt_reason newflow_split(const struct shunt_settin
 	s->nf.split = lookup_split(&s->nf.target, service->rule_first);
 	if (!s->nf.split)
 		return SHUNT_R_BAD_CONFIG;
-	if (service->affinity == SHUNT_AFFINITY_SESSION) {
+	kept = reselect_take(s);
+	if (!kept && service->affinity == SHUNT_AFFINITY_SESSION) {
 		kept = affinity_find(&s->pkt.tuple, s->nf.target.service, s->nf.target.slot,
 				     s->nf.now);
 		TRACE_AFFINITY(kept);

@@ -54,6 +54,14 @@ struct limited {
 	__u32 reserved;
 };
 
+/* reselect.h: where a flow goes that its backend does not take. */
+struct again {
+	struct variant_choice choice;
+	__u64 hash; /* of the packet that goes there, for the table; 0: none does */
+	__u32 variant;
+	__u32 backend;
+};
+
 enum place_part {
 	PLACE_WHOLE,
 	PLACE_FIRST, /* fragment: the one with the ports */
@@ -79,6 +87,7 @@ struct scratch {
 	struct place quote_at;
 	struct newflow nf;
 	struct limited limited;
+	struct again again;
 	struct shunt_flow flow;	   /* of placed.h: one without an entry */
 	struct shunt_tuple tuple;  /* of its answers, or of its client */
 	struct shunt_addr way_src; /* route.h: whose way is looked for */

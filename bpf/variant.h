@@ -67,6 +67,16 @@ static __always_inline const struct shunt_split_variant *variant_at(const struct
 	return NULL;
 }
 
+static __always_inline void variant_fill(const struct shunt_split_variant *v, __u32 family,
+					 struct variant_choice *choice)
+{
+	choice->variant = v->variant;
+	choice->ring_first = SHUNT_PICK(family == SHUNT_V6, v->ring_first[0], v->ring_first[1]);
+	choice->ring_size = SHUNT_PICK(family == SHUNT_V6, v->ring_size[0], v->ring_size[1]);
+	choice->member_first =
+		SHUNT_PICK(family == SHUNT_V6, v->member_first[0], v->member_first[1]);
+}
+
 /* Return: index in the split, or -1: every weight is 0, or there is no such split. */
 __attribute__((noinline)) int variant_pick(__u32 split_index, __u64 hash)
 {
@@ -100,12 +110,30 @@ __attribute__((noinline)) int variant_choose(__u32 split_index, __u64 hash, __u3
 	v = variant_at(split, index);
 	if (!v)
 		return SHUNT_R_BAD_CONFIG;
-	choice->variant = v->variant;
-	choice->ring_first = SHUNT_PICK(family == SHUNT_V6, v->ring_first[0], v->ring_first[1]);
-	choice->ring_size = SHUNT_PICK(family == SHUNT_V6, v->ring_size[0], v->ring_size[1]);
-	choice->member_first =
-		SHUNT_PICK(family == SHUNT_V6, v->member_first[0], v->member_first[1]);
+	variant_fill(v, family, choice);
 	return SHUNT_R_FORWARDED;
+}
+
+/* The ring that @variant has in a split. Return: 1, or 0: none, or its weight is 0. */
+__attribute__((noinline)) int variant_ring(__u32 split_index, __u32 variant, __u32 family,
+					   struct variant_choice *choice)
+{
+	const struct shunt_split *split = bpf_map_lookup_elem(&shunt_splits, &split_index);
+	int found = 0;
+
+	if (!split || !choice)
+		return 0;
+#pragma GCC unroll 16
+	for (int i = 0; i < SHUNT_MAX_VARIANTS; i++) {
+		const struct shunt_split_variant *v = &split->variant[i];
+
+		if ((__u32)i >= split->n_variants || found || v->variant != variant || !v->weight)
+			continue;
+		SHUNT_OPAQUE_CASE(v, i);
+		variant_fill(v, family, choice);
+		found = 1;
+	}
+	return found;
 }
 
 #endif

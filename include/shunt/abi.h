@@ -372,6 +372,7 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_IN_FLIGHT = 1 << 5,	/* counts in shunt_service_active and _variant_active */
 	SHUNT_FLOW_HTTP = 1 << 6,	/* of a service with SHUNT_SVC_HTTP when it began */
 	SHUNT_FLOW_TCP = 1 << 7,	/* likewise with SHUNT_SVC_TCP */
+	SHUNT_FLOW_AGAIN = 1 << 8,	/* another backend did not take its SYN: bpf/reselect.h */
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */

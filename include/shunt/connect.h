@@ -26,6 +26,17 @@ static SHUNT_INLINE __u32 shunt_syn_mark(__u32 isn, __u64 now_ns)
 	return isn << 16 | time;
 }
 
+/* The mark of a SYN that its backend has refused, which the client was not told; may be none. */
+static SHUNT_INLINE __u32 shunt_syn_refused(__u32 mark)
+{
+	return mark & 0xffff0000u;
+}
+
+static SHUNT_INLINE int shunt_syn_is_refused(__u32 mark)
+{
+	return !(__u16)mark;
+}
+
 static SHUNT_INLINE int shunt_syn_is_timed(__u32 mark)
 {
 	return (__u16)mark > SHUNT_SYN_UNTIMED;

@@ -68,7 +68,10 @@
 	  "as many connections at once as its service's policy lets in, which says drop")          \
 	X(SOURCE_DENIED, REJECT, "its address may not connect: address lists of the policy")       \
 	X(SOURCE_DENIED_DROP, DROP, "its address is in none of the loadBalancerSourceRanges")      \
-	X(BREAKER_OPEN, REJECT, "its circuit breaker is open, or recovers and admits a part")
+	X(BREAKER_OPEN, REJECT, "its circuit breaker is open, or recovers and admits a part")      \
+	X(REFUSED, DROP,                                                                           \
+	  "its backend refused a connection: kept from the client, whose next SYN goes to "        \
+	  "another")
 
 enum shunt_action {
 	SHUNT_A_PASS,

@@ -74,6 +74,7 @@ static const struct {
 	{ SHUNT_R_SOURCE_DENIED, LAB_BOUNCE },
 	{ SHUNT_R_SOURCE_DENIED_DROP, LAB_DROP },
 	{ SHUNT_R_BREAKER_OPEN, LAB_BOUNCE },
+	{ SHUNT_R_REFUSED, LAB_DROP },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)
