@@ -36,12 +36,15 @@ class Prometheus:
         return self
 
     def get(self, path, **parameters):
-        """The data of an answer of its API; None while nobody listens."""
+        """The data of an answer of its API; None while it is not up: it answers 503 for a while."""
         with self.host.entered():
             connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
             try:
                 connection.request("GET", f"{path}?{urllib.parse.urlencode(parameters)}")
-                answer = json.load(connection.getresponse())
+                response = connection.getresponse()
+                if response.status == 503:
+                    return None
+                answer = json.load(response)
             except OSError:
                 return None
             finally:
