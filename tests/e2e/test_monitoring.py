@@ -17,8 +17,8 @@ MONITORING = os.path.join(ROOT, "manifests", "monitoring")
 RULES = os.path.join(MONITORING, "shunt-rules.yaml")
 CASES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "alert_cases.yaml")
 METRIC = re.compile(r"\b(?:shunt|traefik|response)_[a-z0-9_]+\b(?!=)")
-# Panels that show something only where a policy limits.
-ONLY_WITH_LIMITS = re.compile(r"shunt_limit")
+# Panels that show something only where a policy limits or breaks.
+ONLY_WITH_POLICY = re.compile(r"shunt_(limit|breaker)")
 
 
 def alerts():
@@ -103,7 +103,7 @@ def test_what_they_name_is_there_and_answers(world):
     rate = 'sum(rate(shunt_http_responses_total{code="5xx"}[1m]))'
     wait_for(lambda: sum(prometheus.query(rate)) > 0, 10, "a rate", 0.2)
     for title, query in panel_queries():
-        if not ONLY_WITH_LIMITS.search(query) and not query.endswith("> 0"):
+        if not ONLY_WITH_POLICY.search(query) and not query.endswith("> 0"):
             assert prometheus.query(query), f"{title} shows nothing: {query}"
     # Half of the responses are 5xx and a file is broken: both are on their way to an alert.
     with open(f"{w.agent.source}/broken.yaml", "w") as f:
