@@ -198,6 +198,14 @@ __attribute__((noinline)) __u32 guard_admit(__u32 variant, __u32 backend)
 	return done & SHUNT_BREAKER_REFUSED ? found : 0;
 }
 
+/* The variant that gets what @breaker refuses; 0: nobody does. */
+static __always_inline __u32 guard_fallback(__u32 breaker)
+{
+	const struct shunt_breaker_rule *rule = shunt_bk_rule(GUARD_BK, breaker);
+
+	return rule ? rule->fallback : 0;
+}
+
 /**
  * guard_admit_request - does a breaker let a request on an established connection through?
  *

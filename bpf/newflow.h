@@ -2,16 +2,14 @@
 #ifndef SHUNT_BPF_NEWFLOW_H
 #define SHUNT_BPF_NEWFLOW_H
 
-#include "affinity.h"
 #include "answer.h"
-#include "backend.h"
 #include "conntrack.h"
 #include "forward.h"
 #include "gate.h"
 #include "limit.h"
 #include "lookup.h"
+#include "newsplit.h"
 #include "placed.h"
-#include "reselect.h"
 #include "route.h"
 #include "scratch.h"
 #include "trace.h"
@@ -74,111 +72,6 @@ static __always_inline enum shunt_reason newflow_admit(const struct shunt_settin
 	if (service_flags & SHUNT_SVC_RELEASED)
 		return SHUNT_R_RELEASED;
 	return settings->flags & SHUNT_S_DRAIN ? SHUNT_R_DRAINING : SHUNT_R_FORWARDED;
-}
-
-/*
- * Has the lines fetched that the entry will need: looks at them, for nothing else, before the first
- * locked instruction, which waits for all that is under way. So their cache misses overlap: of
- * the record, and of the client's count.
- */
-static __always_inline void newflow_look(const struct shunt_settings *settings, struct scratch *s)
-{
-	__u32 set_index = shunt_ft_set_index(FT, s->nf.hash);
-	const struct shunt_client *client;
-	const struct shunt_flow *flow;
-	__u64 address = s->pkt.tuple.src.word_be[3];
-
-	s->nf.ways = shunt_ft_survey(FT, set_index);
-	if (s->pkt.tuple.family == SHUNT_V6)
-		address = (__u64)s->pkt.tuple.src.word_be[0] << 32 | s->pkt.tuple.src.word_be[1];
-	s->nf.client = shunt_ft_client_cell(settings, address);
-	client = shunt_ft_client(FT, s->nf.client);
-	flow = shunt_ft_flow(FT,
-			     set_index * SHUNT_FLOW_WAYS + shunt_ft_pick(s->nf.ways & 0xffff, 0));
-	if (client)
-		(void)SHUNT_READ_ONCE(client->flows);
-	if (flow)
-		(void)SHUNT_READ_ONCE(flow->life);
-}
-
-/* The hash of the reply key, if the source is not translated; likewise looks at where it goes. */
-static __always_inline void newflow_look_reply(const struct shunt_settings *settings,
-					       struct scratch *s)
-{
-	const struct shunt_reply_set *set;
-
-	s->nf.reply_hash = shunt_table_hash(settings->table_key, &s->nf.backend, &s->pkt.tuple.src,
-					    s->nf.backend_port_be, s->pkt.tuple.sport_be,
-					    s->pkt.tuple.proto, s->pkt.tuple.family);
-	set = shunt_ft_reply_set(FT, shunt_ft_reply_index(FT, s->nf.reply_hash));
-	if (set)
-		(void)SHUNT_READ_ONCE(set->way[0]);
-}
-
-/**
- * newflow_choose - variant, then backend, by the hash of the affinity key
- * @seed, @affinity, @prefix_len: of the service, for shunt_choice_hash()
- *
- * In a frame of its own for SipHash's state.
- *
- * Return: SHUNT_R_FORWARDED and the choice in the scratch; or why there is none.
- */
-__attribute__((noinline)) int newflow_choose(__u64 seed, __u32 affinity, __u32 prefix_len)
-{
-	const struct shunt_settings *settings = lookup_settings();
-	struct scratch *s = scratch_get();
-	int reason;
-	__u64 hash;
-
-	if (!settings || !s)
-		return SHUNT_R_BAD_CONFIG;
-	hash = shunt_choice_hash(settings->choice_key, seed, &s->pkt.tuple, affinity, prefix_len);
-	newflow_look(settings, s);
-	reason = variant_choose(s->nf.split, hash, s->pkt.tuple.family, &s->nf.choice);
-	TRACE_VARIANT(s->nf.split, hash, s->nf.choice.variant, reason);
-	if (reason != SHUNT_R_FORWARDED)
-		return reason;
-	s->nf.variant = s->nf.choice.variant;
-	reason = backend_choose(&s->nf.choice, hash, &s->nf.backend_index);
-	TRACE_BACKEND(s->nf.backend_index, reason);
-	return reason;
-}
-
-/* What is to be told of a flow, by its service's flags; without a branch. */
-static __always_inline __u32 newflow_signals(__u32 service_flags)
-{
-	_Static_assert(SHUNT_SVC_HTTP << 4 == SHUNT_FLOW_HTTP, "one bit is shifted to the other");
-	_Static_assert(SHUNT_SVC_TCP << 4 == SHUNT_FLOW_TCP, "one bit is shifted to the other");
-	return (service_flags & (SHUNT_SVC_HTTP | SHUNT_SVC_TCP)) << 4;
-}
-
-/* Splits a flow to a service: what came of its last SYN decides, a session, or the choice. */
-static __always_inline enum shunt_reason newflow_split(const struct shunt_settings *settings,
-						       struct scratch *s,
-						       const struct shunt_service_slot *service,
-						       __u64 seed)
-{
-	__u64 kept = 0;
-
-	s->nf.flags |= newflow_signals(service->flags);
-	s->nf.split = lookup_split(&s->nf.target, service->rule_first);
-	if (!s->nf.split)
-		return SHUNT_R_BAD_CONFIG;
-	kept = reselect_take(s);
-	if (!kept && service->affinity == SHUNT_AFFINITY_SESSION) {
-		kept = affinity_find(&s->pkt.tuple, s->nf.target.service, s->nf.target.slot,
-				     s->nf.now);
-		TRACE_AFFINITY(kept);
-	}
-	if (kept) {
-		newflow_look(settings, s);
-		s->nf.variant = kept >> 32;
-		s->nf.backend_index = kept;
-		return SHUNT_R_FORWARDED;
-	}
-	return newflow_choose(seed, service->affinity,
-			      SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6, service->prefix_len[0],
-					 service->prefix_len[1]));
 }
 
 /* The chosen backend's address into s->nf. */
@@ -509,6 +402,8 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 	if (!service)
 		return newflow_direct(settings, s);
 	reason = newflow_split(settings, s, service, seed);
+	if (reason == SHUNT_R_FORWARDED && service->flags & SHUNT_SVC_BREAKER && !is_replaced)
+		reason = newflow_guard();
 	if (reason == SHUNT_R_FORWARDED)
 		reason = newflow_resolve(s);
 	if (reason == SHUNT_R_FORWARDED) {

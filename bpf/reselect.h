@@ -42,7 +42,7 @@ __attribute__((noinline)) int reselect_variant(__u32 index)
 	if (!service)
 		return 0;
 	return variant_ring(lookup_split(&target, service->rule_first), flow->variant, flow->family,
-			    &s->again.choice) &&
+			    &s->again.choice, 1) &&
 	       s->again.choice.ring_size > 1;
 }
 

@@ -114,9 +114,9 @@ __attribute__((noinline)) int variant_choose(__u32 split_index, __u64 hash, __u3
 	return SHUNT_R_FORWARDED;
 }
 
-/* The ring that @variant has in a split. Return: 1, or 0: none, or its weight is 0. */
+/* The ring that @variant has in a split. Return: 1, or 0: none, or it weighs less than @least. */
 __attribute__((noinline)) int variant_ring(__u32 split_index, __u32 variant, __u32 family,
-					   struct variant_choice *choice)
+					   struct variant_choice *choice, __u32 least)
 {
 	const struct shunt_split *split = bpf_map_lookup_elem(&shunt_splits, &split_index);
 	int found = 0;
@@ -127,7 +127,8 @@ __attribute__((noinline)) int variant_ring(__u32 split_index, __u32 variant, __u
 	for (int i = 0; i < SHUNT_MAX_VARIANTS; i++) {
 		const struct shunt_split_variant *v = &split->variant[i];
 
-		if ((__u32)i >= split->n_variants || found || v->variant != variant || !v->weight)
+		if ((__u32)i >= split->n_variants || found || v->variant != variant ||
+		    v->weight < least)
 			continue;
 		SHUNT_OPAQUE_CASE(v, i);
 		variant_fill(v, family, choice);

@@ -143,6 +143,7 @@ enum shunt_service_flags {
 	SHUNT_SVC_RELEASED = 1 << 1, /* its entries live on, new flows are passed */
 	SHUNT_SVC_HTTP = 1 << 2,     /* plaintext HTTP: what it is asked and answers is counted */
 	SHUNT_SVC_TCP = 1 << 3,	     /* what becomes of its TCP connections is counted */
+	SHUNT_SVC_BREAKER = 1 << 4,  /* its variants have guards that are asked of new flows */
 };
 
 enum shunt_affinity {

@@ -101,6 +101,16 @@ static SHUNT_INLINE __u32 shunt_breaker_word(__u32 instance, __u32 watch, __u32 
 	       number % SHUNT_WINDOW_WORDS;
 }
 
+/* Counts one in a word, out of line. Return: 0. */
+SHUNT_OUTLINE int shunt_breaker_count(shunt_bk_t t, __u32 index, __u32 number)
+{
+	__u64 *word = shunt_bk_word(t, index);
+
+	if (word)
+		shunt_window_add(word, number);
+	return 0;
+}
+
 /**
  * shunt_breaker_record - count a response
  *
@@ -119,16 +129,13 @@ static SHUNT_INLINE void shunt_breaker_record(shunt_bk_t t, __u32 breaker, __u32
 	for (__u32 i = 0; i < SHUNT_MAX_WATCHES; i++) {
 		const struct shunt_watch *watch = &rule->predicate.watch[i];
 		__u32 number;
-		__u64 *word;
 
 		if (i >= rule->predicate.n_watches)
 			break;
 		if (!shunt_watch_counts(watch, response))
 			continue;
 		number = second / shunt_watch_seconds(shunt_watch_is_time(watch));
-		word = shunt_bk_word(t, shunt_breaker_word(instance, i, number));
-		if (word)
-			shunt_window_add(word, number);
+		shunt_breaker_count(t, shunt_breaker_word(instance, i, number), number);
 	}
 }
 
