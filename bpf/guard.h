@@ -2,12 +2,13 @@
 #ifndef SHUNT_BPF_GUARD_H
 #define SHUNT_BPF_GUARD_H
 
+#include "dead_man.h"
 #include "lookup.h"
 #include "scratch.h"
 
 /*
- * What the kernel decides by what it sees of responses: circuit breakers (shunt/breaker.h). Their
- * memory is the maps; the handle says nothing more.
+ * What the kernel decides by what it sees of responses: circuit breakers (shunt/breaker.h), the
+ * dead-man switch (dead_man.h). Their memory is the maps; the handle says nothing more.
  */
 typedef __u32 shunt_bk_t;
 #define GUARD_BK ((shunt_bk_t)0)
@@ -158,6 +159,19 @@ static __always_inline void guard_breaker(__u32 variant, __u32 backend, __u32 co
 			 instance);
 }
 
+/* ---- the dead-man switch ------------------------------------------------------------------- */
+
+/* Counts a response for it, and tells if it trips. */
+static __always_inline void guard_dead_man(__u32 variant, __u32 code)
+{
+	__u64 worse = dead_man_count(variant, code) ? dead_man_judge(variant) : 0;
+
+	if (worse)
+		guard_tell(SHUNT_EVENT_TRIPPED, variant, 0, 0, worse);
+}
+
+/* ---- responses ----------------------------------------------------------------------------- */
+
 /* What guard_response() is told of the time that a response took. */
 #define GUARD_TIMED(us) (1ull << 32 | (us))
 
@@ -171,6 +185,7 @@ static __always_inline void guard_breaker(__u32 variant, __u32 backend, __u32 co
 static __always_inline void guard_judge(__u32 variant, __u32 backend, __u32 code, __u64 told)
 {
 	guard_breaker(variant, backend, code, told);
+	guard_dead_man(variant, code);
 }
 
 /* As guard_judge(), from wherever three frames are left. Return: 0. */

@@ -133,12 +133,12 @@ SHUNT_ARRAY(shunt_rings, struct shunt_ring_word, 65536);
 SHUNT_ARRAY(shunt_members, struct shunt_member, 4096);
 
 /*
- * shunt_variants - drain state of a variant
+ * shunt_variants - drain state of a variant, and the weight that is asked for it
  *
  * Key:    variant index, 1..
  * Value:  struct shunt_variant
  * Writer: agent, install.c
- * Reader: bpf/affinity.h, new flows with session affinity
+ * Reader: bpf/affinity.h, new flows with session affinity; bpf/dead_man.h
  * Miss:   the session does not count
  * Size:   --max-variants
  */
@@ -159,11 +159,23 @@ SHUNT_ARRAY(shunt_variant_names, struct shunt_variant_name, 2048);
  *
  * Key, Size: as shunt_variants
  * Value:  struct shunt_overlay
- * Writer: the programs (guards); the agent only clears it by an operator's word
+ * Writer: bpf/dead_man.h; the agent clears it for a new weight or by an operator's word
  * Reader: bpf/variant.h, new flows only
  * Miss:   nothing decided
  */
 SHUNT_ARRAY(shunt_overlay, struct shunt_overlay, 2048);
+
+/*
+ * shunt_dead_man_counts - responses and errors of the last seconds
+ *
+ * Key, Size: as shunt_variants
+ * Value:  struct shunt_dead_man_counts
+ * Writer: bpf/dead_man.h, each response of a variant under a dead-man switch; atomic. The agent
+ *	   clears them with shunt_overlay
+ * Reader: bpf/dead_man.h, each response of a canary
+ * Miss:   not counted
+ */
+SHUNT_ARRAY(shunt_dead_man_counts, struct shunt_dead_man_counts, 2048);
 
 /*
  * shunt_backends - address and state of a backend

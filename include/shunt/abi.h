@@ -236,15 +236,15 @@ struct shunt_variant {
 	__u32 service;	     /* a service it belongs to, for people */
 	__u32 flags;	     /* enum shunt_variant_flags */
 	__u32 drain_jiffies; /* with SHUNT_VAR_DRAINED: sessions end then */
-	__u32 reserved;
+	__u32 weight;	     /* as asked for: a new one clears shunt_overlay.tripped */
 };
 
 /*
- * What the kernel itself decided about a variant; installs never touch it. All zero: it has
- * decided nothing. Nothing writes it yet but tests: the dead-man switch will.
+ * What the kernel itself decided about a variant. All zero: it has decided nothing. Installs touch
+ * it only where they bring a new weight (user/datapath/dead_men.c).
  */
 struct shunt_overlay {
-	__u32 tripped; /* 1: weight counts as 0 */
+	__u32 tripped; /* 1: weight counts as 0: the dead-man switch */
 	__u32 reserved;
 };
 

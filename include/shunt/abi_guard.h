@@ -91,7 +91,8 @@ struct shunt_backend_guard {
 enum shunt_event_kind {
 	SHUNT_EVENT_NONE,
 	SHUNT_EVENT_BREAKER,  /* detail[0]: enum shunt_breaker_phase that was entered */
-	SHUNT_EVENT_TRIPPED,  /* the dead-man switch of a variant */
+	SHUNT_EVENT_TRIPPED,  /* a variant's dead-man switch; detail[]: its ratio of errors in 1/100
+			       * %,  and that of the variant that it was compared with */
 	SHUNT_EVENT_EJECTED,  /* a backend */
 	SHUNT_EVENT_RETURNED, /* an ejected backend */
 	SHUNT_N_EVENT_KINDS

@@ -69,6 +69,24 @@ enum shunt_policy_flags {
 #define SHUNT_POLICY_LISTS                                                                         \
 	(SHUNT_POLICY_SOURCES | SHUNT_POLICY_BALANCER_4 | SHUNT_POLICY_BALANCER_6)
 
+/* The dead-man switch; canary 0: there is none. shunt/dead_man.h works with it. */
+struct shunt_dead_man_rule {
+	__u32 canary;	   /* index in shunt_variants */
+	__u32 stable;	   /* what it is compared with */
+	__u32 margin_bp;   /* in 1/100 %: what its ratio of errors may be above the other's */
+	__u32 min_samples; /* responses of the canary */
+	__u32 seconds;	   /* of the ring that are looked at, the current one included */
+	__u32 reserved[3];
+};
+
+#define SHUNT_DEAD_MAN_WORDS 16 /* a window of 10 s, and the second that has begun */
+
+/* By variant: responses of each of the last seconds, shunt/window.h. */
+struct shunt_dead_man_counts {
+	__u64 responses[SHUNT_DEAD_MAN_WORDS];
+	__u64 errors[SHUNT_DEAD_MAN_WORDS]; /* of these */
+};
+
 /*
  * Index 0 is never used. Immutable while a service names it, as a split is. The rates come in
  * three groups: connections as they are asked before the choice of variant and backend, those
@@ -82,10 +100,11 @@ struct shunt_policy_record {
 	__u32 n_packet;
 	__u32 n_at_once; /* of at_once[] */
 	__u32 reserved[2];
+	struct shunt_dead_man_rule dead_man;
 	struct shunt_limit rate[SHUNT_MAX_RATES];
 	struct shunt_limit at_once[SHUNT_MAX_AT_ONCE];
 };
-_Static_assert(sizeof(struct shunt_policy_record) == 2144, "no padding");
+_Static_assert(sizeof(struct shunt_policy_record) == 2176, "no padding");
 
 /* Token bucket of a limit: shunt/gcra.h. Kept as long as the limit is, whatever its numbers. */
 struct shunt_bucket {

@@ -81,6 +81,7 @@ static const struct {
 	PLAIN(variants, struct shunt_variant),
 	PLAIN(variant_names, struct shunt_variant_name),
 	PLAIN(overlay, struct shunt_overlay),
+	PLAIN(dead_man_counts, struct shunt_dead_man_counts),
 	PLAIN(backends, struct shunt_backend),
 	PLAIN(flow_sets, struct shunt_flow_set),
 	PLAIN(reply_sets, struct shunt_reply_set),

@@ -88,6 +88,8 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 		.variant_names = array_new("variant_names", sizeof(struct shunt_variant_name),
 					   sizes->variants),
 		.overlay = array_new("overlay", sizeof(struct shunt_overlay), sizes->variants),
+		.dead_man_counts = array_new("dead_man_counts",
+					     sizeof(struct shunt_dead_man_counts), sizes->variants),
 		.response_times = array_new("response_times", sizeof(struct shunt_response_time),
 					    sizes->variants * SHUNT_TIME_BUCKETS),
 		.connect_times = array_new("connect_times", sizeof(struct shunt_connect_time),

@@ -286,6 +286,7 @@ static int port_variants(struct compiler *c, size_t p, struct shunt_image_port *
 		strcpy(to->name, from->name);
 		to->id = c->variant_id[v];
 		to->weight = weight[v];
+		to->asked = from->drained ? 0 : from->weight;
 		to->seed = shunt_name_seed(from->name);
 		to->drained = from->drained || !from->weight;
 		to->drain_deadline_s = from->drain_deadline_s;

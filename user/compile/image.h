@@ -29,6 +29,7 @@ struct shunt_image_ring {
 struct shunt_image_variant {
 	uint32_t id;
 	uint32_t weight; /* as in force; 0 for redistributed empties */
+	uint32_t asked;	 /* as asked for, however many backends there are */
 	uint64_t seed;
 	char name[SHUNT_NAME_LEN];
 	bool drained; /* by an operator, or its own weight is 0: sessions end at the deadline */

@@ -241,7 +241,7 @@ static int add_sources(const struct compiler *c, const struct shunt_sources *fro
 static bool is_empty(const struct shunt_policy_record *record)
 {
 	return !(record->n_before || record->n_behind || record->n_packet || record->n_at_once ||
-		 record->flags);
+		 record->flags || record->dead_man.canary);
 }
 
 int shunt_compile_policy(const struct shunt_model_service *service, const uint32_t *variant_id,
@@ -265,6 +265,7 @@ int shunt_compile_policy(const struct shunt_model_service *service, const uint32
 		r = add_sources(&c, &service->policy->sources);
 	if (r < 0)
 		return r;
+	shunt_compile_dead_man(service, variant_id, &policy->record.dead_man);
 	if (!is_empty(&policy->record))
 		*ret_policy = TAKE_PTR(policy);
 	return 0;

@@ -19,6 +19,13 @@
 int shunt_compile_policy(const struct shunt_model_service *service, const uint32_t *variant_id,
 			 struct shunt_ids *ids, struct shunt_image_policy **ret_policy);
 
+/*
+ * dead_man.c: the rule of the service's dead-man switch. Without one, or if it lacks one of the
+ * variants, @rule stays as it is.
+ */
+void shunt_compile_dead_man(const struct shunt_model_service *service, const uint32_t *variant_id,
+			    struct shunt_dead_man_rule *rule);
+
 /* Frees @policy; NULL is fine. */
 void shunt_image_policy_free(struct shunt_image_policy *policy);
 

@@ -19,11 +19,11 @@ static const char *const static_maps[] = {
 
 /* What the programs write: copied on hold, so that no flow is added meanwhile. */
 static const char *const flow_maps[] = {
-	"shunt_flows",		"shunt_flow_sets",	"shunt_reply_sets",
-	"shunt_sessions",	"shunt_overlay",	"shunt_buckets",
-	"shunt_client_sets",	"shunt_client_active",	"shunt_http",
-	"shunt_response_times", "shunt_breaker_states", "shunt_breaker_words",
-	"shunt_connect_times",
+	"shunt_flows",		"shunt_flow_sets",	 "shunt_reply_sets",
+	"shunt_sessions",	"shunt_overlay",	 "shunt_buckets",
+	"shunt_client_sets",	"shunt_client_active",	 "shunt_http",
+	"shunt_response_times", "shunt_breaker_states",	 "shunt_breaker_words",
+	"shunt_connect_times",	"shunt_dead_man_counts",
 };
 
 static const char *const counter_maps[] = {

@@ -67,6 +67,7 @@ struct shunt_dp_array {
 	X(variants)                                                                                \
 	X(variant_names)                                                                           \
 	X(overlay)                                                                                 \
+	X(dead_man_counts)                                                                         \
 	X(backends)                                                                                \
 	X(backend_active)                                                                          \
 	X(clients)                                                                                 \

@@ -526,6 +526,7 @@ static void commit(struct plan *plan, const struct shunt_image_service *const *i
 	ret_result->single_store = make_visible(plan);
 	ret_result->took_ns = now_ns() - began_ns;
 	changed |= shunt_want_restrict(installer);
+	changed |= shunt_dead_men_weigh(installer, images, n);
 	if (changed)
 		__atomic_store_n(&settings->generation, settings->generation + 1, __ATOMIC_RELAXED);
 	ret_result->generation = settings->generation;

@@ -42,6 +42,15 @@ int shunt_install(struct shunt_installer *installer,
 		  struct shunt_install_result *ret_result, struct shunt_err *err);
 
 /**
+ * shunt_installer_reset_dead_man - an operator gives a tripped variant its weight back
+ * @name: as in shunt_variant_names, what is unused zero
+ *
+ * Return: was it tripped? Then it is one more change that packets see.
+ */
+bool shunt_installer_reset_dead_man(struct shunt_installer *installer,
+				    const struct shunt_variant_name *name);
+
+/**
  * shunt_installer_tick - give back what nobody refers to any more
  *
  * Retires removed backends without flows (their counters move to the variant's), released

@@ -38,6 +38,7 @@ struct shunt_variant_record {
 	uint32_t mark;
 	bool drained; /* wanted: by all model services that name it */
 	uint32_t drain_s;
+	uint32_t weight;     /* wanted */
 	uint32_t n_backends; /* live ones, removed ones included */
 };
 
@@ -170,6 +171,18 @@ int shunt_buckets_retire(struct shunt_installer *installer);
 
 /* Learns what the maps hold; services are known already. Return: 0 or -errno. */
 int shunt_policies_adopt(struct shunt_installer *installer);
+
+/* ---- dead_men.c ---------------------------------------------------------------------------- */
+
+/*
+ * Writes the weights that @images ask for, which are marked as wanted, and clears what new ones
+ * clear. Behind the change itself, which must be seen first. Return: was something tripped?
+ */
+bool shunt_dead_men_weigh(struct shunt_installer *installer,
+			  const struct shunt_image_service *const *images, size_t n);
+
+/* Gives a variant its weight back, with its responses forgotten. Return: was it tripped? */
+bool shunt_dead_man_clear(const struct shunt_installer *installer, uint32_t id);
 
 /* Takes the ranges of a split that the maps use out of the free ones. 0 or -errno. */
 int shunt_split_adopt(struct shunt_installer *installer, uint32_t split);

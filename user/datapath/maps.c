@@ -50,6 +50,7 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_variants", variants },
 		{ "shunt_variant_names", variants },
 		{ "shunt_overlay", variants },
+		{ "shunt_dead_man_counts", variants },
 		{ "shunt_variant_counters", variants },
 		{ "shunt_backends", backends },
 		{ "shunt_backend_active", backends },

@@ -276,6 +276,8 @@ static int retire_variant(struct shunt_installer *installer, uint32_t id)
 	/* What the kernel decided about this variant is not about the next one of this index. */
 	memset(SHUNT_DP_AT(maps->overlay, struct shunt_overlay, id), 0,
 	       sizeof(struct shunt_overlay));
+	memset(SHUNT_DP_AT(maps->dead_man_counts, struct shunt_dead_man_counts, id), 0,
+	       sizeof(struct shunt_dead_man_counts));
 	SHUNT_DP_AT(maps->variant_active, struct shunt_active, id)->connections = 0;
 	memset(SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
 			   id * SHUNT_TIME_BUCKETS),

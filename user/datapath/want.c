@@ -54,6 +54,7 @@ static void want_variant(struct shunt_installer *installer, const struct shunt_i
 	variant->drained = from->drained && (first || variant->drained);
 	if (first || from->drain_deadline_s > variant->drain_s)
 		variant->drain_s = from->drain_deadline_s;
+	variant->weight = from->asked;
 	variant->mark = installer->mark;
 }
 
