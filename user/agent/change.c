@@ -365,7 +365,7 @@ static void carry_out(struct agent_change *change)
 	for (size_t i = 0; i < change->n; i++)
 		changed |= change->targets[i].changed;
 	if (!changed && !(change->from_manifest && has_override(change))) {
-		answer(change, false);
+		answer(change, agent_change_reset_dead_men(change));
 		return;
 	}
 
@@ -375,6 +375,7 @@ static void carry_out(struct agent_change *change)
 	}
 	if (agent_change_services(change, &services) < 0)
 		log_error("out of memory: history does not tell who made a change");
+	agent_change_reset_dead_men(change);
 	remember(change, &cause);
 	answer(change, true);
 	agent_record_changes(agent, &services, &cause);

@@ -79,6 +79,12 @@ json_t *agent_change_ports_json(const struct agent_change *change);
 /* Who asks, when and why. */
 struct shunt_cause agent_change_cause(const struct agent_change *change);
 
+/*
+ * dead_men.c: an operator who names a variant gives it its weight back if its dead-man switch has
+ * tripped, also where the weight is what it was. Return: has one?
+ */
+bool agent_change_reset_dead_men(const struct agent_change *change);
+
 /* Have all targets been read back from the maps? */
 bool agent_change_is_confirmed(const struct agent_change *change);
 

@@ -188,6 +188,26 @@ static void check_sizes(const struct agent *agent, json_t *checks)
 		   shunt_ids_used(ids, SHUNT_ID_BACKEND), maps->backends.n - 1);
 }
 
+/* What the kernel has taken the weight of. */
+static void check_dead_men(const struct agent *agent, json_t *checks)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+
+	for (uint32_t id = 1; id < maps->overlay.n; id++) {
+		const struct shunt_variant_name *of =
+			SHUNT_DP_AT(maps->variant_names, struct shunt_variant_name, id);
+		char name[32], fix[3 * SHUNT_NAME_LEN + 64];
+
+		if (!SHUNT_DP_AT(maps->overlay, struct shunt_overlay, id)->tripped)
+			continue;
+		snprintf(name, sizeof(name), "dead man %.20s", of->variant);
+		snprintf(fix, sizeof(fix), "when it is well: shunt weight %s/%s %s=WEIGHT",
+			 of->namespace_, of->service, of->variant);
+		add(checks, name, "warn", fix, "%s/%s: %s had too many errors and gets nothing new",
+		    of->namespace_, of->service, of->variant);
+	}
+}
+
 void agent_cmd_doctor(struct agent_request *request)
 {
 	const struct agent *agent = request->agent;
@@ -204,6 +224,7 @@ void agent_cmd_doctor(struct agent_request *request)
 	check_speed(checks);
 	check_disk(agent, checks);
 	check_sizes(agent, checks);
+	check_dead_men(agent, checks);
 	if (notes[0])
 		add(checks, "maps", "warn", "", "%s", notes);
 	shunt_ctl_reply_ok(request->reply, json_pack("{s:o}", "checks", checks));

@@ -136,6 +136,13 @@ static uint32_t weight_in_force(const struct shunt_model_variant *variant)
 	return variant->drained ? 0 : variant->weight;
 }
 
+/* What packets are led by: the kernel itself may have taken the weight away. */
+static uint32_t weight_of_packets(const struct shunt_model_variant *variant,
+				  const struct shunt_stats_variant *counted)
+{
+	return counted && counted->tripped ? 0 : weight_in_force(variant);
+}
+
 json_t *agent_weights_json(const struct shunt_model_service *service)
 {
 	json_t *weights = json_object();
@@ -193,10 +200,10 @@ static struct sums service_sums(const struct agent_view *view,
 
 	for (size_t v = 0; v < service->n_variants; v++) {
 		const char *name = service->variants[v].name;
+		const struct shunt_stats_variant *counted = counted_variant(view, service, name);
 
-		sums.weight += weight_in_force(&service->variants[v]);
-		sums.connections +=
-			new_connections(view, service, name, counted_variant(view, service, name));
+		sums.weight += weight_of_packets(&service->variants[v], counted);
+		sums.connections += new_connections(view, service, name, counted);
 	}
 	return sums;
 }
@@ -289,16 +296,17 @@ static json_t *variant_json(const struct agent_view *view,
 {
 	const struct shunt_stats_variant *counted = counted_variant(view, service, variant->name);
 	uint64_t fresh = new_connections(view, service, variant->name, counted);
-	double share = sums.weight ? (double)weight_in_force(variant) / (double)sums.weight : 0;
+	double weight = weight_of_packets(variant, counted);
+	double share = sums.weight ? weight / (double)sums.weight : 0;
 	json_t *json, *measured;
 
 	measured = sums.connections ? json_real((double)fresh / (double)sums.connections)
 				    : json_null();
-	json = json_pack("{s:s, s:I, s:f, s:I, s:o, s:I, s:s, s:b}", "name", variant->name,
+	json = json_pack("{s:s, s:I, s:f, s:I, s:o, s:I, s:s, s:b, s:b}", "name", variant->name,
 			 "weight", (json_int_t)variant->weight, "share", share, "manifest_weight",
 			 (json_int_t)variant->manifest_weight, "measured_share", measured,
 			 "new_connections", (json_int_t)fresh, "group", group_name(variant->group),
-			 "drained", variant->drained);
+			 "drained", variant->drained, "tripped", counted && counted->tripped);
 	json_object_update_new(json, traffic_json(counted));
 	json_object_set_new(json, "tcp", variant_tcp_json(counted));
 	json_object_set_new(json, "http", http_json(view, counted));

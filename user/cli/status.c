@@ -120,6 +120,8 @@ static const char *variant_remark(const json_t *service, const json_t *variant, 
 		return group;
 	if (json_is_true(json_object_get(variant, "drained")))
 		return "drained";
+	if (json_is_true(json_object_get(variant, "tripped")))
+		return "tripped";
 	if (!all)
 		return "no endpoints";
 	if (!ready)

@@ -205,6 +205,15 @@ static void bytes_cell(struct print_grid *grid, const json_t *object, const char
 	print_cell(grid, PRINT_PLAIN, "%s", shunt_bytes_str((uint64_t)cli_int(object, key), text));
 }
 
+/* Why it gets nothing, if it is not for its weight. */
+static const char *standing_word(const json_t *variant)
+{
+	if (json_is_true(json_object_get(variant, "drained")))
+		return "drained";
+	return json_is_true(json_object_get(variant, "tripped")) ? "tripped by its dead-man switch"
+								 : "";
+}
+
 static void print_variants(const struct cli *cli, const json_t *variants)
 {
 	static const struct print_column columns[] = {
@@ -233,8 +242,7 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 		count_cell(&grid, variant, "rejects");
 		bytes_cell(&grid, variant, "bytes_in");
 		bytes_cell(&grid, variant, "bytes_out");
-		print_cell(&grid, PRINT_WARN, "%s",
-			   json_is_true(json_object_get(variant, "drained")) ? "drained" : "");
+		print_cell(&grid, PRINT_WARN, "%s", standing_word(variant));
 	}
 	print_grid(cli, &grid, 2);
 	print_text(

@@ -149,6 +149,7 @@ static int collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats
 		if (r < 0)
 			return r;
 		sum_backends(out, stats);
+		out->tripped = SHUNT_DP_AT(maps->overlay, struct shunt_overlay, id)->tripped != 0;
 		collect_signals(maps, out);
 	}
 	if (stats->n_variants)

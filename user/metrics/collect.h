@@ -30,6 +30,7 @@ struct shunt_stats_variant {
 	size_t first_backend; /* in shunt_stats.backends */
 	size_t n_backends;
 	bool is_http; /* its plaintext HTTP is looked at, or was */
+	bool tripped; /* its dead-man switch has: the kernel gives it nothing new */
 	/* Of its responses, in the maps; SHUNT_TIME_BUCKETS of them. NULL: none are kept. */
 	const struct shunt_response_time *times;
 	bool is_tcp; /* what becomes of its TCP connections is counted, or was */

@@ -148,6 +148,25 @@ static void write_traffic(FILE *out, const struct shunt_stats *stats)
 		      offsetof(struct shunt_counters, rejects));
 }
 
+/* ---- the kernel's own decisions ------------------------------------------------------------ */
+
+static void write_tripped(FILE *out, const struct shunt_stats *stats)
+{
+	char port[16];
+
+	head(out, "shunt_variant_tripped", "gauge",
+	     "1 while the dead-man switch of a variant has tripped: it gets no new connections.");
+	for (size_t v = 0; v < stats->n_variants; v++) {
+		const struct shunt_variant_name *name = &stats->variants[v].name;
+
+		fputs("shunt_variant_tripped", out);
+		variant_labels(out, name->namespace_, name->service, name->variant);
+		snprintf(port, sizeof(port), "%u", ntohs(name->port_be));
+		label(out, ',', "port", port);
+		fprintf(out, "} %d\n", stats->variants[v].tripped);
+	}
+}
+
 /* ---- TCP and plaintext HTTP
  * ------------------------------------------------------------------------ */
 
@@ -470,6 +489,7 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	__fsetlocking(out, FSETLOCKING_BYCALLER);
 	write_traffic(out, metrics->stats);
 	write_tcp(out, metrics->stats);
+	write_tripped(out, metrics->stats);
 	write_http(out, metrics->stats);
 	write_limits(out, metrics->stats);
 	write_decisions(out, metrics);
