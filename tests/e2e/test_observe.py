@@ -83,10 +83,12 @@ def test_bpftool_shows_every_map_with_named_fields_and_the_page_explains_it(worl
     (version,) = [f for f in os.listdir(w.agent.bpffs) if f.startswith("v")]
     folder = f"{w.agent.bpffs}/{version}"
     page = open(f"{ROOT}/docs/maps.md").read()
-    source = open(f"{ROOT}/bpf/maps.h").read()
+    source = open(f"{ROOT}/bpf/maps.h").read() + open(f"{ROOT}/bpf/maps_guard.h").read()
     for name in re.findall(r"} (shunt_\w+) SEC\(\"\.maps\"\)|^SHUNT_\w*ARRAY\((shunt_\w+),",
                            source, re.M):
         name = name[0] or name[1]
+        if name == "shunt_events":
+            continue  # a ring buffer cannot be looked into
         dump = json.loads(run_command(["bpftool", "-j", "map", "dump", "pinned",
                                        f"{folder}/{name}"]).stdout)
         assert isinstance(dump, list), (name, dump)
