@@ -109,7 +109,9 @@ const char *agent_breaker_effect(const struct agent_breaker *breaker, char *buf)
 {
 	const struct shunt_policy *policy = breaker->service ? breaker->service->policy : NULL;
 
-	if (policy && policy->breaker.fallback[0])
+	/* What the fallback's own breaker refuses goes nowhere. */
+	if (policy && policy->breaker.fallback[0] &&
+	    strcmp(policy->breaker.fallback, breaker->name.variant) != 0)
 		snprintf(buf, AGENT_BREAKER_LEN, "go to %s", policy->breaker.fallback);
 	else
 		snprintf(buf, AGENT_BREAKER_LEN, "are refused");

@@ -117,8 +117,8 @@ static const struct shunt_variant_name *variant_of(const struct agent *agent, ui
 	return SHUNT_DP_AT(maps->variant_names, struct shunt_variant_name, variant);
 }
 
-static void object_of(const struct agent *agent, const struct shunt_variant_name *name,
-		      char buf[SHUNT_LABEL_LEN])
+static const struct shunt_model_service *service_of(const struct agent *agent,
+						    const struct shunt_variant_name *name)
 {
 	for (size_t i = 0; i < agent->model.n_services; i++) {
 		const struct shunt_model_service *service = &agent->model.services[i];
@@ -126,12 +126,35 @@ static void object_of(const struct agent *agent, const struct shunt_variant_name
 		if (service->n_ports && service->ports[0].port == ntohs(name->port_be) &&
 		    service->ports[0].proto == name->proto &&
 		    !strcmp(service->name, name->service) &&
-		    !strcmp(service->namespace_, name->namespace_)) {
-			shunt_model_label(&agent->model, service, buf);
-			return;
-		}
+		    !strcmp(service->namespace_, name->namespace_))
+			return service;
 	}
-	snprintf(buf, SHUNT_LABEL_LEN, "%.63s/%.63s", name->namespace_, name->service);
+	return NULL;
+}
+
+static void object_of(const struct agent *agent, const struct shunt_variant_name *name,
+		      char buf[SHUNT_LABEL_LEN])
+{
+	const struct shunt_model_service *service = service_of(agent, name);
+
+	if (service)
+		shunt_model_label(&agent->model, service, buf);
+	else
+		snprintf(buf, SHUNT_LABEL_LEN, "%.63s/%.63s", name->namespace_, name->service);
+}
+
+static void say_tripped(const struct agent *agent, const struct shunt_event *event,
+			const struct shunt_variant_name *name, char *buf, size_t size)
+{
+	const struct shunt_model_service *service = service_of(agent, name);
+	const struct shunt_policy *policy = service ? service->policy : NULL;
+
+	snprintf(buf, size,
+		 "the dead-man switch takes %.63s out: %.2f %% of its requests fail, of those of "
+		 "%s %.2f %%; it gets nothing new until an operator or a new weight says so",
+		 name->variant, event->detail[0] / 100.0,
+		 policy && policy->dead_man.enabled ? policy->dead_man.stable : "the other",
+		 event->detail[1] / 100.0);
 }
 
 static void say_backend(const struct agent *agent, const struct shunt_event *event,
@@ -168,13 +191,9 @@ static void tell(struct agent *agent, const struct shunt_event *event)
 
 	if (decision < 0)
 		return;
-	agent->decisions.told[decision]++;
 	object_of(agent, name, object);
 	if (event->kind == SHUNT_EVENT_TRIPPED) {
-		snprintf(text, sizeof(text),
-			 "the dead-man switch takes %.63s out: it fails more than it may; it gets "
-			 "nothing new until its weight is set anew",
-			 name->variant);
+		say_tripped(agent, event, name, text, sizeof(text));
 	} else if (event->kind != SHUNT_EVENT_BREAKER) {
 		say_backend(agent, event, name->variant, text, sizeof(text));
 	} else if (find_breaker(agent, event->instance, &breaker)) {
@@ -188,8 +207,17 @@ static void tell(struct agent *agent, const struct shunt_event *event)
 		       agent_decision_name((enum agent_decision)decision), object, "%s", text);
 }
 
+static void count(struct agent *agent, const struct shunt_event *event)
+{
+	int decision = decision_of(event);
+
+	if (decision >= 0)
+		agent->decisions.seen[decision]++;
+}
+
 static void on_event(void *ctx, const struct shunt_event *event)
 {
+	count(ctx, event);
 	tell(ctx, event);
 }
 
@@ -226,6 +254,7 @@ void agent_decisions_tick(struct agent *agent)
  * ----------------------------------------------------------------------------------- */
 
 struct late {
+	struct agent *agent;
 	struct shunt_event last[TELL_LATE]; /* a ring */
 	unsigned n;
 };
@@ -234,6 +263,7 @@ static void keep(void *ctx, const struct shunt_event *event)
 {
 	struct late *late = ctx;
 
+	count(late->agent, event);
 	late->last[late->n++ % TELL_LATE] = *event;
 }
 
@@ -282,7 +312,7 @@ static void tell_present(struct agent *agent, const struct late *late)
 
 static void tell_late(struct agent *agent)
 {
-	struct late late = { 0 };
+	struct late late = { .agent = agent };
 	unsigned first = 0;
 
 	shunt_events_read(agent->decisions.events, READ_AT_OPEN, keep, &late);

@@ -21,7 +21,7 @@ struct agent;
 
 struct agent_decisions {
 	struct shunt_events *events;	  /* NULL: they cannot be read */
-	uint64_t told[AGENT_N_DECISIONS]; /* since this start */
+	uint64_t seen[AGENT_N_DECISIONS]; /* since this start */
 	uint64_t lost;			  /* since the maps were made */
 	uv_poll_t poll;			  /* open while events is not NULL */
 };

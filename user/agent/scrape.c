@@ -103,7 +103,7 @@ static void list_decisions(const struct agent *agent,
 	for (int i = 0; i < AGENT_N_DECISIONS; i++)
 		list[i] = (struct shunt_metrics_decision){
 			.reason = agent_decision_name((enum agent_decision)i),
-			.n = agent->decisions.told[i],
+			.n = agent->decisions.seen[i],
 		};
 }
 

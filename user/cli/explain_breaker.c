@@ -45,18 +45,22 @@ static struct verdict judge(const struct explain *e, uint32_t variant, uint32_t 
 	return verdict;
 }
 
-static const char *fallback_name(const struct explain *e, const struct shunt_breaker_rule *rule)
+/* What the breaker of the fallback itself refuses goes nowhere. */
+static const char *fallback_name(const struct explain *e, const struct shunt_breaker_rule *rule,
+				 uint32_t variant)
 {
-	if (!rule->fallback || rule->fallback >= e->maps->variant_names.n)
+	if (!rule->fallback || rule->fallback == variant ||
+	    rule->fallback >= e->maps->variant_names.n)
 		return "";
 	return SHUNT_DP_AT(e->maps->variant_names, struct shunt_variant_name, rule->fallback)
 		->variant;
 }
 
 /* @whose: "" or a variant's name */
-static void print_verdict(const struct explain *e, const char *whose, const struct verdict *verdict)
+static void print_verdict(const struct explain *e, uint32_t variant, const char *whose,
+			  const struct verdict *verdict)
 {
-	const char *fallback = fallback_name(e, verdict->rule);
+	const char *fallback = fallback_name(e, verdict->rule, variant);
 	enum shunt_breaker_phase phase = verdict->state.phase;
 	char left[SHUNT_UNIT_STR_LEN], share[SHUNT_UNIT_STR_LEN];
 
@@ -95,13 +99,15 @@ void explain_print_breaker(const struct explain *e, bool of_all)
 	if (!of_all) {
 		verdict = judge(e, e->choice.variant, e->choice.backend);
 		if (verdict.rule)
-			print_verdict(e, "", &verdict);
+			print_verdict(e, e->choice.variant, "", &verdict);
 		return;
 	}
 	for (uint32_t i = 0; i < split->n_variants && i < SHUNT_MAX_VARIANTS; i++) {
-		verdict = judge(e, split->variant[i].variant, 0);
+		uint32_t variant = split->variant[i].variant;
+
+		verdict = judge(e, variant, 0);
 		if (verdict.rule)
-			print_verdict(e, name_of(e, split->variant[i].variant), &verdict);
+			print_verdict(e, variant, name_of(e, variant), &verdict);
 	}
 }
 
@@ -117,6 +123,7 @@ json_t *explain_breaker_json(const struct explain *e)
 			 shunt_breaker_phase_name(verdict.state.phase), "left_ms",
 			 has_end ? json_integer((json_int_t)(verdict.state.left_ns / 1000000))
 				 : json_null(),
-			 "admits", verdict.admits, "fallback", fallback_name(e, verdict.rule),
-			 "requests", (json_int_t)verdict.requests);
+			 "admits", verdict.admits, "fallback",
+			 fallback_name(e, verdict.rule, e->choice.variant), "requests",
+			 (json_int_t)verdict.requests);
 }
