@@ -84,8 +84,11 @@ deps: ## Install what building and testing need (root, apt)
 test: deps ## Build and run every suite (root; minutes each and one summary line)
 	$(Q)$(PYTHON) tests/run --build $(BUILD)
 
-test-unit: deps ## Run the unit tests
-	$(Q)$(PYTHON) tests/run --build $(BUILD) unit
+# T="choose caps": of unit tests and data path tests those whose files are called so.
+ONLY		= $(if $(T),--only "$(T)")
+
+test-unit: deps ## Run the unit tests; T=words selects
+	$(Q)$(PYTHON) tests/run --build $(BUILD) $(ONLY) unit
 
 # Needs Go and, the first time, the module proxy; so it is no part of `make test`.
 test-crd: ## Judge the CRD and its cases by the API server's own code (Go, network)
@@ -97,11 +100,11 @@ test-crd: ## Judge the CRD and its cases by the API server's own code (Go, netwo
 fuzz: deps ## Feed the parsers mutated input under ASan and UBSan
 	$(Q)$(PYTHON) tests/run --build $(BUILD) fuzz
 
-san: deps ## Run the unit tests under ASan and UBSan
-	$(Q)$(PYTHON) tests/run --build $(BUILD) san
+san: deps ## Run the unit tests under ASan and UBSan; T=words selects
+	$(Q)$(PYTHON) tests/run --build $(BUILD) $(ONLY) san
 
-test-bpf: deps ## Run the data path tests: BPF_PROG_TEST_RUN (root)
-	$(Q)$(PYTHON) tests/run --build $(BUILD) bpf
+test-bpf: deps ## Run the data path tests: BPF_PROG_TEST_RUN (root); T=words selects
+	$(Q)$(PYTHON) tests/run --build $(BUILD) $(ONLY) bpf
 
 test-e2e: deps ## Run the end-to-end tests in network namespaces (root); T=words selects
 	$(Q)$(PYTHON) tests/run --build $(BUILD) e2e $(if $(T),-- -k "$(T)")
