@@ -29,4 +29,12 @@ static inline void label(FILE *out, char before, const char *name, const char *v
 	putc('"', out);
 }
 
+static inline void variant_labels(FILE *out, const char *namespace_, const char *service,
+				  const char *variant)
+{
+	label(out, '{', "namespace", namespace_);
+	label(out, ',', "service", service);
+	label(out, ',', "variant", variant);
+}
+
 #endif

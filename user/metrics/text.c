@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "datapath/read.h"
+#include "metrics/decisions.h"
 #include "metrics/exposition.h"
 #include "shunt/compat.h"
 #include "shunt/histogram.h"
@@ -20,14 +21,6 @@
  * what no backend took. Without it a sum over backends would fall when a backend goes.
  */
 #define OTHER_BACKEND "other"
-
-static void variant_labels(FILE *out, const char *namespace_, const char *service,
-			   const char *variant)
-{
-	label(out, '{', "namespace", namespace_);
-	label(out, ',', "service", service);
-	label(out, ',', "variant", variant);
-}
 
 static const char *backend_name(const struct shunt_stats_backend *backend, char *buf, size_t size)
 {
@@ -343,50 +336,6 @@ static void write_limits(FILE *out, const struct shunt_stats *stats)
 		    offsetof(struct shunt_limit_counters, untracked));
 }
 
-/* ---- what the kernel decides ---------------------------------------------------------------- */
-
-static void breaker_line(FILE *out, const char *metric, const struct shunt_metrics_breaker *breaker,
-			 uint64_t value)
-{
-	static const char *const scopes[] = { "service", "variant", "backend" };
-	const struct shunt_breaker_name *name = breaker->name;
-	char port[16];
-
-	fputs(metric, out);
-	variant_labels(out, name->namespace_, name->service, name->variant);
-	snprintf(port, sizeof(port), "%u%s", ntohs(name->port_be),
-		 name->proto == IPPROTO_UDP ? "/udp" : "");
-	label(out, ',', "port", port);
-	label(out, ',', "backend", breaker->backend);
-	label(out, ',', "scope", name->scope < ARRAY_LEN(scopes) ? scopes[name->scope] : "?");
-	fprintf(out, "} %" PRIu64 "\n", value);
-}
-
-static void write_decisions(FILE *out, const struct shunt_metrics *metrics)
-{
-	head(out, "shunt_breaker_state", "gauge",
-	     "State of a circuit breaker: 0 closed, 1 open, 2 recovering, 3 forced open, 4 forced "
-	     "closed.");
-	for (size_t i = 0; i < metrics->n_breakers; i++)
-		breaker_line(out, "shunt_breaker_state", &metrics->breakers[i],
-			     metrics->breakers[i].phase);
-	head(out, "shunt_breaker_opened_total", "counter",
-	     "How often a circuit breaker has opened by itself.");
-	for (size_t i = 0; i < metrics->n_breakers; i++)
-		breaker_line(out, "shunt_breaker_opened_total", &metrics->breakers[i],
-			     metrics->breakers[i].opened);
-	head(out, "shunt_decisions_total", "counter",
-	     "Decisions of the kernel that the agent was told of, by the reason of their event.");
-	for (size_t i = 0; i < metrics->n_decisions; i++) {
-		fputs("shunt_decisions_total", out);
-		label(out, '{', "reason", metrics->decisions[i].reason);
-		fprintf(out, "} %" PRIu64 "\n", metrics->decisions[i].n);
-	}
-	head(out, "shunt_decisions_lost_total", "counter",
-	     "Decisions of the kernel that it could not tell.");
-	fprintf(out, "shunt_decisions_lost_total %" PRIu64 "\n", metrics->decisions_lost);
-}
-
 /* ---- the rest ----------------------------------------------------------------------------- */
 
 static void weight_labels(FILE *out, const char *metric, const struct shunt_metrics_weight *weight)
@@ -492,7 +441,7 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	write_tripped(out, metrics->stats);
 	write_http(out, metrics->stats);
 	write_limits(out, metrics->stats);
-	write_decisions(out, metrics);
+	shunt_decisions_write(metrics, out);
 	write_weights(out, metrics);
 	write_kernel(out, metrics->stats);
 	write_agent(out, metrics);
