@@ -80,8 +80,8 @@ static void enter_dispatcher(struct rig *rig)
 
 /*
  * Flows are spread, and backends chosen, by secrets of each run. With 65 536 flows in the agent's
- * default table one run in ten has a set that they do not fit into: a flow is refused, or its source
- * port translated. With these secrets none is.
+ * default table one run in ten has a set that they do not fit into: a flow is refused, or its
+ * source port translated. With these secrets none is.
  */
 static void set_secrets(struct shunt_settings *settings)
 {
