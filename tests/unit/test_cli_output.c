@@ -19,6 +19,19 @@ static void assert_output(const struct cli_lab *lab, const char *line, int exit_
 	cr_assert_eq(r, exit_code, "shunt %s ended with %d", line, r);
 }
 
+/* Two variants whose HTTP is looked at, one of them idle, and one where it is not. */
+static const char http_status[] =
+	"{\"health\":\"ok\",\"services\":[{\"namespace\":\"shop\",\"name\":\"api\",\"variants\":["
+	"{\"name\":\"blue\",\"weight\":1,\"share\":1.0,\"http\":{\"requests\":99999,"
+	"\"success_rate\":0.5,\"p99_ms\":9,\"window\":{\"seconds\":57.4,\"requests\":1200,"
+	"\"responses\":{\"unknown\":60,\"1xx\":0,\"2xx\":1110,\"3xx\":0,\"4xx\":6,\"5xx\":24},"
+	"\"success_rate\":0.978947,\"p50_ms\":3.125,\"p99_ms\":1320.5}}},"
+	"{\"name\":\"green\",\"weight\":0,\"share\":0.0,\"http\":{\"requests\":7,"
+	"\"success_rate\":1.0,\"window\":{\"seconds\":57.4,\"requests\":0,\"responses\":{"
+	"\"unknown\":0,\"1xx\":0,\"2xx\":0,\"3xx\":0,\"4xx\":0,\"5xx\":0},"
+	"\"success_rate\":null,\"p50_ms\":null,\"p99_ms\":null}}},"
+	"{\"name\":\"tcp\",\"weight\":0,\"share\":0.0,\"http\":null}]}]}";
+
 static const char status[] =
 	"{\"version\":\"0.1.0\",\"abi_version\":1,\"generation\":14,\"pid\":411,\"uptime_s\":8040,"
 	"\"health\":\"degraded\",\"services\":["
@@ -97,6 +110,32 @@ Test(cli_output, status_lists_services_with_asked_and_measured_shares)
 	cr_assert_str_eq(lab.last_command, "status");
 	cr_assert_eq(json_object_size(lab.last_args), 0);
 	cli_lab_stop(&lab);
+}
+
+Test(cli_output, status_shows_the_http_of_the_last_minute)
+{
+	CLEANUP(freep) char *list = NULL;
+	CLEANUP(freep) char *page = NULL;
+	CLEANUP(freep) char *err = NULL;
+	struct cli_lab lab;
+
+	cli_lab_start(&lab, http_status);
+	cr_assert_eq(cli_run_line(&lab, "status", &list, &err), 0);
+	free(err);
+	cr_assert_eq(cli_run_line(&lab, "status shop/api", &page, &err), 0);
+	cli_lab_stop(&lab);
+	cr_expect(strstr(list,
+			 "SERVICE   VARIANT  WEIGHT    ASKED  MEASURED  ACTIVE  SUCCESS  READY  "
+			 "REMARKS\n"
+			 "shop/api  blue          1  100.0 %         -       0   97.9 %    0/0"),
+		  "%s", list);
+	cr_expect(strstr(list, "       -       0        -    0/0"), "green: no answers: %s", list);
+	cr_expect(strstr(list, "-       0             0/0"), "tcp: not looked at: %s", list);
+	cr_expect(strstr(page, "  VARIANT  REQUESTS  SUCCESS  4XX  5XX  UNKNOWN      P50     P99\n"
+			       "  blue         1200   97.9 %    6   24    5.0 %  3.12 ms  1.32 s\n"
+			       "  green           0        -    0    0                 -       -\n"
+			       "  plaintext HTTP of the last 57 s; SUCCESS: below 500"),
+		  "%s", page);
 }
 
 Test(cli_output, status_of_one_service_shows_backends_override_and_conditions)

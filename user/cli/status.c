@@ -94,6 +94,20 @@ static void measured_cell(struct print_grid *grid, const json_t *variant)
 		print_cell(grid, PRINT_DIM, "-");
 }
 
+/* Of the last minute; nothing where plaintext HTTP is not looked at. */
+static void success_cell(struct print_grid *grid, const json_t *variant)
+{
+	const json_t *window = json_object_get(json_object_get(variant, "http"), "window");
+	const json_t *success = json_object_get(window, "success_rate");
+	char text[SHUNT_UNIT_STR_LEN];
+
+	if (json_is_number(success))
+		print_cell(grid, PRINT_PLAIN, "%s",
+			   shunt_share_str(json_number_value(success), text));
+	else
+		print_cell(grid, PRINT_DIM, "%s", json_is_object(window) ? "-" : "");
+}
+
 static void ready_cell(struct print_grid *grid, int ready, int all)
 {
 	print_cell(grid,
@@ -187,6 +201,7 @@ static void add_variant(struct print_grid *grid, const char *label, const json_t
 	measured_cell(grid, variant);
 	print_cell(grid, PRINT_PLAIN, "%s",
 		   shunt_count_str((uint64_t)cli_int(variant, "connections_active"), text));
+	success_cell(grid, variant);
 	ready_cell(grid, ready, all);
 	remark_cell(grid, is_first ? service_remark(service) : "",
 		    breaker_remark(service, variant, is_first, breaker, sizeof(breaker)),
@@ -198,7 +213,7 @@ void status_print_overview(const struct cli *cli, const json_t *status)
 	static const struct print_column columns[] = {
 		{ "SERVICE", false }, { "VARIANT", false }, { "WEIGHT", true },
 		{ "ASKED", true },    { "MEASURED", true }, { "ACTIVE", true },
-		{ "READY", true },    { "REMARKS", false },
+		{ "SUCCESS", true },  { "READY", true },    { "REMARKS", false },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
 	const json_t *service, *variant, *services = json_object_get(status, "services");
