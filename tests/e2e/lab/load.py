@@ -13,7 +13,6 @@ import time
 
 from .core import setns
 
-REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 KEEP_ALIVE = b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n"
 ERRORS = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset",
           errno.ETIMEDOUT: "timeout", errno.EHOSTUNREACH: "unreachable",
@@ -71,10 +70,12 @@ class HttpLoad:
     total:       stop after so many; None: until stop()
     rate:        connections a second; None: as fast as `concurrency` allows
     sources:     (address, port) to send from, in order; None: the kernel's choice
+    path:        what is asked for; an answer that is an error counts by its code, "500"
     """
 
     def __init__(self, client, address, port=80, *, total=None, rate=None, concurrency=48,
-                 sources=None, timeout=4.0):
+                 sources=None, timeout=4.0, path="/"):
+        self.request = f"GET {path} HTTP/1.0\r\n\r\n".encode()
         self.client, self.target = client, (address, port)
         self.family = family_of(address)
         self.total, self.rate, self.concurrency, self.timeout = total, rate, concurrency, timeout
@@ -163,7 +164,7 @@ class HttpLoad:
                 error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if error:
                     raise OSError(error, "")
-                sock.send(REQUEST)
+                sock.send(self.request)
                 entry[2] = b""
                 self._poll.modify(fd, select.EPOLLIN)
                 return
@@ -183,6 +184,8 @@ class HttpLoad:
     def _record(self, sock, start, error, source, data=None):
         sock.close()
         group = pod = ""
+        if not error and int(data[9:12]) >= 400:
+            error = data[9:12].decode()
         if not error:
             group, pod = data.split(b"\r\n\r\n", 1)[1].decode().split()
         self.records.append(Record(start, time.monotonic() - start, error, group, pod, source))

@@ -6,6 +6,7 @@ process: they greet with "GROUP POD\n" and send back what they get.
 """
 
 import asyncio
+import os
 import socket
 import threading
 
@@ -26,6 +27,8 @@ http {{
 	map "{group} $luck" $fails {{ "~ bad$" 1; "worse middling" 1; default 0; }}
 	map "{group}" $slow {{ worse 1; default ""; }}
 	limit_req_zone $slow zone=slow:1m rate=400r/s;
+	split_clients $request_id $forty {{ 40% 500; * 200; }}
+	limit_req_zone $server_port zone=one_by_one:32k rate=20r/s;
 	server {{
 		listen {port} backlog=4096; listen [::]:{port} backlog=4096;
 		listen {h2} http2; listen [::]:{h2} http2;
@@ -41,6 +44,17 @@ http {{
 			if ($fails) {{ return 503; }}
 			alias {dir}/nginx.conf;
 		}}
+		location = /fate {{
+			set $code 200;
+			if (-f {dir}/fate-500) {{ set $code 500; }}
+			if (-f {dir}/fate-502) {{ set $code 502; }}
+			if (-f {dir}/fate-forty) {{ set $code $forty; }}
+			if ($code = 500) {{ return 500; }}
+			if ($code = 502) {{ return 502; }}
+			if (-f {dir}/fate-slow) {{ rewrite ^ /slow last; }}
+			return 200 "{group} {name}\n";
+		}}
+		location = /slow {{ limit_req zone=one_by_one burst=1000; alias {dir}/name; }}
 		location /files/ {{ access_log off; alias {files}/; }}
 	}}
 }}
@@ -61,6 +75,8 @@ class Nginx:
             f.write(CONFIG.format(dir=self.directory, port=port, h2=H2_PORT, group=pod.group, name=pod.name,
                                   files=lab.path("files", "x")[:-2]))
         self.config = config
+        with open(f"{self.directory}/name", "w") as f:
+            f.write(f"{pod.group} {pod.name}\n")
         self.start()
 
     def start(self):
@@ -80,6 +96,16 @@ class Nginx:
             raise LabError(f"nginx of {self.pod.name} ended; see {self.directory}/error.log")
         with self.pod.host.socket() as sock:
             return sock.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def fate(self, word=None):
+        """What GET /fate meets from now on: "500", "502", "forty" (of a hundred get 500), "slow"
+        (one after the other, 50 ms each), or None: all is well."""
+        for name in os.listdir(self.directory):
+            if name.startswith("fate-"):
+                os.unlink(f"{self.directory}/{name}")
+        if word:
+            with open(f"{self.directory}/fate-{word}", "w"):
+                pass
 
     def accesses(self):
         with open(f"{self.directory}/access.log", "rb") as f:
