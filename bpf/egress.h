@@ -117,8 +117,8 @@ static __always_inline int egress(hook_ctx *ctx)
 	}
 	if (result == PARSE_ODD)
 		result = egress_rare(ctx);
-	if (result & SIGNALS_PEEK)
-		signals_peek(ctx, result >> 32, 0);
+	if (result & SIGNALS_PEEK && signals_peek(ctx, result >> 32, 0))
+		result = SHUNT_R_REQUEST_BEHIND;
 	verdict = action_finish(ctx, result & 0xff, 0);
 	TRACE_FINISH(verdict);
 	return verdict;

@@ -11,6 +11,7 @@
 #include "trace.h"
 
 #ifdef HOOK_ANY_OFFSET
+#include "canned.h"
 #include "rare.h"
 #else
 #include "rare_none.h"
@@ -290,7 +291,7 @@ static __always_inline int ingress(hook_ctx *ctx)
 {
 	__u32 family = parse_family(ctx);
 	__u64 result = PARSE_ODD;
-	int verdict;
+	int verdict, said = REQUESTS_GO_ON;
 
 	TRACE_BEGIN(ctx, SHUNT_TRACE_INGRESS);
 	if (family == SHUNT_V4)
@@ -300,9 +301,12 @@ static __always_inline int ingress(hook_ctx *ctx)
 	if ((result & 0xff) >= INGRESS_ANSWER)
 		result = ingress_slow(ctx, family, result);
 	if (result & SIGNALS_PEEK)
-		signals_peek(ctx, result >> 32, !(result & SIGNALS_BACKEND));
-	verdict = result & ROUTE_SENT ? action_send(ctx, result & 0xff)
-				      : action_finish(ctx, result & 0xff, result >> 32);
+		said = signals_peek(ctx, result >> 32, !(result & SIGNALS_BACKEND));
+	if (said != REQUESTS_GO_ON)
+		verdict = canned_finish(ctx, result, said);
+	else
+		verdict = result & ROUTE_SENT ? action_send(ctx, result & 0xff)
+					      : action_finish(ctx, result & 0xff, result >> 32);
 	TRACE_FINISH(verdict);
 	return verdict;
 }

@@ -140,13 +140,13 @@ static __always_inline __u64 *limit_word(__u64 found)
 __attribute__((noinline)) int limit_take(__u32 policy, __u32 index, __u64 found)
 {
 	const struct shunt_limit *limit = limit_rate_at(policy, index);
-	const struct scratch *s = scratch_get();
+	struct scratch *s = scratch_get();
 	__u32 units = 1, most = 0;
-	__u64 *word;
+	__u64 *word, wait;
 
 	if (!limit || !s)
 		return 0;
-	if (limit->unit == SHUNT_LIMIT_PACKETS) {
+	if (limit->unit == SHUNT_LIMIT_PACKETS || limit->unit == SHUNT_LIMIT_REQUESTS) {
 		units = s->limited.packets;
 		most = SHUNT_GCRA_MOST_PACKETS;
 	} else if (limit->unit == SHUNT_LIMIT_BYTES) {
@@ -158,11 +158,13 @@ __attribute__((noinline)) int limit_take(__u32 policy, __u32 index, __u64 found)
 		limit_count(found, LIMIT_UNTRACKED, units);
 		return 0;
 	}
-	if (!shunt_gcra_take(word, &limit->rate, units, most, s->limited.now_ns)) {
+	wait = shunt_gcra_take(word, &limit->rate, units, most, s->limited.now_ns);
+	if (!wait) {
 		limit_count(found, LIMIT_ADMITTED, units);
 		return 0;
 	}
 	limit_count(found, LIMIT_REFUSED, 0);
+	s->limited.wait_ns = wait;
 	return limit->answer + 1;
 }
 
@@ -184,6 +186,24 @@ static __always_inline int limit_rates(__u32 policy, __u32 from, __u32 to)
 }
 
 /* ---- known flows --------------------------------------------------------------------------- */
+
+/* Of whom the limits are asked: a known flow. @units: packets, or requests. */
+static __always_inline void limit_known(struct scratch *s, const struct shunt_flow *flow,
+					__u32 units)
+{
+	s->limited.client.word_be[3] = flow->client_lo_be;
+	s->limited.family = flow->family;
+	/* In the record's second line, which an IPv4 packet leaves alone; its words do not count.
+	 */
+	if (flow->family == SHUNT_V6) {
+#pragma GCC unroll 3
+		for (int w = 0; w < 3; w++)
+			s->limited.client.word_be[w] = flow->client_hi_be[w];
+	}
+	s->limited.variant = flow->variant;
+	s->limited.packets = units;
+	s->limited.now_ns = bpf_ktime_get_ns();
+}
 
 /**
  * limit_packets - may a packet of the known flow @index go on?
@@ -207,19 +227,8 @@ __attribute__((noinline)) int limit_packets(__u32 index, __u32 packets, __u32 by
 	p = bpf_map_lookup_elem(&shunt_policies, &policy);
 	if (!p || !(p->flags & SHUNT_POLICY_PACKETS))
 		return SHUNT_R_FORWARDED;
-	s->limited.client.word_be[3] = flow->client_lo_be;
-	s->limited.family = flow->family;
-	/* In the record's second line, which an IPv4 packet leaves alone; its words do not count.
-	 */
-	if (flow->family == SHUNT_V6) {
-#pragma GCC unroll 3
-		for (int w = 0; w < 3; w++)
-			s->limited.client.word_be[w] = flow->client_hi_be[w];
-	}
-	s->limited.variant = flow->variant;
-	s->limited.packets = packets;
+	limit_known(s, flow, packets);
 	s->limited.bytes = bytes;
-	s->limited.now_ns = bpf_ktime_get_ns();
 	first = p->n_before + p->n_behind;
 	return limit_rates(policy, first, first + p->n_packet) ? SHUNT_R_LIMITED_DROP
 							       : SHUNT_R_FORWARDED;

@@ -52,6 +52,7 @@ struct limited {
 	__u32 bytes;
 	__u32 asked; /* a bit for each limit of connections in being that concerned it */
 	__u32 reserved;
+	__u64 wait_ns; /* a refusal: when it would be admitted */
 };
 
 /* reselect.h: where a flow goes that its backend does not take. */
@@ -104,8 +105,10 @@ struct scratch {
 	__u32 payload_off;		   /* and where in the frame that has its payload */
 	__u32 timed_jiffies;		   /* newflow.h: when a connection was timed last */
 	__u32 events_in_second;		   /* guard.h: told in this one */
-	__u32 reserved;
+	__u32 tcp_off;			   /* signals.h: of its TCP header; 0: it is cut short */
 	__u64 events_second;
+	__u32 begun; /* requests that begin in it */
+	__u32 reserved;
 };
 
 struct {

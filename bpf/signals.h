@@ -5,6 +5,7 @@
 #include "guard.h"
 #include "maps.h"
 #include "parse.h"
+#include "requests.h"
 #include "scratch.h"
 
 /*
@@ -13,7 +14,8 @@
  * bit among their flags.
  *
  * Payload is read by the kernel's helpers wherever it lies, never by packet pointers. What cannot
- * be read is not counted, and changes nothing for the packet.
+ * be read is not counted, and changes nothing for the packet. Whether a request may go on is asked
+ * here, for here it is known (requests.h).
  */
 
 /*
@@ -110,11 +112,8 @@ static __always_inline void signals_class(struct shunt_counters *c, __u32 class)
 	c->responses[0]++;
 }
 
-/* What a segment has told. */
-enum signals_told { SIGNALS_REQUEST = 1, SIGNALS_RESPONSE = 2, SIGNALS_TIMED = 4 };
-
-/* Counts it. @told: enum signals_told. Return: nothing that matters. */
-__attribute__((noinline)) int signals_count(__u32 code, __u32 told, __u32 latency_us)
+/* Counts a response. Return: nothing that matters. */
+__attribute__((noinline)) int signals_count(__u32 code, __u32 has_latency, __u32 latency_us)
 {
 	const struct scratch *s = scratch_get();
 	const struct shunt_flow *flow = s ? shunt_ft_flow(FT, s->http_flow) : NULL;
@@ -123,27 +122,34 @@ __attribute__((noinline)) int signals_count(__u32 code, __u32 told, __u32 latenc
 
 	if (!flow || !c)
 		return 0;
-	if (told & SIGNALS_REQUEST)
-		c->requests++;
-	if (!(told & SIGNALS_RESPONSE))
-		return 0;
 	signals_class(c, code / 100);
-	if (told & SIGNALS_TIMED)
+	if (has_latency)
 		signals_time(flow->variant, latency_us, c);
-	guard_judge(flow->variant, backend, code,
-		    told & SIGNALS_TIMED ? GUARD_TIMED(latency_us) : 0);
+	guard_judge(flow->variant, backend, code, has_latency ? GUARD_TIMED(latency_us) : 0);
 	return 0;
+}
+
+/* Counts requests that go on. */
+static __always_inline void signals_count_requests(__u32 index, __u32 n)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(FT, index);
+	__u32 backend = flow ? flow->backend : 0;
+	struct shunt_counters *c = bpf_map_lookup_elem(&shunt_backend_counters, &backend);
+
+	if (flow && c)
+		c->requests += n;
 }
 
 static __always_inline void shunt_http_told(shunt_http_src_t src,
 					    const struct shunt_http_event *event)
 {
+	struct scratch *s = scratch_get();
+
 	(void)src;
-	signals_count(event->code,
-		      (event->is_request ? SIGNALS_REQUEST : 0) |
-			      (event->is_response ? SIGNALS_RESPONSE : 0) |
-			      (event->has_latency ? SIGNALS_TIMED : 0),
-		      event->latency_us);
+	if (event->is_request && s)
+		s->begun++;
+	if (event->is_response)
+		signals_count(event->code, event->has_latency, event->latency_us);
 }
 
 #include "shunt/http_walk.h"
@@ -157,13 +163,14 @@ static __always_inline int signals_payload(hook_ctx *ctx, const struct tcphdr *t
 	if ((void *)(tcp + 1) > hook_end(ctx))
 		return 0;
 	header = tcp->doff * 4;
-	if (header < sizeof(*tcp) || header >= l4_bytes)
+	if (header < sizeof(*tcp) || header > l4_bytes)
 		return 0;
 	s->segment.seq = bpf_ntohl(tcp->seq);
 	s->segment.len = l4_bytes - header;
 	s->segment.is_pushed = tcp->psh;
+	s->tcp_off = l4_off;
 	s->payload_off = l4_off + header;
-	return 1;
+	return header != l4_bytes;
 }
 
 /* The segment, of a packet of the plain form. Return: 1, or 0: it has no payload. */
@@ -208,7 +215,7 @@ static __always_inline struct shunt_http *signals_http(hook_ctx *ctx, __u32 inde
  * signals_peek - look at a packet of an HTTP flow, rewritten or not
  * @index: of the flow
  *
- * Return: 0.
+ * Return: enum requests_said; if it is not to go on, the scratch holds what canned.h wants.
  */
 __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_client)
 {
@@ -216,15 +223,21 @@ __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_
 	struct scratch *s = scratch_get();
 	__u8 head[SHUNT_HTTP_PEEK] = {};
 	struct shunt_http *http;
-	int needs;
+	int needs, over;
 
-	if (!s || !signals_segment(ctx, s))
+	if (!s)
 		return 0;
+	s->tcp_off = 0;
+	if (!signals_segment(ctx, s))
+		return s->tcp_off ? requests_is_over(index) : 0;
 	s->http_flow = index;
+	s->begun = 0;
 	s->segment.is_client = is_client;
 	http = signals_http(ctx, index);
 	if (!http)
 		return 0;
+	if (http->protocol == SHUNT_HTTP_ENDED)
+		return REQUESTS_BEHIND;
 	/* Nothing is told of it any more. */
 	if (http->protocol == SHUNT_HTTP_OPAQUE || http->protocol == SHUNT_HTTP_LOST)
 		return 0;
@@ -243,6 +256,12 @@ __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_
 		shunt_http_told(ctx, &event);
 	if (http->protocol == SHUNT_HTTP_2 || http->protocol == SHUNT_HTTP_OFFERED)
 		shunt_http2_walk(ctx);
+	if (!s->begun)
+		return 0;
+	over = requests_admit(ctx, index);
+	if (over)
+		return requests_refuse(ctx, index, http, over);
+	signals_count_requests(index, s->begun);
 	return 0;
 }
 

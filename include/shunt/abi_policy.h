@@ -22,6 +22,7 @@ enum shunt_limit_unit {
 	SHUNT_LIMIT_CONNECTIONS, /* new ones, or in being; of UDP, flows */
 	SHUNT_LIMIT_PACKETS,	 /* of the client; super-packets count as their segments */
 	SHUNT_LIMIT_BYTES,	 /* of the client's IP packets, headers included */
+	SHUNT_LIMIT_REQUESTS,	 /* of plaintext HTTP */
 };
 
 enum shunt_limit_scope {
@@ -35,6 +36,7 @@ enum shunt_limit_scope {
 enum shunt_limit_answer {
 	SHUNT_LIMIT_REJECT, /* RST, or ICMP administratively prohibited */
 	SHUNT_LIMIT_DROP,
+	SHUNT_LIMIT_429, /* requests only: a response with Retry-After */
 };
 
 /* A limit of scope variant has a bucket for each. */
@@ -89,8 +91,8 @@ struct shunt_dead_man_counts {
 
 /*
  * Index 0 is never used. Immutable while a service names it, as a split is. The rates come in
- * three groups: connections as they are asked before the choice of variant and backend, those
- * asked behind it, packets and bytes.
+ * four groups: connections as they are asked before the choice of variant and backend, those
+ * asked behind it, packets and bytes, requests.
  */
 struct shunt_policy_record {
 	__u32 flags;	/* enum shunt_policy_flags */
@@ -99,7 +101,8 @@ struct shunt_policy_record {
 	__u32 n_behind;
 	__u32 n_packet;
 	__u32 n_at_once; /* of at_once[] */
-	__u32 reserved[2];
+	__u32 n_request; /* of rate[], the last ones */
+	__u32 reserved;
 	struct shunt_dead_man_rule dead_man;
 	struct shunt_limit rate[SHUNT_MAX_RATES];
 	struct shunt_limit at_once[SHUNT_MAX_AT_ONCE];

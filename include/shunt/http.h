@@ -27,6 +27,7 @@ enum shunt_http_protocol {
 	SHUNT_HTTP_OPAQUE,  /* TLS, or anything else; also what HTTP was upgraded to */
 	SHUNT_HTTP_OFFERED, /* the backend has begun with HTTP/2's SETTINGS, as gRPC servers do */
 	SHUNT_HTTP_LOST,    /* HTTP/2 whose frames are not where they were expected */
+	SHUNT_HTTP_ENDED,   /* a request was refused: nothing of it goes on */
 	SHUNT_N_HTTP_PROTOCOLS
 };
 
@@ -37,10 +38,10 @@ enum shunt_http_turn {
 
 /* What is known of a connection. All zero: nothing. */
 struct shunt_http {
-	__u32 life;    /* SHUNT_LIFE_GEN of the flow that it is about; another's is stale */
-	__u8 protocol; /* enum shunt_http_protocol */
-	__u8 turn;     /* HTTP/1: enum shunt_http_turn */
-	__u16 reserved;
+	__u32 life;	   /* SHUNT_LIFE_GEN of the flow that it is about; another's is stale */
+	__u8 protocol;	   /* enum shunt_http_protocol */
+	__u8 turn;	   /* HTTP/1: enum shunt_http_turn */
+	__u16 code;	   /* ENDED: of the answer that the client gets; 0: a RST */
 	__u32 client_next; /* sequence number behind the client's payload so far, host order */
 	__u32 backend_next;
 	__u32 client_frame; /* HTTP/2: where the next frame begins */
@@ -49,7 +50,10 @@ struct shunt_http {
 	__u32 timed_stream;  /* HTTP/2: whose time is taken, one at a time; 0: none */
 	__u64 request_ns;    /* HTTP/1: of the request's last segment; HTTP/2: of timed_stream */
 	__u64 begun;	     /* HTTP/2: bit stream / 2 % 64: its response has begun */
-	__u64 reserved2[2];
+	__u32 refused_seq;   /* ENDED: where the refused request began, */
+	__u32 answer_seq;    /* where its answer does, of the backend's numbers, */
+	__u32 retry_seconds; /* and after which time it says to come back */
+	__u32 reserved;
 };
 _Static_assert(sizeof(struct shunt_http) == 64, "one cache line");
 

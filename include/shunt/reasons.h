@@ -71,7 +71,9 @@
 	X(BREAKER_OPEN, REJECT, "its circuit breaker is open, or recovers and admits a part")      \
 	X(REFUSED, DROP,                                                                           \
 	  "its backend refused a connection: kept from the client, whose next SYN goes to "        \
-	  "another")
+	  "another")                                                                               \
+	X(REQUEST_LIMITED, REJECT, "HTTP request over a limit of its service's policy")            \
+	X(REQUEST_BEHIND, DROP, "behind an HTTP request that was refused, on the same connection")
 
 enum shunt_action {
 	SHUNT_A_PASS,

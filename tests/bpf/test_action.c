@@ -75,6 +75,8 @@ static const struct {
 	{ SHUNT_R_SOURCE_DENIED_DROP, LAB_DROP },
 	{ SHUNT_R_BREAKER_OPEN, LAB_BOUNCE },
 	{ SHUNT_R_REFUSED, LAB_DROP },
+	{ SHUNT_R_REQUEST_LIMITED, LAB_BOUNCE },
+	{ SHUNT_R_REQUEST_BEHIND, LAB_DROP },
 };
 
 Test(action, every_reason_has_one_number_and_is_in_the_table)

@@ -135,12 +135,21 @@ static const struct text_case attached[] = {
 	{ "a policy holds for the Service it names", POLICY(LIMIT("5")),
 	  AT_MOST("5", "service", "p"), NULL },
 	{ "its report says so, and what is only checked",
-	  POLICY("{" TO_APP ", rateLimits: [{unit: requests, average: 5}]}"),
+	  POLICY("{" TO_APP ", inFlight: [{unit: requests, max: 5}]}"),
 	  "report TrafficPolicy shop/p\n"
-	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: rate "
-	  "limits of requests\n"
+	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: "
+	  "limits of requests in flight\n"
 	  "  Accepted=True/Accepted: holds for shop/app\n",
 	  "PartiallyInvalid" },
+	{ "requests that are not seen cannot be limited",
+	  POLICY("{" TO_APP ", signals: tcp, rateLimits: [{unit: requests, average: 5}]}"),
+	  "  NotEnforced=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or name, "
+	  "so "
+	  "its requests are not seen and their limits do not hold: set signals: http if it does\n",
+	  NULL },
+	{ "those that are can be",
+	  POLICY("{" TO_APP ", signals: http, rateLimits: [{unit: requests, average: 5}]}"),
+	  "5 a 1000 ms burst 1 requests of service else 429 by TrafficPolicy p\n", "NotEnforced" },
 	{ "or for the route that splits it", POLICY(LIMIT_ROUTE("5")), AT_MOST("5", "service", "p"),
 	  NULL },
 	{ "a port by its name", POLICY(LIMIT_AT("5", "http")), AT_MOST("5", "service", "p"), NULL },

@@ -409,7 +409,7 @@ static void print_spread(const struct explain *e)
 /* "at most 100.0 connections/s for each client, burst 50" */
 static void print_rate(const struct explain *e, const struct shunt_limit *limit)
 {
-	static const char *const units[] = { "connections", "packets", "bytes" };
+	static const char *const units[] = { "connections", "packets", "bytes", "requests" };
 	static const char *const scopes[] = { "", " for each variant", " for each backend",
 					      " for each client" };
 	double cost = (double)limit->rate.cost + limit->rate.fraction / 4294967296.0;
@@ -450,7 +450,7 @@ static void print_policy(const struct explain *e)
 	else
 		print_text(e->cli, PRINT_PLAIN, "the client's address may connect");
 	end_line(e);
-	n = policy->n_before + policy->n_behind + policy->n_packet;
+	n = policy->n_before + policy->n_behind + policy->n_packet + policy->n_request;
 	for (uint32_t i = 0; i < n && i < SHUNT_MAX_RATES; i++) {
 		label(e, "");
 		print_rate(e, &policy->rate[i]);

@@ -303,14 +303,11 @@ static int port_variants(struct compiler *c, size_t p, struct shunt_image_port *
 static uint32_t signal_flags(const struct shunt_model_service *service,
 			     const struct shunt_port *port)
 {
-	enum shunt_signals signals =
-		service->policy ? service->policy->signals : SHUNT_SIGNALS_AUTO;
+	const struct shunt_policy *policy = service->policy;
 
-	if (port->proto != IPPROTO_TCP || signals == SHUNT_SIGNALS_OFF)
+	if (port->proto != IPPROTO_TCP || (policy && policy->signals == SHUNT_SIGNALS_OFF))
 		return 0;
-	if (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http))
-		return SHUNT_SVC_TCP | SHUNT_SVC_HTTP;
-	return SHUNT_SVC_TCP;
+	return shunt_policy_has_http(policy, port) ? SHUNT_SVC_TCP | SHUNT_SVC_HTTP : SHUNT_SVC_TCP;
 }
 
 static int port_compile(struct compiler *c, size_t p)

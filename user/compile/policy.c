@@ -36,6 +36,7 @@ void shunt_image_policy_free(struct shunt_image_policy *policy)
 
 static const uint8_t units[SHUNT_N_UNITS] = {
 	[SHUNT_UNIT_CONNECTIONS] = SHUNT_LIMIT_CONNECTIONS,
+	[SHUNT_UNIT_REQUESTS] = SHUNT_LIMIT_REQUESTS,
 	[SHUNT_UNIT_PACKETS] = SHUNT_LIMIT_PACKETS,
 	[SHUNT_UNIT_BYTES] = SHUNT_LIMIT_BYTES,
 };
@@ -45,6 +46,12 @@ static const uint8_t scopes[SHUNT_N_SCOPES] = {
 	[SHUNT_SCOPE_VARIANT] = SHUNT_LIMIT_VARIANT,
 	[SHUNT_SCOPE_BACKEND] = SHUNT_LIMIT_BACKEND,
 	[SHUNT_SCOPE_CLIENT] = SHUNT_LIMIT_CLIENT,
+};
+
+static const uint8_t answers[SHUNT_N_OVER_ANSWERS] = {
+	[SHUNT_OVER_REJECT] = SHUNT_LIMIT_REJECT,
+	[SHUNT_OVER_DROP] = SHUNT_LIMIT_DROP,
+	[SHUNT_OVER_429] = SHUNT_LIMIT_429,
 };
 
 /* The bucket of a limit, of variant @v of the service or (-1) one for all. 0 or -errno. */
@@ -83,12 +90,12 @@ static int make_limit(const struct compiler *c, const struct shunt_limit_key *fr
 {
 	int r;
 
-	if (from->unit == SHUNT_UNIT_REQUESTS)
+	if (from->unit == SHUNT_UNIT_REQUESTS && is_at_once)
 		return 0;
 	*limit = (struct shunt_limit){
 		.unit = units[from->unit],
 		.scope = scopes[from->scope],
-		.answer = answer == SHUNT_OVER_DROP ? SHUNT_LIMIT_DROP : SHUNT_LIMIT_REJECT,
+		.answer = answers[answer],
 		.prefix_len = { from->prefix_len[SHUNT_V4], from->prefix_len[SHUNT_V6] },
 	};
 	for (size_t v = 0; from->variant[0] && v < c->service->n_variants; v++)
@@ -108,11 +115,13 @@ static int make_limit(const struct compiler *c, const struct shunt_limit_key *fr
 	return 1;
 }
 
-/* The three groups of the record, in their order. */
-enum group { GROUP_BEFORE, GROUP_BEHIND, GROUP_PACKET, N_GROUPS };
+/* The groups of the record, in their order. */
+enum group { GROUP_BEFORE, GROUP_BEHIND, GROUP_PACKET, GROUP_REQUEST, N_GROUPS };
 
 static enum group group_of(const struct shunt_limit *limit)
 {
+	if (limit->unit == SHUNT_LIMIT_REQUESTS)
+		return GROUP_REQUEST;
 	if (limit->unit != SHUNT_LIMIT_CONNECTIONS)
 		return GROUP_PACKET;
 	return limit->scope == SHUNT_LIMIT_VARIANT || limit->only_variant ? GROUP_BEHIND
@@ -147,6 +156,7 @@ static int add_rates(const struct compiler *c, const struct shunt_policy *policy
 	record->n_before = n[GROUP_BEFORE];
 	record->n_behind = n[GROUP_BEHIND];
 	record->n_packet = n[GROUP_PACKET];
+	record->n_request = n[GROUP_REQUEST];
 	record->flags |= n[GROUP_PACKET] ? SHUNT_POLICY_PACKETS : 0;
 	return 0;
 }
@@ -240,8 +250,8 @@ static int add_sources(const struct compiler *c, const struct shunt_sources *fro
 
 static bool is_empty(const struct shunt_policy_record *record)
 {
-	return !(record->n_before || record->n_behind || record->n_packet || record->n_at_once ||
-		 record->flags || record->dead_man.canary);
+	return !(record->n_before || record->n_behind || record->n_packet || record->n_request ||
+		 record->n_at_once || record->flags || record->dead_man.canary);
 }
 
 int shunt_compile_policy(const struct shunt_model_service *service, const uint32_t *variant_id,

@@ -8,6 +8,7 @@
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "dialect/policy_http.h"
 #include "dialect/policy_parts.h"
 #include "policy/expression.h"
 
@@ -445,7 +446,7 @@ static int apply(struct target *target)
 	}
 	shunt_policy_seal(target->policy);
 	target->service->policy = target->policy;
-	return 0;
+	return shunt_policy_say_blind(target->t, target->service);
 }
 
 /* A target that no service has: it does not exist, or nothing splits it. */

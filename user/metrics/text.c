@@ -296,7 +296,7 @@ static void write_http(FILE *out, const struct shunt_stats *stats)
 static void limit_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
 			size_t offset)
 {
-	static const char *const units[] = { "connections", "packets", "bytes" };
+	static const char *const units[] = { "connections", "packets", "bytes", "requests" };
 	static const char *const scopes[] = { "service", "variant", "backend", "client" };
 	char number[32];
 

@@ -146,6 +146,14 @@ unsigned shunt_policy_parts(const struct shunt_policy *policy)
 	return parts;
 }
 
+bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt_port *port)
+{
+	enum shunt_signals signals = policy ? policy->signals : SHUNT_SIGNALS_AUTO;
+
+	return port->proto == IPPROTO_TCP &&
+	       (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http));
+}
+
 bool shunt_policy_counts_clients(const struct shunt_policy *policy)
 {
 	for (size_t i = 0; i < policy->n_in_flight; i++)

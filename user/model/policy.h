@@ -173,12 +173,15 @@ enum shunt_policy_part {
  * service say "NotEnforced" about. A part is added here by the change that makes it true.
  */
 #define SHUNT_PARTS_ENFORCED                                                                       \
-	(SHUNT_PART_SIGNALS | SHUNT_PART_CONNECTION_RATE | SHUNT_PART_PACKET_RATE |                \
-	 SHUNT_PART_BYTE_RATE | SHUNT_PART_CONNECTIONS_IN_FLIGHT | SHUNT_PART_SOURCES |            \
-	 SHUNT_PART_LOAD_BALANCER_SOURCES | SHUNT_PART_DEAD_MAN)
+	(SHUNT_PART_SIGNALS | SHUNT_PART_CONNECTION_RATE | SHUNT_PART_REQUEST_RATE |               \
+	 SHUNT_PART_PACKET_RATE | SHUNT_PART_BYTE_RATE | SHUNT_PART_CONNECTIONS_IN_FLIGHT |        \
+	 SHUNT_PART_SOURCES | SHUNT_PART_LOAD_BALANCER_SOURCES | SHUNT_PART_DEAD_MAN)
 
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);
+
+/* Is the plaintext HTTP of @port looked at, with @policy (NULL: none)? */
+bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt_port *port);
 
 /* For people: "rate limits of requests, breaker". @buf is cut off. Return: @buf. */
 #define SHUNT_PARTS_LEN 400
