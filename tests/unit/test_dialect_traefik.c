@@ -271,6 +271,27 @@ Test(traefik, an_ingress_route_splits_its_entry_points_by_the_traefik_services_w
 			      REPORT("TraefikService", "app", "shop/app"));
 }
 
+Test(traefik, an_entry_point_of_an_ingress_route_carries_plaintext_http)
+{
+	struct shunt_model model;
+
+	model_of_yaml(BACKEND_SERVICES BLUE_GREEN INGRESS(
+			      "IngressRoute", "site", "{entryPoints: [web], routes: [" TO_APP "]}"),
+		      &opts, &model);
+	cr_assert_eq(model.n_services, 1);
+	cr_expect(model.services[0].ports[0].is_http);
+	shunt_model_free(&model);
+
+	model_of_yaml(
+		BACKEND_SERVICES INGRESS("IngressRouteTCP", "site",
+					 "{entryPoints: [web], routes: [{match: HostSNI(`*`), "
+					 "services: [{name: blue, port: 80}]}]}"),
+		&opts, &model);
+	cr_assert_eq(model.n_services, 1);
+	cr_expect_not(model.services[0].ports[0].is_http);
+	shunt_model_free(&model);
+}
+
 Test(traefik, entry_points_with_the_number_of_the_services_port_join_it)
 {
 	check("one service, shared, for not all its addresses are entry points",

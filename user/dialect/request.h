@@ -60,6 +60,7 @@ struct shunt_request {
 	 */
 	struct shunt_request_addr *addrs;
 	size_t n_addrs;
+	bool is_http;	/* at these addresses clients talk plaintext HTTP */
 	bool is_modest; /* takes what ports nobody else splits, and says nothing of the others */
 	struct shunt_request_variant *variants;
 	size_t n_variants;

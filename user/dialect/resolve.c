@@ -306,7 +306,7 @@ static int claim_ports(struct resolver *rv, const struct shunt_request *request,
 	if (!request->n_addrs)
 		return claim_service_ports(rv, request, world_service, service, ret_joined);
 	for (size_t i = 0; i < request->n_addrs; i++)
-		if (claim_port(rv, request, "", request->addrs[i].port, false, service,
+		if (claim_port(rv, request, "", request->addrs[i].port, request->is_http, service,
 			       ret_joined) < 0)
 			return -ENOMEM;
 	return 0;

@@ -263,9 +263,11 @@ int shunt_translate_ingress_route(struct shunt_translation *t, const struct shun
 	if (r >= 0)
 		r = target ? add_referred(t, &spec, target, &request)
 			   : add_listed(t, &spec, &services, http, &request);
-	if (request)
-		request->policy = policy;
-	else
+	if (!request) {
 		shunt_policy_free(policy);
+		return r;
+	}
+	request->policy = policy;
+	request->is_http = http;
 	return r;
 }
