@@ -42,10 +42,9 @@ static void backend_text(const struct shunt_dp_maps *maps, uint32_t index,
 }
 
 static struct agent_breaker read_one(const struct agent *agent, const struct shunt_breaker_now *now,
-				     const struct shunt_model_service *service)
+				     uint32_t rule, const struct shunt_model_service *service)
 {
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
-	uint32_t rule = shunt_guard_rule(maps, now->instance);
 	uint64_t now_ns = agent_mono_ns();
 	struct agent_breaker breaker = {
 		.instance = now->instance,
@@ -72,11 +71,15 @@ int agent_breakers_read(const struct agent *agent, const struct shunt_model_serv
 	breakers = calloc(n_all + 1, sizeof(*breakers));
 	if (!breakers)
 		return -ENOMEM;
-	for (size_t i = 0; i < n_all; i++)
-		if (!service || is_of(&all[i].name, service))
+	for (size_t i = 0; i < n_all; i++) {
+		/* What nothing in force names any more waits for its end. */
+		uint32_t rule = shunt_guard_rule(shunt_dp_maps(agent->dp), all[i].instance);
+
+		if (rule && (!service || is_of(&all[i].name, service)))
 			breakers[n++] =
-				read_one(agent, &all[i],
+				read_one(agent, &all[i], rule,
 					 service ? service : service_of(agent, &all[i].name));
+	}
 	*ret_breakers = breakers;
 	*ret_n = n;
 	return 0;

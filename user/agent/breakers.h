@@ -18,7 +18,7 @@ struct agent_breaker {
 };
 
 /**
- * agent_breakers_read - those in the maps
+ * agent_breakers_read - those in force
  * @service:      only its; NULL: all
  * @ret_breakers: freed with free()
  *
