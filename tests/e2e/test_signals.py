@@ -91,6 +91,7 @@ def test_a_service_that_does_not_say_http_is_left_alone(world):
     w = world(groups={"blue": 1}).start({"blue": 1})
     curl(w, VIP4, PATHS)
     assert signals(w) is None
+    assert "signals     80 opaque (TCP only)\n" in w.cli.run("status", "demo").stdout
     assert "shunt_http_requests_total{" not in w.agent.http("/metrics")[1]
 
 
@@ -123,6 +124,7 @@ def test_status_shows_the_last_minute_not_all_time(world):
     assert http["responses"]["5xx"] == 10 and http["window"]["responses"]["5xx"] == 0
     assert http["window"]["success_rate"] == 1 and http["window"]["requests"] == 5
     table = w.cli.run("status", "demo").stdout
+    assert "signals     80 plaintext HTTP\n" in table, table
     assert re.search(r"blue +5 +100.0 % +0 +0 ", table), table
     assert re.search(r"plaintext HTTP of the last \d+ s; SUCCESS: below 500", table), table
 

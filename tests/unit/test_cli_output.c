@@ -21,7 +21,10 @@ static void assert_output(const struct cli_lab *lab, const char *line, int exit_
 
 /* Two variants whose HTTP is looked at, one of them idle, and one where it is not. */
 static const char http_status[] =
-	"{\"health\":\"ok\",\"services\":[{\"namespace\":\"shop\",\"name\":\"api\",\"variants\":["
+	"{\"health\":\"ok\",\"services\":[{\"namespace\":\"shop\",\"name\":\"api\",\"ports\":["
+	"{\"port\":80,\"protocol\":\"TCP\",\"signals\":\"http\"},"
+	"{\"port\":443,\"protocol\":\"TCP\",\"signals\":\"opaque\"},"
+	"{\"port\":443,\"protocol\":\"UDP\",\"signals\":\"off\"}],\"variants\":["
 	"{\"name\":\"blue\",\"weight\":1,\"share\":1.0,\"http\":{\"requests\":99999,"
 	"\"success_rate\":0.5,\"p99_ms\":9,\"window\":{\"seconds\":57.4,\"requests\":1200,"
 	"\"responses\":{\"unknown\":60,\"1xx\":0,\"2xx\":1110,\"3xx\":0,\"4xx\":6,\"5xx\":24},"
@@ -131,6 +134,9 @@ Test(cli_output, status_shows_the_http_of_the_last_minute)
 		  "%s", list);
 	cr_expect(strstr(list, "       -       0        -    0/0"), "green: no answers: %s", list);
 	cr_expect(strstr(list, "-       0             0/0"), "tcp: not looked at: %s", list);
+	cr_expect(strstr(page,
+			 "  signals     80 plaintext HTTP, 443 opaque (TCP only), 443/udp off\n"),
+		  "%s", page);
 	cr_expect(strstr(page, "  VARIANT  REQUESTS  SUCCESS  4XX  5XX  UNKNOWN      P50     P99\n"
 			       "  blue         1200   97.9 %    6   24    5.0 %  3.12 ms  1.32 s\n"
 			       "  green           0        -    0    0                 -       -\n"

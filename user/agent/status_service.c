@@ -336,15 +336,26 @@ static json_t *frontends_json(const struct shunt_model_service *service)
 	return array;
 }
 
+/* What is measured of a port: "http", "opaque" (TCP signals only) or "off". */
+static const char *signals_of(const struct shunt_model_service *service,
+			      const struct shunt_port *port)
+{
+	if (port->proto != IPPROTO_TCP ||
+	    (service->policy && service->policy->signals == SHUNT_SIGNALS_OFF))
+		return "off";
+	return shunt_policy_has_http(service->policy, port) ? "http" : "opaque";
+}
+
 static json_t *ports_json(const struct shunt_model_service *service)
 {
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < service->n_ports; i++)
-		json_array_append_new(array,
-				      json_pack("{s:s, s:i, s:s}", "name", service->ports[i].name,
-						"port", (int)service->ports[i].port, "protocol",
-						proto_name(service->ports[i].proto)));
+		json_array_append_new(
+			array, json_pack("{s:s, s:i, s:s, s:s}", "name", service->ports[i].name,
+					 "port", (int)service->ports[i].port, "protocol",
+					 proto_name(service->ports[i].proto), "signals",
+					 signals_of(service, &service->ports[i])));
 	return array;
 }
 

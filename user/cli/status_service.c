@@ -103,6 +103,32 @@ static void print_affinity(const struct cli *cli, const json_t *service)
 	fputc('\n', cli->out);
 }
 
+/* What is measured, port by port: "80 plaintext HTTP, 443 opaque (TCP only)". */
+static void print_signals(const struct cli *cli, const json_t *service)
+{
+	const json_t *port;
+	bool is_first = true;
+	size_t i;
+
+	json_array_foreach (json_object_get(service, "ports"), i, port) {
+		const char *signals = cli_str(port, "signals");
+
+		if (!*signals)
+			continue;
+		if (is_first)
+			print_label(cli, "signals");
+		print_text(cli, PRINT_PLAIN, "%s%lld%s %s", is_first ? "" : ", ",
+			   cli_int(port, "port"),
+			   strcmp(cli_str(port, "protocol"), "UDP") ? "" : "/udp",
+			   !strcmp(signals, "http")	? "plaintext HTTP"
+			   : !strcmp(signals, "opaque") ? "opaque (TCP only)"
+							: "off");
+		is_first = false;
+	}
+	if (!is_first)
+		fputc('\n', cli->out);
+}
+
 static void print_source(const struct cli *cli, const json_t *service)
 {
 	const json_t *source = json_object_get(service, "source");
@@ -417,6 +443,7 @@ void status_print_service(const struct cli *cli, const char *label, const json_t
 	fputc('\n', cli->out);
 	print_frontends(cli, service);
 	print_affinity(cli, service);
+	print_signals(cli, service);
 	print_source(cli, service);
 	print_override(cli, service);
 	status_print_policy(cli, json_object_get(service, "policy"));
