@@ -2,6 +2,8 @@
 /* The dead-man switch: a canary that is worse than it may be loses its weight. */
 #include "lab.h"
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <string.h>
 #include <time.h>
 
@@ -110,6 +112,20 @@ static void answers(struct scene *scene, uint32_t variant, const char *status, i
 		answer(scene, variant, status);
 }
 
+/* Events of which the agent was told. */
+static uint64_t told(const struct lab *lab)
+{
+	struct shunt_event_counters cells[256];
+	uint64_t sum = 0;
+	uint32_t zero = 0;
+
+	cr_assert_leq(libbpf_num_possible_cpus(), 256);
+	cr_assert_eq(bpf_map_lookup_elem(lab->maps.event_counters_fd, &zero, cells), 0);
+	for (int i = 0; i < libbpf_num_possible_cpus(); i++)
+		sum += cells[i].told;
+	return sum;
+}
+
 /* How many of 40 new connections go to the canary. */
 static uint32_t share(struct lab *lab, uint16_t port)
 {
@@ -140,9 +156,12 @@ LAB_EACH(dead_man, it_trips_at_the_response_that_is_one_too_many, LAB_ONLY_TCP)
 	CHECK_EQ(overlay(lab, CANARY)->tripped, 1);
 	CHECK_EQ(overlay(lab, STABLE)->tripped, 0);
 	CHECK_EQ(share(lab, 6000), 0);
+	CHECK_EQ(told(lab), 1);
 	/* The connection that is there goes on. */
 	answer(&scene, CANARY, "200 OK");
 	CHECK_EQ(lab_backend_counters(lab, CANARY).responses[2], 20);
+	answers(&scene, CANARY, "500 Oops", 5);
+	CHECK_EQ(told(lab), 1);
 }
 
 LAB_EACH(dead_man, nothing_is_decided_by_fewer_samples_than_asked_for, LAB_ONLY_TCP)

@@ -85,6 +85,10 @@ def test_a_canary_that_fails_gets_nothing_within_a_second(world, mode, agent):
     assert variant(w)["weight"] == 1, "what was asked for is still shown"
     assert metric(w) == 1 and metric(w, "blue") == 0
     assert "tripped" in w.agent.cli.run("status", "demo").stdout
+    explained = w.agent.cli.run("explain", f"{w.client.address(1)}:4000", f"{VIP4}:80").stdout
+    assert "blue, weight 3 of 3" in explained and "without green, whose" in explained, explained
+    assert w.agent.status()["health"] == "degraded"
+    assert "dead-man switch of green" in str(w.agent.status()["problems"])
     assert "dead man green" in w.agent.cli.run("doctor", check=False).stdout
     (event,) = wait_for(lambda: told(w), 3, "the event")
     assert event["object"] == "default/demo", event

@@ -215,6 +215,16 @@ Test(dead_man, only_a_new_weight_clears_it, .init = scene, .fini = unscene)
 	variant("green")->backends[0].usable = true;
 	lab_install_ok(&lab, only_web, 1);
 	expect_cleared(false, "another agent");
+	/* All its pods crash, and are well again: its share went elsewhere meanwhile. */
+	web.model.empty_policy = SHUNT_EMPTY_REDISTRIBUTE;
+	for (size_t b = 0; b < variant("green")->n_backends; b++)
+		variant("green")->backends[b].usable = false;
+	lab_install_ok(&lab, only_web, 1);
+	expect_cleared(false, "no backend");
+	for (size_t b = 0; b < variant("green")->n_backends; b++)
+		variant("green")->backends[b].usable = true;
+	lab_install_ok(&lab, only_web, 1);
+	expect_cleared(false, "backends again");
 	variant("green")->weight++;
 	lab_install_ok(&lab, only_web, 1);
 	expect_cleared(true, "a new weight");

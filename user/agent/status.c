@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/breakers.h"
+#include "agent/dead_men.h"
 #include "agent/told.h"
 #include "base/cleanup.h"
 #include "base/units.h"
@@ -77,10 +78,13 @@ static json_t *problem_json(const char *file, unsigned line, unsigned column, co
 
 static json_t *problems_json(const struct agent *agent)
 {
-	char breakers[512];
-	const char *const own[] = { agent->source_problem, agent->install_problem,
-				    agent->state_problem, agent->full.problem,
-				    agent_breakers_problem(agent, breakers, sizeof(breakers)) };
+	char breakers[512], dead_men[512];
+	const char *const own[] = { agent->source_problem,
+				    agent->install_problem,
+				    agent->state_problem,
+				    agent->full.problem,
+				    agent_breakers_problem(agent, breakers, sizeof(breakers)),
+				    agent_dead_men_problem(agent, dead_men, sizeof(dead_men)) };
 	const struct shunt_dir_problem *problems;
 	json_t *array = json_array();
 	size_t n;
@@ -136,7 +140,7 @@ size_t agent_count_problems(const struct agent *agent)
 
 const char *agent_health(const struct agent *agent)
 {
-	char breakers[512];
+	char text[512];
 
 	if (agent->detach.reply)
 		return "draining";
@@ -144,7 +148,8 @@ const char *agent_health(const struct agent *agent)
 		return "starting";
 	if (agent_count_problems(agent) || agent->state_problem[0] || agent->full.problem[0] ||
 	    agent_gates_missing(&agent->gates) ||
-	    agent_breakers_problem(agent, breakers, sizeof(breakers))[0])
+	    agent_breakers_problem(agent, text, sizeof(text))[0] ||
+	    agent_dead_men_problem(agent, text, sizeof(text))[0])
 		return "degraded";
 	for (size_t i = 0; i < agent->gates.n; i++)
 		if (!agent->gates.items[i].attached)

@@ -98,12 +98,13 @@ static bool find_flow(const struct explain *e, struct shunt_flow *ret_flow)
 	return false;
 }
 
-static uint64_t weight_total(const struct shunt_split *split)
+/* @tripped: as in struct shunt_choice: these count for nothing. */
+static uint64_t weight_total(const struct shunt_split *split, uint32_t tripped)
 {
 	uint64_t total = 0;
 
 	for (uint32_t i = 0; i < split->n_variants && i < SHUNT_MAX_VARIANTS; i++)
-		total += split->variant[i].weight;
+		total += tripped >> i & 1 ? 0 : split->variant[i].weight;
 	return total;
 }
 
@@ -309,10 +310,20 @@ static void print_affinity(const struct explain *e)
 	end_line(e);
 }
 
+/* "; without green, whose dead-man switch has tripped" */
+static void print_tripped(const struct explain *e)
+{
+	for (uint32_t i = 0; i < e->choice.record.n_variants && i < SHUNT_MAX_VARIANTS; i++)
+		if (e->choice.tripped >> i & 1)
+			print_text(e->cli, PRINT_WARN,
+				   "; without %s, whose dead-man switch has tripped",
+				   variant_name(e, e->choice.record.variant[i].variant));
+}
+
 static void print_variant(const struct explain *e)
 {
 	const struct shunt_choice *c = &e->choice;
-	uint64_t total = weight_total(&c->record);
+	uint64_t total = weight_total(&c->record, c->tripped);
 	char share[SHUNT_UNIT_STR_LEN];
 	uint32_t weight;
 
@@ -326,7 +337,9 @@ static void print_variant(const struct explain *e)
 		print_text(e->cli, PRINT_PLAIN, "%s, weight %u of %llu (%s)",
 			   variant_name(e, c->variant), weight, (unsigned long long)total,
 			   shunt_share_str(total ? (double)weight / (double)total : 0, share));
-		if (c->record.n_variants == 2)
+		if (c->tripped)
+			print_tripped(e);
+		else if (c->record.n_variants == 2)
 			print_text(e->cli, PRINT_PLAIN, ": hash %08x %s threshold %08llx",
 				   shunt_variant_part(c->hash), c->variant_index ? ">=" : "<",
 				   (unsigned long long)c->record.threshold);
