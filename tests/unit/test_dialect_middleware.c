@@ -101,12 +101,6 @@ static const struct text_case taken[] = {
 	  "requests of client/32/128 else 429 by Middleware a\n"
 	  "  breaker of service: NetworkErrorRatio() > 0.30:",
 	  NULL },
-	{ "each says by itself what is not enforced", HTTP("m", BREAK),
-	  "report Middleware shop/m\n"
-	  "  Accepted=True/Accepted: holds where a route names it\n"
-	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: "
-	  "circuit breaker\n",
-	  NULL },
 	{ "a TrafficPolicy of the route stands before its middlewares, part by part",
 	  HTTP("m", "{rateLimit: {average: 100}}") HTTP("n", BREAK)
 		  ROUTE("{name: m}, {name: n}") "---\napiVersion: shunt.io/v1alpha1\nkind: "

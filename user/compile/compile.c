@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "compile/breaker.h"
 #include "compile/digest.h"
 #include "compile/image.h"
 #include "compile/maglev.h"
@@ -42,6 +43,7 @@ void shunt_image_free(struct shunt_image_service *image)
 		free(port->frontends);
 	}
 	shunt_image_policy_free(image->policy);
+	shunt_image_breaker_free(image->breaker);
 	free(image->ports);
 	free(image);
 }
@@ -319,7 +321,7 @@ static int port_compile(struct compiler *c, size_t p)
 
 	to->port = from->port;
 	to->proto = from->proto;
-	to->flags = signal_flags(c->service, from);
+	to->flags = signal_flags(c->service, from) | shunt_breaker_flag(c->service, from);
 	shunt_id_service_key(key, c->image->namespace_, c->image->name, from->port, from->proto);
 	to->id = shunt_ids_get(c->ids, SHUNT_ID_SERVICE, key);
 	if (!to->id)
@@ -415,6 +417,9 @@ int shunt_compile(const struct shunt_model_service *service, struct shunt_ids *i
 		if (r < 0)
 			return r;
 	}
+	r = shunt_compile_breaker(service, c.variant_id, ids, image);
+	if (r < 0)
+		return r;
 	image->digest = shunt_image_digest(image);
 	*ret_image = TAKE_PTR(image);
 	return 0;

@@ -90,6 +90,16 @@ static void add_policy(struct shunt_sip *sip, const struct shunt_image_policy *p
 	}
 }
 
+static void add_breaker(struct shunt_sip *sip, const struct shunt_image_breaker *breaker)
+{
+	if (!breaker)
+		return;
+	add_bytes(sip, &breaker->rule, sizeof(breaker->rule));
+	shunt_sip_word(sip, breaker->n_instances);
+	for (size_t i = 0; i < breaker->n_instances; i++)
+		shunt_sip_word(sip, breaker->instances[i].id);
+}
+
 uint64_t shunt_image_digest(const struct shunt_image_service *image)
 {
 	const struct shunt_affinity_spec *affinity = &image->affinity;
@@ -102,6 +112,7 @@ uint64_t shunt_image_digest(const struct shunt_image_service *image)
 	add_pair(&sip, image->flags, affinity->kind);
 	add_pair(&sip, affinity->timeout_s, affinity->prefix_len_4 << 8 | affinity->prefix_len_6);
 	add_policy(&sip, image->policy);
+	add_breaker(&sip, image->breaker);
 	shunt_sip_word(&sip, image->n_ports);
 	for (size_t i = 0; i < image->n_ports; i++)
 		add_port(&sip, &image->ports[i]);

@@ -108,6 +108,14 @@ const char *shunt_id_bucket_key(char *buf, const struct shunt_bucket_name *name)
 	return buf;
 }
 
+const char *shunt_id_breaker_key(char *buf, const struct shunt_breaker_name *name)
+{
+	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s|%u|%u|%u|%u|%u", name->namespace_, name->service,
+		 ntohs(name->port_be), name->proto, name->scope, name->variant_index,
+		 name->backend_index);
+	return buf;
+}
+
 const char *shunt_id_account_key(char *buf, const char *namespace_, const char *service)
 {
 	snprintf(buf, SHUNT_ID_KEY_LEN, "%s/%s", namespace_, service);

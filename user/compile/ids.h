@@ -20,6 +20,7 @@ enum shunt_id_kind {
 	SHUNT_ID_BACKEND,
 	SHUNT_ID_BUCKET,  /* of a limit */
 	SHUNT_ID_ACCOUNT, /* of a Service: its ports count connections in being together */
+	SHUNT_ID_BREAKER, /* an instance: of a service, of a variant or of a backend */
 	SHUNT_N_ID_KINDS
 };
 
@@ -38,6 +39,7 @@ const char *shunt_id_service_key(char *buf, const char *namespace_, const char *
 const char *shunt_id_variant_key(char *buf, const char *namespace_, const char *service,
 				 uint16_t port, uint8_t proto, const char *variant);
 const char *shunt_id_bucket_key(char *buf, const struct shunt_bucket_name *name);
+const char *shunt_id_breaker_key(char *buf, const struct shunt_breaker_name *name);
 const char *shunt_id_account_key(char *buf, const char *namespace_, const char *service);
 const char *shunt_id_backend_key(char *buf, uint32_t variant_id, const struct shunt_ip *ip,
 				 uint16_t port, uint8_t proto);

@@ -90,14 +90,28 @@ struct shunt_image_policy {
 	size_t n_sources;
 };
 
+/* Whose state and counts one instance of the breaker are. */
+struct shunt_image_instance {
+	uint32_t id;
+	struct shunt_breaker_name name;
+};
+
+/* The circuit breaker of a model service, for all its ports. */
+struct shunt_image_breaker {
+	struct shunt_breaker_rule rule;		/* but for window_base */
+	struct shunt_image_instance *instances; /* by its scope */
+	size_t n_instances;
+};
+
 struct shunt_image_service {
 	char namespace_[SHUNT_NAME_LEN];
 	char name[SHUNT_NAME_LEN];
 	uint64_t seed;
 	uint32_t flags; /* enum shunt_service_flags */
 	struct shunt_affinity_spec affinity;
-	uint32_t account;		   /* id */
-	struct shunt_image_policy *policy; /* NULL: it lets everybody in */
+	uint32_t account;		     /* id */
+	struct shunt_image_policy *policy;   /* NULL: it lets everybody in */
+	struct shunt_image_breaker *breaker; /* NULL: none */
 	struct shunt_image_port *ports;
 	size_t n_ports;
 	uint64_t digest; /* of everything above: equal digests mean nothing to install */

@@ -19,6 +19,7 @@ int shunt_installer_grace(struct shunt_installer *installer)
 	shunt_place_settle(&installer->rings);
 	shunt_place_settle(&installer->members);
 	shunt_place_settle(&installer->policies);
+	shunt_place_settle(&installer->breakers);
 	shunt_policy_sweep_sources(installer);
 	return 0;
 }
@@ -67,6 +68,7 @@ int shunt_installer_sync(struct shunt_installer *installer)
 		service->policy[!active] = service->policy[active];
 		rule->split[!active] = rule->split[active];
 	}
+	shunt_guards_sync(installer);
 	while ((fe = shunt_frontends_next(&installer->frontends, fe))) {
 		struct shunt_frontend value = settled(installer, fe);
 
@@ -242,7 +244,12 @@ int shunt_installer_adopt(struct shunt_installer *installer, struct shunt_err *e
 		return shunt_err_set(err, r == -ENOMEM ? r : -EUCLEAN,
 				     "pinned maps shunt_policies and shunt_bucket_names make no "
 				     "sense; `shunt detach` removes the pins");
-	if (!slots_differ(installer))
+	r = shunt_guards_adopt(installer);
+	if (r < 0)
+		return shunt_err_set(err, r == -ENOMEM ? r : -EUCLEAN,
+				     "pinned maps shunt_variant_guards and shunt_breaker_names "
+				     "make no sense; `shunt detach` removes the pins");
+	if (!slots_differ(installer) && !shunt_guards_differ(installer))
 		return 0;
 	r = shunt_installer_settle(installer);
 	if (r < 0)
@@ -261,6 +268,7 @@ void shunt_installer_free(struct shunt_installer *installer)
 	shunt_place_done(&installer->rings);
 	shunt_place_done(&installer->members);
 	shunt_place_done(&installer->policies);
+	shunt_place_done(&installer->breakers);
 	shunt_frontends_done(&installer->frontends);
 	shunt_ids_free(installer->ids);
 	free(installer->services);
@@ -268,6 +276,8 @@ void shunt_installer_free(struct shunt_installer *installer)
 	free(installer->backends);
 	free(installer->buckets);
 	free(installer->policy_users);
+	free(installer->instances);
+	free(installer->breaker_users);
 	free(installer->policy_sources);
 	free(installer);
 }
@@ -283,7 +293,7 @@ static int allocate(struct shunt_installer *installer)
 	uint32_t limit[SHUNT_N_ID_KINDS] = {
 		[SHUNT_ID_SERVICE] = maps->services.n, [SHUNT_ID_VARIANT] = maps->variants.n,
 		[SHUNT_ID_BACKEND] = maps->backends.n, [SHUNT_ID_BUCKET] = maps->buckets.n,
-		[SHUNT_ID_ACCOUNT] = maps->services.n,
+		[SHUNT_ID_ACCOUNT] = maps->services.n, [SHUNT_ID_BREAKER] = maps->breaker_names.n,
 	};
 
 	installer->ids = shunt_ids_new(limit);
@@ -292,16 +302,19 @@ static int allocate(struct shunt_installer *installer)
 	installer->backends = calloc(maps->backends.n, sizeof(*installer->backends));
 	installer->buckets = calloc(maps->buckets.n, sizeof(*installer->buckets));
 	installer->policy_users = calloc(maps->policies.n, sizeof(*installer->policy_users));
+	installer->instances = calloc(maps->breaker_names.n, sizeof(*installer->instances));
+	installer->breaker_users = calloc(maps->breakers.n, sizeof(*installer->breaker_users));
 	installer->policy_sources = calloc(maps->policies.n, sizeof(*installer->policy_sources));
 	if (!installer->ids || !installer->services || !installer->variants ||
 	    !installer->backends || !installer->buckets || !installer->policy_users ||
-	    !installer->policy_sources)
+	    !installer->policy_sources || !installer->instances || !installer->breaker_users)
 		return -ENOMEM;
 	/* Split 0 means "rejects", so the record is never used. */
 	if (shunt_place_init(&installer->splits, 1, maps->splits.n) < 0 ||
 	    shunt_place_init(&installer->rings, 0, maps->rings.n) < 0 ||
 	    shunt_place_init(&installer->members, 0, maps->members.n) < 0 ||
-	    shunt_place_init(&installer->policies, 1, maps->policies.n) < 0)
+	    shunt_place_init(&installer->policies, 1, maps->policies.n) < 0 ||
+	    shunt_place_init(&installer->breakers, 1, maps->breakers.n) < 0)
 		return -ENOMEM;
 	return 0;
 }

@@ -36,6 +36,7 @@ struct plan {
 	size_t n_new_backends;
 	uint32_t *new_policies; /* held by this install */
 	size_t n_new_policies;
+	struct shunt_guard_plan guards;
 	bool frontends_change; /* some address gets another service */
 	uint32_t services_changed;
 	struct shunt_err *err;
@@ -322,6 +323,17 @@ static int prepare_indices(struct plan *plan, const struct shunt_image_service *
 	return 0;
 }
 
+static int prepare_guards(struct plan *plan, const struct shunt_image_service *const *images,
+			  size_t n)
+{
+	int r = shunt_guards_prepare(plan->installer, images, n, &plan->guards, plan->err);
+
+	for (size_t i = 0; r == 0 && i < plan->guards.n_changes; i++)
+		if (plan->guards.changes[i].service)
+			touch(plan, plan->guards.changes[i].service);
+	return r;
+}
+
 /* ---- prepare: frontends ------------------------------------------------------------------- */
 
 /* The service that is to stand at @fe: a released one keeps what nobody else wants. */
@@ -389,6 +401,7 @@ static void abandon(struct plan *plan)
 				    plan->changes[i].old_split);
 	for (size_t i = 0; i < plan->n_new_policies; i++)
 		shunt_policy_abandon(installer, plan->new_policies[i]);
+	shunt_guards_abandon(installer, &plan->guards);
 	for (size_t i = 0; i < plan->n_new_backends; i++) {
 		uint32_t id = plan->new_backends[i];
 
@@ -451,6 +464,7 @@ static void flip(const struct plan *plan)
 		SHUNT_DP_AT(installer->maps->rules, struct shunt_rule, change->service)
 			->split[idle] = change->new_split;
 	}
+	shunt_guards_store(installer, &plan->guards);
 	order_slots_before_epoch(installer);
 	__atomic_store_n(&settings->epoch, settings->epoch + 1, __ATOMIC_RELEASE);
 	installer->unsettled = true;
@@ -459,10 +473,10 @@ static void flip(const struct plan *plan)
 /* Return: was it a single store? */
 static bool make_visible(const struct plan *plan)
 {
-	bool single =
-		plan->n_changes == 1 && !plan->changes[0].slot_changes && !plan->frontends_change;
+	bool single = plan->n_changes == 1 && !plan->changes[0].slot_changes &&
+		      !plan->frontends_change && !plan->guards.n_changes;
 
-	if (!plan->n_changes && !plan->frontends_change)
+	if (!plan->n_changes && !plan->frontends_change && !plan->guards.n_changes)
 		return false;
 	if (single)
 		store_split(plan->installer, &plan->changes[0]);
@@ -484,6 +498,7 @@ static void remember(struct plan *plan, const struct shunt_image_service *const 
 	}
 	for (size_t i = 0; i < plan->n_new_policies; i++)
 		shunt_policy_use(installer, plan->new_policies[i], -1);
+	shunt_guards_remember(installer, &plan->guards);
 	for (size_t i = 0; i < n; i++) {
 		for (size_t p = 0; p < images[i]->n_ports; p++) {
 			installer->services[images[i]->ports[p].id].digest = images[i]->digest;
@@ -505,6 +520,8 @@ static int prepare(struct plan *plan, const struct shunt_image_service *const *i
 	if (r == 0)
 		r = prepare_indices(plan, images, n);
 	if (r == 0)
+		r = prepare_guards(plan, images, n);
+	if (r == 0)
 		r = prepare_frontends(plan);
 	return r;
 }
@@ -514,7 +531,7 @@ static void commit(struct plan *plan, const struct shunt_image_service *const *i
 {
 	struct shunt_installer *installer = plan->installer;
 	struct shunt_settings *settings = installer_settings(installer);
-	bool changed = plan->n_changes || plan->frontends_change;
+	bool changed = plan->n_changes || plan->frontends_change || plan->guards.n_changes;
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t p = 0; p < images[i]->n_ports; p++)
@@ -522,6 +539,7 @@ static void commit(struct plan *plan, const struct shunt_image_service *const *i
 				write_service(installer, images[i], &images[i]->ports[p]);
 	for (size_t i = 0; i < n; i++)
 		shunt_buckets_write(installer, images[i]);
+	shunt_guards_write(installer, images, n);
 	changed |= shunt_want_permit(installer);
 	ret_result->single_store = make_visible(plan);
 	ret_result->took_ns = now_ns() - began_ns;
@@ -564,5 +582,6 @@ int shunt_install(struct shunt_installer *installer,
 	free(plan.new_variants);
 	free(plan.new_backends);
 	free(plan.new_policies);
+	shunt_guard_plan_done(&plan.guards);
 	return r;
 }

@@ -53,6 +53,12 @@ struct shunt_bucket_record {
 	uint32_t users; /* times that policies with users name it */
 };
 
+struct shunt_instance_record {
+	bool live;	/* the maps have its name */
+	uint32_t mark;	/* of the last install that wanted it */
+	uint32_t users; /* variants whose guards in force name it */
+};
+
 struct shunt_installer {
 	struct shunt_installer_env env;
 	const struct shunt_dp_maps *maps; /* = env.maps */
@@ -68,10 +74,13 @@ struct shunt_installer {
 	struct shunt_bucket_record *buckets; /* by id */
 	uint32_t *policy_users;		     /* by index: ports that name it */
 	uint32_t *policy_sources;	     /* by index: entries in the address lists */
-	uint32_t n_packet_policies;	     /* of those with users, that limit packets */
-	bool has_stale_sources;		     /* entries of policies that nobody names any more */
-	uint32_t mark;			     /* of the running or last install */
-	bool installed; /* at least once: only then is it known what is not wanted */
+	struct shunt_place breakers;
+	struct shunt_instance_record *instances; /* of breakers, by id */
+	uint32_t *breaker_users;		 /* by index: variants that name it */
+	uint32_t n_packet_policies;		 /* of those with users, that limit packets */
+	bool has_stale_sources; /* entries of policies that nobody names any more */
+	uint32_t mark;		/* of the running or last install */
+	bool installed;		/* at least once: only then is it known what is not wanted */
 	bool unsettled;
 	uint32_t next_set;	  /* where the next sweep of the flow table begins */
 	uint32_t n_ticks_without; /* flows that go past the stack, as far as it was looked */
@@ -183,6 +192,65 @@ bool shunt_dead_men_weigh(struct shunt_installer *installer,
 
 /* Gives a variant its weight back, with its responses forgotten. Return: was it tripped? */
 bool shunt_dead_man_clear(const struct shunt_installer *installer, uint32_t id);
+
+/* ---- breaker_rules.c ----------------------------------------------------------------------- */
+
+/* A variant whose guard changes. */
+struct shunt_guard_change {
+	uint32_t variant;
+	uint32_t service; /* a port that it is of; 0: of none any more */
+	uint32_t old_breaker, old_instance;
+	uint32_t breaker, instance;
+};
+
+/* What an install changes of guards. */
+struct shunt_guard_plan {
+	struct shunt_guard_change *changes;
+	size_t n_changes;
+	uint32_t *new_breakers; /* held by this install */
+	size_t n_new_breakers;
+};
+
+/**
+ * shunt_guards_prepare - which breakers the variants of @images are to be under
+ *
+ * New rules are written aside. Images and variants are marked as wanted already.
+ *
+ * Return: 0; -ENOSPC with @err; -errno.
+ */
+int shunt_guards_prepare(struct shunt_installer *installer,
+			 const struct shunt_image_service *const *images, size_t n,
+			 struct shunt_guard_plan *plan, struct shunt_err *err);
+
+/* Frees what no packet has seen. */
+void shunt_guards_abandon(struct shunt_installer *installer, const struct shunt_guard_plan *plan);
+
+/* Before the change is visible: instances get their names, backends their instances. */
+void shunt_guards_write(struct shunt_installer *installer,
+			const struct shunt_image_service *const *images, size_t n);
+
+/* Fills the idle slot. */
+void shunt_guards_store(struct shunt_installer *installer, const struct shunt_guard_plan *plan);
+
+/* After the switch: who uses what. */
+void shunt_guards_remember(struct shunt_installer *installer, const struct shunt_guard_plan *plan);
+
+void shunt_guard_plan_done(struct shunt_guard_plan *plan);
+
+/* Makes the idle slots what the active ones are; and: do they differ? */
+void shunt_guards_sync(struct shunt_installer *installer);
+bool shunt_guards_differ(const struct shunt_installer *installer);
+
+/* A variant's or backend's index goes to another. */
+void shunt_guard_forget_variant(struct shunt_installer *installer, uint32_t variant);
+void shunt_guard_forget_backend(struct shunt_installer *installer, uint32_t backend);
+
+/* Are there instances that nothing in force names? And, a grace period later, away with them. */
+bool shunt_instances_wait(const struct shunt_installer *installer);
+void shunt_instances_retire(struct shunt_installer *installer);
+
+/* Learns what the maps hold; variants are known already. Return: 0 or -errno. */
+int shunt_guards_adopt(struct shunt_installer *installer);
 
 /* Takes the ranges of a split that the maps use out of the free ones. 0 or -errno. */
 int shunt_split_adopt(struct shunt_installer *installer, uint32_t split);

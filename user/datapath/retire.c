@@ -238,6 +238,7 @@ static int retire_backend(struct shunt_installer *installer, uint32_t id)
 		return r;
 	shunt_installer_count_backend(installer, id, -1);
 	memset(backend, 0, sizeof(*backend));
+	shunt_guard_forget_backend(installer, id);
 	installer->backends[id].live = false;
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_BACKEND, id);
 	return 0;
@@ -284,6 +285,7 @@ static int retire_variant(struct shunt_installer *installer, uint32_t id)
 	       0, SHUNT_TIME_BUCKETS * sizeof(struct shunt_response_time));
 	memset(SHUNT_DP_AT(maps->connect_times, struct shunt_connect_time, id * SHUNT_TIME_BUCKETS),
 	       0, SHUNT_TIME_BUCKETS * sizeof(struct shunt_connect_time));
+	shunt_guard_forget_variant(installer, id);
 	installer->variants[id] = (struct shunt_variant_record){ 0 };
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_VARIANT, id);
 	return 0;
@@ -314,6 +316,7 @@ static int reap(struct shunt_installer *installer, struct harvest *harvest)
 	r = shunt_buckets_retire(installer);
 	if (r < 0)
 		return r;
+	shunt_instances_retire(installer);
 	/* Variants first: those whose last backend goes now need a grace period of their own. */
 	r = retire_variants(installer);
 	if (r < 0 || !(harvest->n_backends || harvest->n_services))
@@ -349,7 +352,8 @@ int shunt_installer_retire(struct shunt_installer *installer)
 	if (harvest.n_backends || harvest.n_services)
 		r = discard_busy(installer, &harvest);
 	waits = shunt_place_waits(&installer->splits) || shunt_place_waits(&installer->rings) ||
-		shunt_place_waits(&installer->policies) || shunt_buckets_wait(installer);
+		shunt_place_waits(&installer->policies) || shunt_buckets_wait(installer) ||
+		shunt_place_waits(&installer->breakers) || shunt_instances_wait(installer);
 	if (r == 0 && (waits || harvest.n_backends || harvest.n_services || harvest.n_variants))
 		r = reap(installer, &harvest);
 	free(harvest.backends);

@@ -248,5 +248,7 @@ void shunt_want_trim_ids(struct shunt_installer *installer)
 		trim(installer->ids, SHUNT_ID_BACKEND, id, installer->backends[id].live);
 	for (uint32_t id = 1; id < maps->buckets.n; id++)
 		trim(installer->ids, SHUNT_ID_BUCKET, id, installer->buckets[id].live);
+	for (uint32_t id = 1; id < maps->breaker_names.n; id++)
+		trim(installer->ids, SHUNT_ID_BREAKER, id, installer->instances[id].live);
 	trim_accounts(installer);
 }
