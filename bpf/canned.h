@@ -185,18 +185,9 @@ static __always_inline void canned_header(struct canned *a, const struct packet 
 	a->tcp.window = 0xffff;
 }
 
-/* The response, RFC 6585 section 4; of 9 digits, padded in front, as header values may be. */
-static __always_inline void canned_text(char text[CANNED_TEXT], __u32 seconds)
+/* Copies what is a constant, as numbers in the code: such a section would be one more map. */
+static __always_inline void canned_words(char text[CANNED_TEXT], const char words[CANNED_TEXT + 1])
 {
-	static const char words[] = "HTTP/1.1 429 Too Many Requests\r\n"
-				    "Retry-After:         0\r\n"
-				    "Content-Length: 0\r\n"
-				    "Connection: close\r\n"
-				    "\r\n";
-	const int digits = 45;
-
-	_Static_assert(sizeof(words) - 1 == CANNED_TEXT, "a multiple of 4, for its sum");
-	/* As numbers in the code: a section of constants would be one more map. */
 #pragma GCC unroll 24
 	for (int i = 0; i < CANNED_TEXT; i += 4) {
 		__u32 word = words[i] | words[i + 1] << 8 | words[i + 2] << 16 | words[i + 3] << 24;
@@ -204,12 +195,51 @@ static __always_inline void canned_text(char text[CANNED_TEXT], __u32 seconds)
 		asm volatile("" : "+r"(word));
 		__builtin_memcpy(text + i, &word, sizeof(word));
 	}
+}
+
+/* The response over a limit, RFC 6585 section 4: of 9 digits, padded in front, as header values may
+ * be. */
+__attribute__((noinline)) int canned_429(__u32 seconds)
+{
+	static const char words[] = "HTTP/1.1 429 Too Many Requests\r\n"
+				    "Retry-After:         0\r\n"
+				    "Content-Length: 0\r\n"
+				    "Connection: close\r\n"
+				    "\r\n";
+	struct canned *a = canned_get();
+	const int digits = 45;
+
+	_Static_assert(sizeof(words) - 1 == CANNED_TEXT, "a multiple of 4, for its sum");
+	if (!a)
+		return 0;
+	canned_words(a->text, words);
 #pragma GCC unroll 9
 	for (int i = 8; i >= 0; i--) {
 		if (seconds)
-			text[digits + i] = '0' + seconds % 10;
+			a->text[digits + i] = '0' + seconds % 10;
 		seconds /= 10;
 	}
+	return 0;
+}
+
+/* The response of a breaker, with its code; likewise by itself. */
+__attribute__((noinline)) int canned_broken(__u32 code)
+{
+	static const char words[] = "HTTP/1.1 503 Service Unavailable\r\n"
+				    "Content-Length: 21\r\n"
+				    "Connection: close\r\n"
+				    "\r\n"
+				    "circuit breaker open\n";
+	struct canned *a = canned_get();
+
+	_Static_assert(sizeof(words) - 1 == CANNED_TEXT, "as long as the other");
+	if (!a)
+		return 0;
+	canned_words(a->text, words);
+	a->text[9] = '0' + code / 100;
+	a->text[10] = '0' + code / 10 % 10;
+	a->text[11] = '0' + code % 10;
+	return 0;
 }
 
 /* A sum of all from the TCP header on that stays right when it is completed later. */
@@ -245,7 +275,10 @@ __attribute__((noinline)) int canned_answer_client(hook_ctx *ctx, __u32 index, i
 	canned_header(a, &s->pkt, &in, http->answer_seq, s->segment.len);
 	a->tcp.psh = 1;
 	a->tcp.fin = 1;
-	canned_text(a->text, http->retry_seconds);
+	if (http->retry_seconds)
+		canned_429(http->retry_seconds);
+	else
+		canned_broken(http->code);
 	canned_csum(a, CANNED_ALL, canned_ip(a, &s->pkt, CANNED_ALL));
 	return canned_frame(ctx, s, a, CANNED_ALL, CANNED_OPTIONS + CANNED_TEXT, 1);
 }
@@ -307,7 +340,9 @@ __attribute__((noinline)) int canned_finish(hook_ctx *ctx, __u64 result, int sai
 				     said == REQUESTS_DROPPED ? SHUNT_R_LIMITED_DROP
 							      : SHUNT_R_REQUEST_BEHIND,
 				     0);
-	if (said == REQUESTS_REFUSED) {
+	if (said == REQUESTS_BROKEN)
+		reason = SHUNT_R_BREAKER_OPEN;
+	if (said != REQUESTS_BEHIND) {
 		flow = shunt_ft_flow(FT, index);
 		action_count_reject(flow ? flow->variant : 0);
 		made = canned_request(ctx, index);

@@ -3,6 +3,7 @@
 #define SHUNT_BPF_REQUESTS_H
 
 #include "gate.h"
+#include "guard.h"
 #include "limit.h"
 #include "maps.h"
 #include "scratch.h"
@@ -22,7 +23,8 @@
 enum requests_said {
 	REQUESTS_GO_ON,
 	REQUESTS_DROPPED, /* to be asked again when it is sent again */
-	REQUESTS_REFUSED, /* one begins here that ended the connection */
+	REQUESTS_REFUSED, /* one begins here that ended the connection, */
+	REQUESTS_BROKEN,  /* by a circuit breaker */
 	REQUESTS_BEHIND,  /* one had ended it */
 };
 
@@ -32,9 +34,10 @@ enum requests_said {
  * requests_admit - may the requests go on that begin in the segment in the scratch?
  * @index: of their flow
  *
- * Who has not proved its address is not asked: its backend drops what it says.
+ * Who has not proved its address is not asked: its backend drops what it says. A breaker is asked
+ * first: what it refuses takes nothing from a limit.
  *
- * Return: 0, or as limit_take().
+ * Return: 0, or as limit_take(), or a breaker's response code, at least 100.
  */
 __attribute__((noinline)) int requests_admit(hook_ctx *ctx, __u32 index)
 {
@@ -42,16 +45,19 @@ __attribute__((noinline)) int requests_admit(hook_ctx *ctx, __u32 index)
 	const struct shunt_flow *flow = shunt_ft_flow(FT, index);
 	const struct shunt_policy_record *p;
 	struct scratch *s = scratch_get();
-	__u32 policy, first;
+	__u32 policy, first, code;
 
 	if (!settings || !flow || !s)
 		return 0;
+	if (shunt_ft_is_half_open(SHUNT_LIFE_STATE(flow->life)) ||
+	    !gate_is_for_us(ctx, gate_find(hook_ifindex(ctx))))
+		return 0;
+	code = guard_admit_request(flow->variant, flow->backend);
+	if (code)
+		return code;
 	policy = lookup_policy(flow->service, SHUNT_READ_ONCE(settings->epoch) & 1);
 	p = bpf_map_lookup_elem(&shunt_policies, &policy);
 	if (!p || !p->n_request)
-		return 0;
-	if (shunt_ft_is_half_open(SHUNT_LIFE_STATE(flow->life)) ||
-	    !gate_is_for_us(ctx, gate_find(hook_ifindex(ctx))))
 		return 0;
 	limit_known(s, flow, s->begun);
 	first = p->n_before + p->n_behind + p->n_packet;
@@ -94,13 +100,14 @@ static __always_inline void requests_close(__u32 index, const struct shunt_flow 
  *
  * HTTP/2 and who is in the middle of a response are reset, whatever the limit's answer.
  *
- * Return: REQUESTS_DROPPED or REQUESTS_REFUSED.
+ * Return: REQUESTS_DROPPED, REQUESTS_REFUSED or REQUESTS_BROKEN.
  */
 static __always_inline int requests_refuse(hook_ctx *ctx, __u32 index, struct shunt_http *http,
 					   int over)
 {
 	struct shunt_flow *flow = shunt_ft_flow(FT, index);
 	const struct scratch *s = scratch_get();
+	int code = over == SHUNT_LIMIT_429 + 1 ? 429 : over;
 	__be32 ack;
 
 	if (!flow || !s)
@@ -111,19 +118,19 @@ static __always_inline int requests_refuse(hook_ctx *ctx, __u32 index, struct sh
 		return REQUESTS_DROPPED;
 	}
 	http->code = 0;
-	if (http->protocol == SHUNT_HTTP_1 && over == SHUNT_LIMIT_429 + 1 &&
+	if (http->protocol == SHUNT_HTTP_1 && code >= 100 &&
 	    !hook_load(ctx, s->tcp_off + __builtin_offsetof(struct tcphdr, ack_seq), &ack,
 		       sizeof(ack)) &&
 	    requests_is_turn(http, flow, bpf_ntohl(ack))) {
-		http->code = 429;
+		http->code = code;
 		http->answer_seq = bpf_ntohl(ack);
-		http->retry_seconds = requests_retry(s->limited.wait_ns);
+		http->retry_seconds = over >= 100 ? 0 : requests_retry(s->limited.wait_ns);
 	}
 	http->refused_seq = s->segment.seq;
 	http->turn = SHUNT_HTTP_NOBODY;
 	http->protocol = SHUNT_HTTP_ENDED;
 	requests_close(index, flow);
-	return REQUESTS_REFUSED;
+	return over >= 100 ? REQUESTS_BROKEN : REQUESTS_REFUSED;
 }
 
 /* Of a packet without payload: is it of a connection that a refused request has ended? */

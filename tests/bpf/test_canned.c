@@ -469,3 +469,36 @@ LAB_EACH(canned, a_super_packet_with_the_end_of_the_connection_is_answered,
 	got = lab_ingress_gso(lab, &frame, 7);
 	check_answer(&talk, &got, 1001 + sizeof(text) + 1);
 }
+
+LAB_EACH(canned, an_open_breaker_answers_with_its_code, LAB_ONLY_TCP)
+{
+	static const char answer[] = "HTTP/1.1 518 Service Unavailable\r\nContent-Length: 21\r\n"
+				     "Connection: close\r\n\r\ncircuit breaker open\n";
+	size_t headers = LAB_ETH + packet_ip_len(k->family) + 32;
+	struct lab_result got;
+	struct talk talk;
+	uint32_t at;
+
+	scene(lab);
+	limit_requests(lab, SHUNT_LIMIT_SERVICE, SHUNT_LIMIT_429, 1);
+	*SHUNT_DP_AT(lab->maps.breakers, struct shunt_breaker_rule, 1) =
+		(struct shunt_breaker_rule){ .open_ns = 1ull << 50, .response_code = 518 };
+	talk = talk_begin(lab, 1, 40000);
+	*SHUNT_DP_AT(lab->maps.variant_guards, struct shunt_variant_guard, 1) =
+		(struct shunt_variant_guard){ { 1, 1 }, { 5, 5 } };
+	SHUNT_DP_AT(lab->maps.breaker_states, struct shunt_breaker_state, 5)->word =
+		SHUNT_BREAKER_WORD(1ull << 60, SHUNT_BREAKER_OPEN);
+	at = talk.seq[CLIENT];
+	got = say(&talk, CLIENT, GET);
+	CHECK_REASON(got.reason, SHUNT_R_BREAKER_OPEN);
+	check_to_client(&talk, &got, TH_PSH_ | TH_ACK_ | TH_FIN_, 5001, talk.seq[CLIENT]);
+	CHECK_EQ(got.frame.len, headers + sizeof(answer) - 1);
+	CHECK(!memcmp(got.frame.data + headers, answer, sizeof(answer) - 1));
+	talk.seq[BACKEND] += sizeof(answer);
+	got = send_at(&talk, CLIENT, TH_ACK_, talk.seq[CLIENT], NULL, 0);
+	check_backend_reset(&talk, &got, at);
+	/* It has taken nothing from the limit. */
+	SHUNT_DP_AT(lab->maps.breaker_states, struct shunt_breaker_state, 5)->word = 0;
+	talk = talk_begin(lab, 1, 40001);
+	say_fine(&talk, CLIENT, GET);
+}
