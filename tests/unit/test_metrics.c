@@ -261,6 +261,16 @@ Test(metrics, label_values_are_escaped)
 			  "variant=\"a\\\"b\\\\c\\nd\",port=\"53/udp\",backend=\"other\"} 0");
 }
 
+Test(metrics, ports_of_tcp_and_udp_are_told_apart)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_variant_tripped{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",port=\"80\"} 0");
+	assert_line(text, "shunt_variant_tripped{namespace=\"shop\",service=\"web\","
+			  "variant=\"a\\\"b\\\\c\\nd\",port=\"53/udp\"} 0");
+}
+
 Test(metrics, every_reason_has_a_series_from_the_first_moment)
 {
 	CLEANUP(freep) char *text = text_of(true);

@@ -154,7 +154,8 @@ static void write_tripped(FILE *out, const struct shunt_stats *stats)
 
 		fputs("shunt_variant_tripped", out);
 		variant_labels(out, name->namespace_, name->service, name->variant);
-		snprintf(port, sizeof(port), "%u", ntohs(name->port_be));
+		snprintf(port, sizeof(port), "%u%s", ntohs(name->port_be),
+			 name->proto == IPPROTO_UDP ? "/udp" : "");
 		label(out, ',', "port", port);
 		fprintf(out, "} %d\n", stats->variants[v].tripped);
 	}
