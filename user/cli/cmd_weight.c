@@ -129,6 +129,8 @@ const struct cli_command cli_weight = {
 		"of the service change or until --from-manifest. SERVICE is namespace/name, or "
 		"name if "
 		"there is only one of it.\n\n"
+		"A variant that its dead-man switch has taken out gets new connections again when "
+		"it is named, also with the weight that it has.\n\n"
 		"A guard refuses to raise the weight of a variant that has endpoints but none "
 		"ready.",
 	.flags = weight_flags,
