@@ -43,6 +43,10 @@ static __always_inline int connections_is_unanswered(struct shunt_flow *flow, __
 	       shunt_cmpxchg(&flow->backend_isn, mark, 0) == mark;
 }
 
+/* What connections_tell() says. */
+#define CONNECTIONS_CODE(told) ((told)&0xffff)
+#define CONNECTIONS_AGAIN      0x10000
+
 /**
  * connections_tell - count what has become of a connection
  * @ref:     of its flow, as the lookup gave it
@@ -51,7 +55,8 @@ static __always_inline int connections_is_unanswered(struct shunt_flow *flow, __
  *
  * Of one that has been unanswered it is not told that it was refused in the end.
  *
- * Return: 1 when the client has waited in vain, and sends its SYN again; else 0.
+ * Return: CONNECTIONS_CODE() is what it is to those who judge backends by responses: 502, 504, or
+ * 0: nothing. With CONNECTIONS_AGAIN the client has waited in vain, and sends its SYN again.
  */
 __attribute__((noinline)) int connections_tell(__u64 ref, __u32 tracked, __u32 mark)
 {
@@ -72,16 +77,17 @@ __attribute__((noinline)) int connections_tell(__u64 ref, __u32 tracked, __u32 m
 		break;
 	case SHUNT_FT_REFUSED:
 		c->refused++;
-		break;
+		return 502;
 	case SHUNT_FT_REPEATED:
 		if (!connections_is_unanswered(flow, mark, settings->jiffy_us))
 			break;
-		if (!shunt_syn_is_refused(mark))
-			c->unanswered++;
-		return 1;
+		if (shunt_syn_is_refused(mark))
+			return CONNECTIONS_AGAIN;
+		c->unanswered++;
+		return CONNECTIONS_AGAIN | 504;
 	case SHUNT_FT_CUT:
 		c->reset++;
-		break;
+		return 502;
 	case SHUNT_FT_CLOSED:
 		c->closed++;
 		break;

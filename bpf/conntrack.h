@@ -5,6 +5,7 @@
 #include "affinity.h"
 #include "connections.h"
 #include "flowmem.h"
+#include "guard.h"
 #include "parse.h"
 #include "reselect.h"
 
@@ -84,34 +85,61 @@ static __always_inline void conntrack_remember(__u64 ref, int tracked)
 #define CONNTRACK_UNANSWERED 0xf0
 _Static_assert(SHUNT_R_MAX <= CONNTRACK_UNANSWERED, "no reason");
 
+/* Moves a TCP flow's state on. Return: enum shunt_ft_tracked. */
+__attribute__((noinline)) __u32 conntrack_step(__u64 ref, const struct packet *pkt,
+					       __u32 from_backend)
+{
+	__u32 flags;
+
+	if (!pkt)
+		return SHUNT_FT_SAME;
+	flags = pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0);
+	return shunt_ft_track_tcp(FT, ref, pkt->tcp.seq, pkt->tcp.ack, flags);
+}
+
+/* Is it a refusal that the client is not to see? */
+static __always_inline int conntrack_keeps(__u64 ref, const struct packet *pkt)
+{
+	const __u32 refusal = SHUNT_TCP_RST | SHUNT_TCP_ACK;
+
+	return (pkt->tcp.flags & refusal) == refusal &&
+	       reselect_keeps(SHUNT_FT_INDEX(ref), SHUNT_FT_LIFE(ref), pkt->tcp.ack);
+}
+
 /**
  * conntrack_tcp - move a TCP flow's state on, and tell who is to know
- * @ref, @seq, @ack, @flags: as shunt_ft_track_tcp()
+ * @ref, @pkt, @from_backend: as conntrack_track()
  *
- * By itself, for it is rare: established flows come here by FIN and RST only.
+ * By itself, for it is rare: established flows come here by FIN and RST only. The longest chains of
+ * calls lead through here, so the packet goes by reference, which takes 32 bytes off
+ * ingress_fast(), and what needs much room is called side by side.
  *
  * Return: SHUNT_R_FORWARDED; CONNTRACK_UNANSWERED; SHUNT_R_REFUSED: not to be sent on.
  */
-__attribute__((noinline)) int conntrack_tcp(__u64 ref, __u32 seq, __u32 ack, __u32 flags)
+__attribute__((noinline)) int conntrack_tcp(__u64 ref, const struct packet *pkt, __u32 from_backend)
 {
 	const struct shunt_flow *flow = shunt_ft_flow(FT, SHUNT_FT_INDEX(ref));
-	__u32 mark, is_told, tracked;
+	int reason = SHUNT_R_FORWARDED;
+	__u32 mark, tracked, told;
 
-	if (!flow)
-		return SHUNT_R_FORWARDED;
+	if (!flow || !pkt)
+		return reason;
 	/* The answer to the SYN takes its mark's place. */
 	mark = SHUNT_READ_ONCE(flow->backend_isn);
-	is_told = flow->flags & SHUNT_FLOW_TCP;
-	if (flags & SHUNT_TCP_RST && flags & SHUNT_TCP_FROM_BACKEND && flags & SHUNT_TCP_ACK &&
-	    reselect_keeps(SHUNT_FT_INDEX(ref), SHUNT_FT_LIFE(ref), ack)) {
-		connections_tell(ref, SHUNT_FT_REFUSED, mark);
-		return SHUNT_R_REFUSED;
+	if (from_backend && conntrack_keeps(ref, pkt)) {
+		tracked = SHUNT_FT_REFUSED;
+		reason = SHUNT_R_REFUSED;
+	} else {
+		tracked = conntrack_step(ref, pkt, from_backend);
+		conntrack_remember(ref, tracked);
 	}
-	tracked = shunt_ft_track_tcp(FT, ref, seq, ack, flags);
-	conntrack_remember(ref, tracked);
-	if (is_told && tracked > SHUNT_FT_CHANGED && connections_tell(ref, tracked, mark))
-		return CONNTRACK_UNANSWERED;
-	return SHUNT_R_FORWARDED;
+	if (tracked <= SHUNT_FT_CHANGED || !(flow->flags & SHUNT_FLOW_TCP))
+		return reason;
+	told = connections_tell(ref, tracked, mark);
+	/* Where nothing tells of responses that are good, those that failed would be all. */
+	if (CONNECTIONS_CODE(told) && flow->flags & SHUNT_FLOW_HTTP)
+		guard_response(flow->variant, flow->backend, CONNECTIONS_CODE(told), 0);
+	return told & CONNECTIONS_AGAIN ? CONNTRACK_UNANSWERED : reason;
 }
 
 /**
@@ -144,9 +172,7 @@ static __always_inline int conntrack_track(const struct shunt_settings *settings
 			conntrack_remember(ref, shunt_ft_track_udp(FT, ref, from_backend, now));
 	} else if (state != SHUNT_F_ESTABLISHED ||
 		   pkt->tcp.flags & (SHUNT_TCP_FIN | SHUNT_TCP_RST)) {
-		__u32 flags = pkt->tcp.flags | (from_backend ? SHUNT_TCP_FROM_BACKEND : 0);
-
-		return conntrack_tcp(ref, pkt->tcp.seq, pkt->tcp.ack, flags);
+		return conntrack_tcp(ref, pkt, from_backend);
 	}
 	return SHUNT_R_FORWARDED;
 }

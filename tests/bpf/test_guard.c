@@ -439,3 +439,72 @@ LAB_EACH(guard, events_that_nobody_reads_are_counted_as_lost, LAB_ONLY_TCP | LAB
 	CHECK(counters.lost >= 1000);
 	CHECK_EQ(events(lab).n, counters.told);
 }
+
+/* ---- connections that fail ----------------------------------------------------------------- */
+
+/* A connection to the only backend, as far as its SYN; @port: of the client. */
+static struct lab_packet call(struct lab *lab, uint16_t port, struct lab_packet *ret_answer)
+{
+	struct lab_packet client = lab_from_client(lab, 1, port, 1);
+	struct lab_result there = lab_ingress(lab, &client);
+
+	cr_assert_eq(there.reason, SHUNT_R_FORWARDED);
+	*ret_answer = lab_answer(&there.packet);
+	return client;
+}
+
+static void refuse(struct lab *lab, uint16_t port)
+{
+	struct lab_packet answer;
+
+	call(lab, port, &answer);
+	answer = lab_flags(answer, TH_RST_ | TH_ACK_, 0, 1001);
+	lab_egress(lab, &answer);
+}
+
+static void hang_up(struct lab *lab, uint16_t port)
+{
+	struct lab_packet client = lab_from_client(lab, 1, port, 1);
+	struct lab_packet at_backend = lab_connect(lab, &client), answer = lab_answer(&at_backend);
+
+	answer = lab_flags(answer, TH_RST_, 5001, 0);
+	lab_egress(lab, &answer);
+}
+
+static void leave_waiting(struct lab *lab, uint16_t port)
+{
+	struct lab_packet answer, client = call(lab, port, &answer);
+
+	lab_flow(lab, &client)->created_jiffies -= 300;
+	lab_ingress(lab, &client);
+	lab_ingress(lab, &client);
+}
+
+LAB_EACH(guard, connections_that_fail_open_a_breaker, LAB_ONLY_TCP)
+{
+	static void (*const fail[])(struct lab *, uint16_t) = { refuse, hang_up, leave_waiting };
+
+	for (size_t way = 0; way < ARRAY_LEN(fail); way++) {
+		const uint32_t flags = SHUNT_SVC_TCP | SHUNT_SVC_BREAKER;
+		struct shunt_err err;
+
+		lab_reset(lab, k);
+		scene(lab, SHUNT_LIMIT_SERVICE);
+		lab_scene(lab, 1, 1);
+		cr_assert_eq(shunt_expression_compile("NetworkErrorRatio() > 0.9",
+						      &rule(lab)->predicate, &err),
+			     0);
+		/* Where responses are not seen, the good ones are not, either. */
+		lab_service_flags(lab, 1, flags);
+		for (uint16_t i = 0; i < 6; i++)
+			fail[way](lab, 51000 + i);
+		CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_CLOSED);
+		lab_service_flags(lab, 1, flags | SHUNT_SVC_HTTP);
+		for (uint16_t i = 0; i < 4; i++)
+			fail[way](lab, 50000 + i);
+		CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_CLOSED);
+		fail[way](lab, 50004);
+		CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_OPEN);
+		CHECK_REASON(knock(lab, 50005).reason, SHUNT_R_BREAKER_OPEN);
+	}
+}
