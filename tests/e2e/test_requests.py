@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of requests: refused on their connections, by the kernel, with real nginx and curl."""
 
+import subprocess
 import time
 
 import pytest
@@ -117,3 +118,28 @@ def test_reset_and_drop_are_answers_too(world):
     lines, got = curl(w, VIP4, 4)
     assert lines == [["200"]] * 4, (lines, got.stderr)
     assert time.monotonic() - began > 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_open_breaker_answers_on_connections_that_are_there(world, mode):
+    w = world(mode=mode, groups={"blue": 1})
+    w.agent.apply("policy", policy(circuitBreaker={
+        "expression": "NetworkErrorRatio() > 0.9", "responseCode": 507}))
+    w.start({"blue": 1}, app_protocol="http")
+    go = w.lab.path("go")
+    script = ("import http.client, os, time\n"
+              f"c = http.client.HTTPConnection('{VIP4}', timeout=10)\n"
+              "for n in range(2):\n"
+              "  c.request('GET', '/')\n"
+              "  r = c.getresponse()\n"
+              "  print(r.status, r.read(), flush=True)\n"
+              f"  while not os.path.exists('{go}'): time.sleep(0.05)\n")
+    client = w.client.host.popen("/usr/bin/python3", "-c", script,
+                                 stdout=subprocess.PIPE, text=True)
+    assert client.stdout.readline().startswith("200 ")
+    w.cli.run("breaker", "demo", "open", "--force", "--reason", "the test")
+    with open(go, "w"):
+        pass
+    assert client.communicate(timeout=10)[0] == "507 b'circuit breaker open\\n'\n"
+    wait_for(lambda: held(w) == 0, 5, "the backend to be rid of who was refused")
+    assert w.agent.reasons()["BREAKER_OPEN"] == 1
