@@ -235,15 +235,29 @@ static __always_inline __u32 guard_fallback(__u32 breaker)
 
 /**
  * guard_admit_request - does a breaker let a request on an established connection through?
+ * @is_first: of its connection, which a recovering breaker has let in: asked twice, less than the
+ *            share that is due would pass
+ *
+ * What goes to the fallback does so because a breaker refused it, maybe this one.
  *
  * Return: 0: it does; else the status code of the answer that the client is to get instead.
  */
-__attribute__((noinline)) __u32 guard_admit_request(__u32 variant, __u32 backend)
+__attribute__((noinline)) __u32 guard_admit_request(__u32 variant, __u32 backend, __u32 is_first)
 {
-	__u32 breaker = guard_admit(variant, backend);
-	const struct shunt_breaker_rule *rule = breaker ? shunt_bk_rule(GUARD_BK, breaker) : NULL;
+	__u64 found = guard_find(variant, backend);
+	const struct shunt_breaker_rule *rule;
+	const struct shunt_breaker_state *state;
 
-	return rule ? rule->response_code : 0;
+	if (!found)
+		return 0;
+	rule = shunt_bk_rule(GUARD_BK, found);
+	state = shunt_bk_state(GUARD_BK, found >> 32);
+	if (!rule || !state || rule->fallback == variant)
+		return 0;
+	if (is_first &&
+	    SHUNT_BREAKER_PHASE(SHUNT_READ_ONCE(state->word)) == SHUNT_BREAKER_RECOVERING)
+		return 0;
+	return guard_admit(variant, backend) ? rule->response_code : 0;
 }
 
 #endif

@@ -44,6 +44,7 @@ __attribute__((noinline)) int requests_admit(hook_ctx *ctx, __u32 index)
 	const struct shunt_settings *settings = lookup_settings();
 	const struct shunt_flow *flow = shunt_ft_flow(FT, index);
 	const struct shunt_policy_record *p;
+	const struct shunt_http *http;
 	struct scratch *s = scratch_get();
 	__u32 policy, first, code;
 
@@ -52,7 +53,8 @@ __attribute__((noinline)) int requests_admit(hook_ctx *ctx, __u32 index)
 	if (shunt_ft_is_half_open(SHUNT_LIFE_STATE(flow->life)) ||
 	    !gate_is_for_us(ctx, gate_find(hook_ifindex(ctx))))
 		return 0;
-	code = guard_admit_request(flow->variant, flow->backend);
+	http = bpf_map_lookup_elem(&shunt_http, &index);
+	code = guard_admit_request(flow->variant, flow->backend, http && !http->backend_next);
 	if (code)
 		return code;
 	policy = lookup_policy(flow->service, SHUNT_READ_ONCE(settings->epoch) & 1);

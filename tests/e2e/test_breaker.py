@@ -106,7 +106,8 @@ def test_it_opens_refuses_recovers_with_a_growing_share_and_closes(world, mode, 
 
     # 200 a second were well, so 30 % of a window of good ones are errors after some 0.45 s.
     assert 0.2 < opened - onset < 1.3, opened - onset
-    assert set(tally.errors) <= {"500", "refused"}, tally
+    # A connection that was let in just before, and asks just behind, gets the 503.
+    assert set(tally.errors) <= {"500", "refused", "503"} and tally.errors["503"] < 4, tally
     closed = tally.between(opened + 0.02, opened + OPEN_S - 0.05)
     assert closed.errors == {"refused": closed.n}, closed
     growth = shares(tally, opened + OPEN_S, RECOVERY_S, 4)
