@@ -70,6 +70,41 @@ static int trie_new(const char *name, uint32_t key_size, uint32_t n)
 	return fd;
 }
 
+/* What policies need. */
+static void policy_maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *sizes)
+{
+	maps->policies = array_new("policies", sizeof(struct shunt_policy_record), sizes->policies);
+	maps->buckets = array_new("buckets", sizeof(struct shunt_bucket), 4 * sizes->policies);
+	maps->bucket_names =
+		array_new("bucket_names", sizeof(struct shunt_bucket_name), 4 * sizes->policies);
+	maps->client_sets = array_new("client_sets", sizeof(struct shunt_client_set),
+				      sizes->limit_clients / SHUNT_LIMIT_WAYS);
+	maps->client_active = array_new("client_active", sizeof(struct shunt_client_active),
+					sizes->limit_clients);
+	maps->service_active =
+		array_new("service_active", sizeof(struct shunt_active), sizes->services);
+	maps->variant_active =
+		array_new("variant_active", sizeof(struct shunt_active), sizes->variants);
+	maps->breakers =
+		array_new("breakers", sizeof(struct shunt_breaker_rule), 2 * sizes->breakers);
+	maps->breaker_states =
+		array_new("breaker_states", sizeof(struct shunt_breaker_state), sizes->breakers);
+	maps->breaker_words = array_new("breaker_words", sizeof(struct shunt_breaker_word),
+					SHUNT_BREAKER_WORDS * sizes->breakers);
+	maps->breaker_names =
+		array_new("breaker_names", sizeof(struct shunt_breaker_name), sizes->breakers);
+	maps->variant_guards =
+		array_new("variant_guards", sizeof(struct shunt_variant_guard), sizes->variants);
+	maps->backend_guards =
+		array_new("backend_guards", sizeof(struct shunt_backend_guard), sizes->backends);
+	maps->limit_counters_fd = map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "limit_counters", 4,
+					  sizeof(struct shunt_limit_counters), 4 * sizes->policies);
+	maps->sources_fd[SHUNT_V4] =
+		trie_new("sources_v4", sizeof(struct shunt_source_key_v4), sizes->sources);
+	maps->sources_fd[SHUNT_V6] =
+		trie_new("sources_v6", sizeof(struct shunt_source_key_v6), sizes->sources);
+}
+
 static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *sizes)
 {
 	uint32_t sets = sizes->flows / SHUNT_FLOW_WAYS;
@@ -110,41 +145,10 @@ static void maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_sizes *si
 					       sizeof(struct shunt_counters), sizes->backends),
 		.variant_counters_fd = map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "variant_counters", 4,
 					       sizeof(struct shunt_counters), sizes->variants),
-		.policies =
-			array_new("policies", sizeof(struct shunt_policy_record), sizes->policies),
-		.buckets = array_new("buckets", sizeof(struct shunt_bucket), 4 * sizes->policies),
-		.bucket_names = array_new("bucket_names", sizeof(struct shunt_bucket_name),
-					  4 * sizes->policies),
-		.client_sets = array_new("client_sets", sizeof(struct shunt_client_set),
-					 sizes->limit_clients / SHUNT_LIMIT_WAYS),
-		.client_active = array_new("client_active", sizeof(struct shunt_client_active),
-					   sizes->limit_clients),
-		.service_active =
-			array_new("service_active", sizeof(struct shunt_active), sizes->services),
-		.variant_active =
-			array_new("variant_active", sizeof(struct shunt_active), sizes->variants),
-		.breakers = array_new("breakers", sizeof(struct shunt_breaker_rule),
-				      2 * sizes->breakers),
-		.breaker_states = array_new("breaker_states", sizeof(struct shunt_breaker_state),
-					    sizes->breakers),
-		.breaker_words = array_new("breaker_words", sizeof(struct shunt_breaker_word),
-					   SHUNT_BREAKER_WORDS * sizes->breakers),
-		.breaker_names = array_new("breaker_names", sizeof(struct shunt_breaker_name),
-					   sizes->breakers),
-		.variant_guards = array_new("variant_guards", sizeof(struct shunt_variant_guard),
-					    sizes->variants),
-		.backend_guards = array_new("backend_guards", sizeof(struct shunt_backend_guard),
-					    sizes->backends),
-		.limit_counters_fd =
-			map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "limit_counters", 4,
-				sizeof(struct shunt_limit_counters), 4 * sizes->policies),
-		.sources_fd = { trie_new("sources_v4", sizeof(struct shunt_source_key_v4),
-					 sizes->sources),
-				trie_new("sources_v6", sizeof(struct shunt_source_key_v6),
-					 sizes->sources) },
 		.reasons_fd = map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "reasons", 4, sizeof(__u64),
 				      SHUNT_R_MAX),
 	};
+	policy_maps_new(maps, sizes);
 }
 
 static void settings_fill(struct install_lab *lab)
