@@ -94,7 +94,8 @@ static void make_maps(struct bpf_object *obj)
 
 	bpf_object__for_each_map(map, obj)
 	{
-		if (bpf_map__is_internal(map) ||
+		/* What a ring buffer has told is gone. */
+		if (bpf_map__is_internal(map) || bpf_map__type(map) == BPF_MAP_TYPE_RINGBUF ||
 		    is_one_of(bpf_map__name(map), unread, ARRAY_LEN(unread)))
 			continue;
 		bpf_map__set_max_entries(map, entries(map));
