@@ -30,7 +30,7 @@ static void leave(void)
 	shunt_dp_close(dp);
 }
 
-TestSuite(attach, .init = enter, .fini = leave, .timeout = 60);
+TestSuite(attach, .init = enter, .fini = leave, .timeout = 180);
 
 /* ---- looking at it ------------------------------------------------------------------------- */
 
