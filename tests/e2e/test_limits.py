@@ -100,8 +100,8 @@ def test_packets_of_a_client_are_held_to_their_rate(world, mode):
     assert 190 <= packets <= 220, packets
     assert w.agent.reasons()["LIMITED_DROP"] == 2000 - packets
     text = w.agent.http("/metrics")[1]
-    labels = 'namespace="default",service="demo",variant="",port="80",' \
-        'protocol="TCP",kind="rate",unit="packets",scope="client"'
+    labels = 'namespace="default",service="demo",variant="",port="9001",' \
+        'protocol="UDP",kind="rate",unit="packets",scope="client"'
     assert f"shunt_limit_admitted_total{{{labels}" in text
     refused = next(line for line in text.splitlines() if line.startswith("shunt_limited_total{"))
     assert refused.endswith(f" {2000 - packets}"), refused
