@@ -36,12 +36,17 @@ def test_one_change_among_many_services_touches_its_own_records_only(agent):
     after = {name: agent.map_entries(f"shunt_{name}") for name in maps}
     changed = {name: differing(before[name], after[name]) for name in maps}
 
-    assert not changed["services"] + changed["variants"] + changed["backends"], changed
+    assert not changed["services"] + changed["backends"], changed
     (rule,), (split,) = changed["rules"], changed["splits"]
     assert after["rules"][rule]["split"] == [split, split]
     old = before["splits"][before["rules"][rule]["split"][0]]
     new = after["splits"][split]
     assert [v["weight"] for v in new["variant"][:2]] == [90, 10]
+    # Of the two variants' own records the weight alone.
+    assert changed["variants"] == sorted(v["variant"] for v in new["variant"][:2]), changed
+    for variant in changed["variants"]:
+        asked = after["variants"][variant]["weight"]
+        assert after["variants"][variant] == {**before["variants"][variant], "weight": asked}
     # The backends' tables are the old ones.
     assert [v["ring_first"] for v in new["variant"][:2]] == \
         [v["ring_first"] for v in old["variant"][:2]]
