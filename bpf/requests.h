@@ -17,8 +17,6 @@
  * is told (canned.h), and its entry is closed.
  */
 
-#define REQUESTS_NS 1000000000ull
-
 /* What signals_peek() says of a packet. */
 enum requests_said {
 	REQUESTS_GO_ON,
@@ -69,9 +67,9 @@ __attribute__((noinline)) int requests_admit(hook_ctx *ctx, __u32 index)
 /* Whole seconds until a refused request would be admitted, at least 1. */
 static __always_inline __u32 requests_retry(__u64 wait_ns)
 {
-	if (wait_ns >= 1000000000 * REQUESTS_NS)
+	if (wait_ns >= 1000000000 * SHUNT_NS_PER_S)
 		return 999999999;
-	return wait_ns ? (wait_ns + REQUESTS_NS - 1) / REQUESTS_NS : 1;
+	return wait_ns ? (wait_ns + SHUNT_NS_PER_S - 1) / SHUNT_NS_PER_S : 1;
 }
 
 /*

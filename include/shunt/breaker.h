@@ -24,8 +24,6 @@
  */
 _Static_assert(SHUNT_BREAKER_WORDS == SHUNT_MAX_WATCHES * SHUNT_WINDOW_WORDS, "no gaps");
 
-#define SHUNT_NS_PER_S 1000000000ull
-
 /* What a call has done: the answer, and in SHUNT_BREAKER_NEW() the phase that it began. */
 #define SHUNT_BREAKER_REFUSED	 1u
 #define SHUNT_BREAKER_ENTERED	 2u

@@ -15,6 +15,8 @@
  * Any CPU counts at any time: number and count change in one locked instruction. A count that
  * another CPU's turn of the second overtakes lands in the new one.
  */
+#define SHUNT_NS_PER_S 1000000000ull
+
 #define SHUNT_WINDOW_WORDS 10
 #define SHUNT_WINDOW_TRIES 4 /* each failed one means that another CPU's went through */
 
