@@ -64,9 +64,9 @@ static __always_inline int dead_man_has_heir(__u32 stable)
  * @code: of HTTP, or 502, 504 of a failure below it. 0 (not known) and what is not final say
  *	  nothing
  *
- * Return: is it the canary's? Then dead_man_judge() is to be asked.
+ * Return: 0; or, of the canary's, the present second: dead_man_judge() is to be asked.
  */
-__attribute__((noinline)) int dead_man_count(__u32 variant, __u32 code)
+__attribute__((noinline)) __u32 dead_man_count(__u32 variant, __u32 code)
 {
 	const struct shunt_dead_man_rule *rule = dead_man_rule(variant);
 	struct shunt_dead_man_counts *counts;
@@ -77,30 +77,29 @@ __attribute__((noinline)) int dead_man_count(__u32 variant, __u32 code)
 	counts = bpf_map_lookup_elem(&shunt_dead_man_counts, &variant);
 	if (!counts)
 		return 0;
-	second = bpf_ktime_get_ns() / 1000000000ull;
+	second = bpf_ktime_get_ns() / SHUNT_NS_PER_S;
 	shunt_window_add(shunt_dead_man_word(counts->responses, second), second);
 	if (SHUNT_DEAD_MAN_IS_ERROR(code))
 		shunt_window_add(shunt_dead_man_word(counts->errors, second), second);
-	return variant == rule->canary;
+	return variant == rule->canary ? second : 0;
 }
 
 /**
  * dead_man_judge - trip @canary if it is worse than it may be
+ * @now: as dead_man_count() said; a second read of the clock would take 41 ns
  *
  * Return: 0; or both ratios of errors in 1/100 %, the stable variant's in the upper half: it has
  * tripped just now, and this CPU is the one to tell.
  */
-__attribute__((noinline)) __u64 dead_man_judge(__u32 canary)
+__attribute__((noinline)) __u64 dead_man_judge(__u32 canary, __u32 now)
 {
 	struct shunt_overlay *overlay = bpf_map_lookup_elem(&shunt_overlay, &canary);
 	const struct shunt_dead_man_rule *rule = dead_man_rule(canary);
 	struct shunt_dead_man_sample its, others;
-	__u32 now;
 
 	if (!rule || !overlay || SHUNT_READ_ONCE(overlay->tripped) ||
 	    !dead_man_has_heir(rule->stable))
 		return 0;
-	now = bpf_ktime_get_ns() / 1000000000ull;
 	its = dead_man_sample(canary, now, rule->seconds);
 	others = dead_man_sample(rule->stable, now, rule->seconds);
 	if (!shunt_dead_man_trips(rule->margin_bp, rule->min_samples, its, others) ||

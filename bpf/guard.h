@@ -171,7 +171,8 @@ static __always_inline void guard_breaker(__u32 variant, __u32 backend, __u32 co
 /* Counts a response for it, and tells if it trips. */
 static __always_inline void guard_dead_man(__u32 variant, __u32 code)
 {
-	__u64 worse = dead_man_count(variant, code) ? dead_man_judge(variant) : 0;
+	__u32 now = dead_man_count(variant, code);
+	__u64 worse = now ? dead_man_judge(variant, now) : 0;
 
 	if (worse)
 		guard_tell(SHUNT_EVENT_TRIPPED, variant, 0, 0, worse);
@@ -202,27 +203,40 @@ __attribute__((noinline)) int guard_response(__u32 variant, __u32 backend, __u32
 	return 0;
 }
 
+/* The phase of the breaker that guard_find() told of; closed if it is none. */
+static __always_inline __u32 guard_phase(__u64 found)
+{
+	const struct shunt_breaker_state *state =
+		found ? shunt_bk_state(GUARD_BK, found >> 32) : NULL;
+
+	return state ? SHUNT_BREAKER_PHASE(SHUNT_READ_ONCE(state->word)) : SHUNT_BREAKER_CLOSED;
+}
+
+/*
+ * Does the breaker that guard_find() told of refuse? Asked where it is not closed, as it mostly
+ * is: the clock and a throw take some 25 ns.
+ */
+static __always_inline int guard_refuses(__u64 found, __u32 variant, __u32 backend)
+{
+	__u32 done = shunt_breaker_admit(GUARD_BK, found, found >> 32, bpf_ktime_get_ns(),
+					 bpf_get_prandom_u32());
+
+	guard_tell_phase(done, variant, backend, found >> 32);
+	return done & SHUNT_BREAKER_REFUSED;
+}
+
 /**
- * guard_admit - does a breaker let a new connection, or a request, through?
+ * guard_admit - does a breaker let a new connection through?
  *
  * Return: 0: it does, or there is none; else its index in shunt_breakers.
  */
 __attribute__((noinline)) __u32 guard_admit(__u32 variant, __u32 backend)
 {
 	__u64 found = guard_find(variant, backend);
-	__u32 instance = found >> 32, done;
-	const struct shunt_breaker_state *state;
 
-	if (!found)
+	if (guard_phase(found) == SHUNT_BREAKER_CLOSED)
 		return 0;
-	/* Mostly it is closed: without the clock and a throw, which take some 25 ns. */
-	state = shunt_bk_state(GUARD_BK, instance);
-	if (!state || SHUNT_BREAKER_PHASE(SHUNT_READ_ONCE(state->word)) == SHUNT_BREAKER_CLOSED)
-		return 0;
-	done = shunt_breaker_admit(GUARD_BK, found, instance, bpf_ktime_get_ns(),
-				   bpf_get_prandom_u32());
-	guard_tell_phase(done, variant, backend, instance);
-	return done & SHUNT_BREAKER_REFUSED ? found : 0;
+	return guard_refuses(found, variant, backend) ? found : 0;
 }
 
 /* The variant that gets what @breaker refuses; 0: nobody does. */
@@ -246,18 +260,14 @@ __attribute__((noinline)) __u32 guard_admit_request(__u32 variant, __u32 backend
 {
 	__u64 found = guard_find(variant, backend);
 	const struct shunt_breaker_rule *rule;
-	const struct shunt_breaker_state *state;
+	__u32 phase = guard_phase(found);
 
-	if (!found)
+	if (phase == SHUNT_BREAKER_CLOSED || (is_first && phase == SHUNT_BREAKER_RECOVERING))
 		return 0;
 	rule = shunt_bk_rule(GUARD_BK, found);
-	state = shunt_bk_state(GUARD_BK, found >> 32);
-	if (!rule || !state || rule->fallback == variant)
+	if (!rule || rule->fallback == variant)
 		return 0;
-	if (is_first &&
-	    SHUNT_BREAKER_PHASE(SHUNT_READ_ONCE(state->word)) == SHUNT_BREAKER_RECOVERING)
-		return 0;
-	return guard_admit(variant, backend) ? rule->response_code : 0;
+	return guard_refuses(found, variant, backend) ? rule->response_code : 0;
 }
 
 #endif
