@@ -15,11 +15,6 @@
  * connections agree all the same, for the choice depends on the client alone.
  */
 
-static __always_inline const struct shunt_service_slot *affinity_service(__u32 service, __u32 slot)
-{
-	return lookup_slot(bpf_map_lookup_elem(&shunt_services, &service), slot);
-}
-
 static __always_inline void affinity_key(const struct shunt_addr *client, __u32 family,
 					 __u32 service, const struct shunt_service_slot *s,
 					 struct shunt_session_key *key)
@@ -61,7 +56,7 @@ static __always_inline int affinity_holds(const struct shunt_session *session, _
 __attribute__((noinline)) __u64 affinity_find(const struct shunt_tuple *tuple, __u32 service,
 					      __u32 slot, __u32 now)
 {
-	const struct shunt_service_slot *s = affinity_service(service, slot);
+	const struct shunt_service_slot *s = lookup_service_slot(service, slot);
 	struct shunt_session_key key = {};
 	const struct shunt_session *session;
 
@@ -94,7 +89,7 @@ __attribute__((noinline)) int affinity_remember(__u64 ref, __u32 flag)
 
 	if (!flow || !settings)
 		return 0;
-	s = affinity_service(flow->service, SHUNT_READ_ONCE(settings->epoch) & 1);
+	s = lookup_service_slot(flow->service, SHUNT_READ_ONCE(settings->epoch) & 1);
 	if (!s || s->affinity != SHUNT_AFFINITY_SESSION)
 		return 0;
 #pragma GCC unroll 3

@@ -99,6 +99,13 @@ lookup_slot(const struct shunt_service *service, __u32 slot)
 	return s;
 }
 
+/* The slot of service @service, NULL when the map lacks it. */
+static __always_inline const struct shunt_service_slot *lookup_service_slot(__u32 service,
+									    __u32 slot)
+{
+	return lookup_slot(bpf_map_lookup_elem(&shunt_services, &service), slot);
+}
+
 /* A second in jiffies: the times in the flows are one grain stale, a quarter of it. */
 static __always_inline __u32 lookup_second(const struct shunt_settings *settings)
 {

@@ -31,14 +31,12 @@ __attribute__((noinline)) int reselect_variant(__u32 index)
 	const struct shunt_service_slot *service;
 	struct scratch *s = scratch_get();
 	struct target target = {};
-	__u64 seed;
-	__u32 policy;
 
 	if (!settings || !flow || !s || !flow->service)
 		return 0;
 	target.slot = SHUNT_READ_ONCE(settings->epoch) & 1;
 	target.service = flow->service;
-	service = lookup_service(&target, &seed, &policy);
+	service = lookup_service_slot(target.service, target.slot);
 	if (!service)
 		return 0;
 	return variant_ring(lookup_split(&target, service->rule_first), flow->variant, flow->family,
