@@ -23,8 +23,9 @@
  *    that an owner whose flow does not need that line need not touch it.
  *  - State changes are compare-and-swap of life as a whole, so a change that was meant for an
  *    earlier tenant of the record fails on the generation. Who moves a record out of a
- *    counted state gives the count back, hence exactly once: shunt_ft_change(), shunt_ft_remove().
- *The way back into one counts first, and takes that back if somebody else was faster.
+ *    counted state gives the count back, hence exactly once: shunt_ft_change(),
+ *    shunt_ft_remove(). The way back into one counts first, and takes that back if somebody
+ *    else was faster.
  *  - A reader copies what it needs and looks at life again: another generation, or FREE, means
  *    that the record is being reused, and is a miss. This relies on loads not being reordered
  *    with loads, as on x86-64. On arm64 the two loads of life do not order those in between (BPF
