@@ -21,6 +21,7 @@ def limited(world, mode, spec, ports=None, options=(), agent=AGENT[0]):
     w.agent.apply("policy", policy(**spec))
     w.start({"blue": 1})
     assert "NotEnforced" not in str(w.agent.status())
+    assert "RequestsNotSeen" not in str(w.agent.status())
     if agent == AGENT[1]:
         w.agent.kill()
     return w

@@ -150,6 +150,7 @@ def edge(world, port, *middlewares):
         {"entryPoints": ["web"], "routes": [{"kind": "Rule", **rule} if is_http else rule]}))
     w.agent.start()
     assert "NotEnforced" not in str(w.agent.status())
+    assert "RequestsNotSeen" not in str(w.agent.status())
     return w
 
 

@@ -22,6 +22,7 @@ def limited(world, mode, limit, ports=(HTTP,), agent=AGENT[0], options=()):
     w.agent.apply("policy", policy(rateLimits=[{"unit": "requests", **limit}]))
     w.start({"blue": 1}, app_protocol="http")
     assert "NotEnforced" not in str(w.agent.status())
+    assert "RequestsNotSeen" not in str(w.agent.status())
     if agent == AGENT[1]:
         w.agent.kill()
     return w

@@ -143,13 +143,23 @@ static const struct text_case attached[] = {
 	  "PartiallyInvalid" },
 	{ "requests that are not seen cannot be limited",
 	  POLICY("{" TO_APP ", signals: tcp, rateLimits: [{unit: requests, average: 5}]}"),
-	  "  NotEnforced=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or name, "
-	  "so "
-	  "its requests are not seen and their limits do not hold: set signals: http if it does\n",
+	  "  RequestsNotSeen=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or "
+	  "name, so its requests are not seen and their limits do not hold: set signals: http if "
+	  "it does\n",
 	  NULL },
 	{ "those that are can be",
 	  POLICY("{" TO_APP ", signals: http, rateLimits: [{unit: requests, average: 5}]}"),
-	  "5 a 1000 ms burst 1 requests of service else 429 by TrafficPolicy p\n", "NotEnforced" },
+	  "5 a 1000 ms burst 1 requests of service else 429 by TrafficPolicy p\n",
+	  "RequestsNotSeen" },
+	{ "what is only checked is told beside requests that are not seen",
+	  POLICY("{" TO_APP ", signals: tcp, rateLimits: [{unit: requests, average: 5}], "
+		 "maxConnectionAge: 1h}"),
+	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: "
+	  "maximum connection age\n"
+	  "  Accepted=True/Accepted: holds for shop/app\n"
+	  "  RequestsNotSeen=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or "
+	  "name, ",
+	  NULL },
 	{ "or for the route that splits it", POLICY(LIMIT_ROUTE("5")), AT_MOST("5", "service", "p"),
 	  NULL },
 	{ "a port by its name", POLICY(LIMIT_AT("5", "http")), AT_MOST("5", "service", "p"), NULL },

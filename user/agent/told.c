@@ -62,7 +62,8 @@ bool agent_condition_is_bad(const struct shunt_condition *condition)
 	/* These are bad when they are true, all others when they are not. */
 	static const char *const bad[] = { "WeightRefused",	   "PartiallyInvalid",
 					   "PartiallyHonored",	   "NotEnforced",
-					   "SuspiciousExpression", "Overridden" };
+					   "SuspiciousExpression", "Overridden",
+					   "RequestsNotSeen" };
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		if (!strcmp(condition->type, bad[i]))

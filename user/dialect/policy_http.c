@@ -42,7 +42,7 @@ int shunt_policy_say_blind(struct shunt_translation *t, const struct shunt_model
 			continue;
 		conditions = report_of(&t->reports, &policy->origins[key->origin]);
 		if (conditions &&
-		    shunt_conditions_set(conditions, "NotEnforced", "True", "NoHttp",
+		    shunt_conditions_set(conditions, "RequestsNotSeen", "True", "NoHttp",
 					 "no port of %s/%s carries HTTP by its appProtocol or "
 					 "name, so its requests are not seen and their limits do "
 					 "not hold: set signals: http if it does",
