@@ -41,7 +41,9 @@ static void fill(void)
 	variants[2] = (struct shunt_variant_guard){ { 1, 0 }, { 3, 0 } };
 	variants[3] = (struct shunt_variant_guard){ { 0, 2 }, { 0, 0 } };
 	backends[2].instance = 5;
-	names[5] = (struct shunt_breaker_name){ .scope = SHUNT_LIMIT_BACKEND, .variant_index = 3 };
+	names[5] = (struct shunt_breaker_name){ .scope = SHUNT_LIMIT_BACKEND,
+						.variant_index = 3,
+						.backend_index = 2 };
 }
 
 Test(guards, flows_are_under_the_breaker_of_the_slot_in_use, .init = fill)
@@ -77,6 +79,19 @@ Test(guards, the_rule_of_an_instance_is_found_by_its_variants, .init = fill)
 	cr_assert_eq(shunt_guard_rule(&maps, 5), 0);
 	settings.epoch = 5;
 	cr_assert_eq(shunt_guard_rule(&maps, 5), 2);
+}
+
+Test(guards, an_instance_that_its_backend_has_no_more_is_under_no_rule, .init = fill)
+{
+	settings.epoch = 5;
+	backends[2].instance = 6;
+	cr_assert_eq(shunt_guard_rule(&maps, 5), 0, "another instance has followed it");
+	backends[2].instance = 0;
+	cr_assert_eq(shunt_guard_rule(&maps, 5), 0, "the backend has none of its own now");
+	backends[2].instance = 5;
+	cr_assert_eq(shunt_guard_rule(&maps, 5), 2);
+	names[5].backend_index = 4;
+	cr_assert_eq(shunt_guard_rule(&maps, 5), 0, "there is no such backend");
 }
 
 Test(guards, one_that_is_open_says_since_when_and_how_long, .init = fill)

@@ -63,6 +63,19 @@ struct shunt_guard_found shunt_guard_find(const struct shunt_dp_maps *maps, uint
 	return found;
 }
 
+/* What its backend is under, if that still has @instance: one that has left it keeps its name. */
+static uint32_t rule_of_backend(const struct shunt_dp_maps *maps,
+				const struct shunt_breaker_name *name, uint32_t instance)
+{
+	if (name->backend_index >= maps->backend_guards.n ||
+	    SHUNT_DP_AT(maps->backend_guards, struct shunt_backend_guard, name->backend_index)
+			    ->instance != instance ||
+	    name->variant_index >= maps->variant_guards.n)
+		return 0;
+	return SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, name->variant_index)
+		->breaker[slot_of(maps)];
+}
+
 uint32_t shunt_guard_rule(const struct shunt_dp_maps *maps, uint32_t instance)
 {
 	const struct shunt_breaker_name *name;
@@ -71,10 +84,8 @@ uint32_t shunt_guard_rule(const struct shunt_dp_maps *maps, uint32_t instance)
 	if (!instance || instance >= maps->breaker_names.n)
 		return 0;
 	name = SHUNT_DP_AT(maps->breaker_names, struct shunt_breaker_name, instance);
-	if (name->scope == SHUNT_LIMIT_BACKEND && name->variant_index < maps->variant_guards.n)
-		return SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard,
-				   name->variant_index)
-			->breaker[slot];
+	if (name->scope == SHUNT_LIMIT_BACKEND)
+		return rule_of_backend(maps, name, instance);
 	for (uint32_t v = 1; v < maps->variant_guards.n; v++) {
 		const struct shunt_variant_guard *guard =
 			SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, v);
