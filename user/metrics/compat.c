@@ -89,10 +89,10 @@ static void remember_last(struct memory *memory, const struct shunt_stats_varian
 	memory->last_timed = variant->total.responses_timed;
 }
 
-static void observe(struct memory *memory, const struct shunt_stats_variant *variant)
+static void observe(struct memory *memory, const struct shunt_stats_variant *variant,
+		    const struct shunt_golden *total)
 {
-	const struct shunt_golden total = shunt_golden_total(variant);
-	const struct shunt_golden since = shunt_golden_since(&total, &memory->last);
+	const struct shunt_golden since = shunt_golden_since(total, &memory->last);
 	uint64_t below[N_BOUNDS], timed = cumulate(since.times, below);
 	uint64_t us = variant->total.response_us - memory->last_us;
 	uint64_t us_of = variant->total.responses_timed - memory->last_timed;
@@ -109,11 +109,14 @@ static void observe(struct memory *memory, const struct shunt_stats_variant *var
 		if (us_of)
 			memory->of[c].sum += n * (double)us / (double)us_of / 1e6;
 	}
-	remember_last(memory, variant, &total);
+	remember_last(memory, variant, total);
 }
 
 int shunt_compat_observe(struct shunt_compat *compat, const struct shunt_stats *stats)
 {
+	/* Linkerd's series are those of the counters themselves. */
+	if (!(compat->series & SHUNT_COMPAT_TRAEFIK))
+		return 0;
 	for (size_t v = 0; v < stats->n_variants; v++) {
 		const struct shunt_stats_variant *variant = &stats->variants[v];
 		struct shunt_golden total;
@@ -126,7 +129,7 @@ int shunt_compat_observe(struct shunt_compat *compat, const struct shunt_stats *
 			return -ENOMEM;
 		total = shunt_golden_total(variant);
 		if (compat->has_begun)
-			observe(memory, variant);
+			observe(memory, variant, &total);
 		else
 			remember_last(memory, variant, &total);
 	}
@@ -228,14 +231,15 @@ static void linkerd_labels(FILE *out, const char *metric, const struct shunt_var
 
 static void linkerd_responses(FILE *out, const struct shunt_stats_variant *variant)
 {
-	const struct shunt_golden total = shunt_golden_total(variant);
+	uint64_t responses[SHUNT_N_CODE_CLASSES];
 
+	memcpy(responses, variant->total.responses, sizeof(responses));
 	linkerd_labels(out, "response_total", &variant->name);
 	label(out, ',', "classification", "success");
-	fprintf(out, "} %" PRIu64 "\n", shunt_responses_good(total.responses));
+	fprintf(out, "} %" PRIu64 "\n", shunt_responses_good(responses));
 	linkerd_labels(out, "response_total", &variant->name);
 	label(out, ',', "classification", "failure");
-	fprintf(out, "} %" PRIu64 "\n", total.responses[5]);
+	fprintf(out, "} %" PRIu64 "\n", responses[5]);
 }
 
 static void linkerd_times(FILE *out, const struct shunt_stats_variant *variant)
