@@ -13,9 +13,8 @@ from lab import k8s, wait_for
 from lab.cluster import VIP4
 from lab.k8s import traffic_policy as policy
 from lab.load import HttpLoad, http
-from lab.world import HTTP, VIPS
+from lab.world import AGENT, HTTP, VIPS
 
-AGENT = ["with the agent", "agent killed"]
 RATIO = "ResponseCodeRatio(500, 600, 0, 600) > 0.30"
 OPEN_S, RECOVERY_S = 1.0, 2.0
 FAST = {"expression": RATIO, "checkPeriod": "100ms", "fallbackDuration": "1s",
@@ -88,8 +87,7 @@ def shares(tally, begin, length, parts):
 @pytest.mark.parametrize("mode", ["tcx", "xdp"])
 def test_it_opens_refuses_recovers_with_a_growing_share_and_closes(world, mode, agent):
     w = guarded(world, mode=mode)
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     running = load(w, rate=200)
     time.sleep(1)
     tally = running.tally()
@@ -118,8 +116,7 @@ def test_it_opens_refuses_recovers_with_a_growing_share_and_closes(world, mode, 
     after = tally.since(opened + OPEN_S + RECOVERY_S + 0.1)
     assert after.n > 30 and not after.errors, after
 
-    if agent == AGENT[1]:
-        w.agent.start()
+    w.back(agent)
     assert phase(w) == "closed" and breakers(w)[0]["opened"] == 1
     told = events(w)
     assert [e["reason"] for e in told] == ["BreakerOpen", "BreakerRecovering", "BreakerClosed"]
@@ -133,12 +130,10 @@ def test_it_opens_refuses_recovers_with_a_growing_share_and_closes(world, mode, 
 @pytest.mark.parametrize("agent", AGENT)
 def test_it_opens_again_if_the_backend_still_fails_while_it_recovers(world, agent):
     w = guarded(world)
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     fate(w, "forty")
     tally = load(w, rate=200, total=1400).wait()
-    if agent == AGENT[1]:
-        w.agent.start()
+    w.back(agent)
     assert breakers(w)[0]["opened"] >= 2, (breakers(w), tally)
     assert [e["reason"] for e in events(w)][:3] == ["BreakerOpen", "BreakerRecovering",
                                                     "BreakerOpen"]
@@ -175,8 +170,7 @@ def test_one_error_is_not_enough_unless_it_is_as_in_traefik(world):
 def test_only_the_variant_that_fails_is_refused(world, agent):
     w = guarded(world, {"scope": "variant", "fallbackDuration": "60s"},
                 groups={"blue": 1, "green": 1})
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     fate(w, "500", "green")
     trip(w)
     before = dict(w.cluster.accesses())
@@ -184,8 +178,7 @@ def test_only_the_variant_that_fails_is_refused(world, agent):
     assert set(tally.errors) == {"refused"} and tally.groups["blue"] > 60, tally
     after = w.cluster.accesses()
     assert after["green-0"] == before["green-0"], (before, after)
-    if agent == AGENT[1]:
-        w.agent.start()
+    w.back(agent)
     assert phase(w, variant="green") == "open" and phase(w, variant="blue") == "closed"
     assert "breaker open" in w.agent.cli.run("status").stdout
 
@@ -194,8 +187,7 @@ def test_only_the_variant_that_fails_is_refused(world, agent):
 def test_what_an_open_one_refuses_goes_to_the_fallback(world, agent):
     w = guarded(world, {"scope": "variant", "fallback": "blue", "fallbackDuration": "60s"},
                 groups={"blue": 1, "green": 1})
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     fate(w, "500", "green")
     trip(w)
     before = dict(w.cluster.accesses())
@@ -231,8 +223,7 @@ def test_one_bad_pod_of_two(world):
 def test_what_an_operator_forces_holds_until_auto(world, agent, family):
     w = guarded(world)
     w.cli.run("breaker", "demo", "open", "--force", "--reason", "the database moves")
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     tally = ask(w, 50, VIPS[family])
     assert tally.errors == {"refused": 50}, tally
     assert sum(w.cluster.accesses().values()) == 0

@@ -14,7 +14,7 @@ from lab import wait_for
 from lab.cluster import VIP4
 from lab.k8s import traffic_policy as policy
 from lab.load import http
-from lab.world import ECHO, HTTP, MODES, VIPS
+from lab.world import AGENT, ECHO, HTTP, MODES, VIPS
 
 NOTHING = {"refused": 0, "unanswered": 0, "reset": 0}
 
@@ -101,14 +101,13 @@ def test_connections_that_work_are_established_timed_and_closed(world, mode, fam
     assert sum(b["tcp"]["established"] for b in backends) == 30
 
 
-@pytest.mark.parametrize("agent", ["with the agent", "agent killed"])
+@pytest.mark.parametrize("agent", AGENT)
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("mode", MODES)
 def test_refused_silent_and_broken_backends_are_told_apart(world, mode, family, agent):
     w = world(groups={"blue": 1}, mode=mode).start({"blue": 1})
     (pod,) = w.cluster.pods
-    if agent == "agent killed":
-        w.agent.kill()
+    w.leave(agent)
 
     pod.nginx.stop()
     assert connect(w, VIPS[family], 7, 2) == ["refused"] * 7
@@ -124,8 +123,7 @@ def test_refused_silent_and_broken_backends_are_told_apart(world, mode, family, 
     pod.host.run("nft", "delete", "table", "inet", "mute")
     assert connect(w, VIPS[family], 3, 2) == ["answered"] * 3
 
-    if agent == "agent killed":
-        w.agent.start()
+    w.back(agent)
     check(w, established=8, refused=7, unanswered=4, reset=5)
     metrics = w.agent.http("/metrics")[1]
     for name, n in (("established", 8), ("refused", 7), ("unanswered", 4), ("reset", 5)):

@@ -9,8 +9,8 @@ from lab import k8s, wait_for
 from lab.cluster import VIP4
 from lab.k8s import traffic_policy as policy
 from lab.load import HttpLoad, http
+from lab.world import AGENT
 
-AGENT = ["with the agent", "agent killed"]
 DEAD_MAN = {"canary": "green", "stable": "blue", "marginBasisPoints": 500, "minSamples": 20,
             "window": "2s"}
 WEIGHTS = {"blue": 3, "green": 1}
@@ -60,8 +60,7 @@ def trip(w, agent=AGENT[0]):
     time.sleep(1)
     tally = running.tally()
     assert not tally.errors and tally.groups["green"] > 30, tally
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     onset = time.monotonic()
     fate(w, "500")
     time.sleep(2)
@@ -78,8 +77,7 @@ def test_a_canary_that_fails_gets_nothing_within_a_second(world, mode, agent):
     assert trip(w, agent) < 1
     fate(w)
     assert share(w) == 0, "it must stay out when it is well again"
-    if agent == AGENT[1]:
-        w.agent.start()
+    w.back(agent)
     assert variant(w)["tripped"] and variant(w)["share"] == 0
     assert not variant(w, "blue")["tripped"] and variant(w, "blue")["share"] == 1
     assert variant(w)["weight"] == 1, "what was asked for is still shown"
@@ -129,8 +127,7 @@ def test_only_a_new_weight_or_an_operator_ends_it(world):
 @pytest.mark.parametrize("agent", AGENT)
 def test_a_canary_stays_while_the_stable_variant_is_as_bad(world, agent):
     w = guarded(world)
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     fate(w, "502", "blue")
     fate(w, "500", "green")
     tally = HttpLoad(w.client, VIP4, path="/fate", rate=300, total=600).start().wait()
@@ -139,6 +136,5 @@ def test_a_canary_stays_while_the_stable_variant_is_as_bad(world, agent):
     fate(w, None, "blue")
     tally = HttpLoad(w.client, VIP4, path="/fate", rate=300, total=900).start().wait()
     assert 0 < tally.errors["500"] < 180, tally
-    if agent == AGENT[1]:
-        w.agent.start()
+    w.back(agent)
     assert variant(w)["tripped"]

@@ -9,10 +9,9 @@ from lab import wait_for
 from lab.cluster import VIP4
 from lab.k8s import traffic_policy as policy
 from lab.load import HttpLoad, Long, http
-from lab.world import ECHO, HTTP, VIPS
+from lab.world import AGENT, ECHO, HTTP, VIPS
 
 MODES = ["tcx", "xdp"]
-AGENT = ["with the agent", "agent killed"]
 
 
 def limited(world, mode, spec, ports=None, options=(), agent=AGENT[0]):
@@ -22,8 +21,7 @@ def limited(world, mode, spec, ports=None, options=(), agent=AGENT[0]):
     w.start({"blue": 1})
     assert "NotEnforced" not in str(w.agent.status())
     assert "RequestsNotSeen" not in str(w.agent.status())
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     return w
 
 
@@ -133,8 +131,7 @@ def test_load_balancer_ranges_hold_at_its_address_alone(world, mode, agent):
     assert "NotEnforced" not in str(w.agent.status())
     explained = w.agent.cli.run("explain", f"{outside}:4000", "203.0.113.7:80").stdout
     assert "none of the loadBalancerSourceRanges" in explained, explained
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
 
     def connect(address, client, port):
         return http(w.client, address, total=5, concurrency=5, timeout=1,

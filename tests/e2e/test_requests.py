@@ -10,9 +10,8 @@ from lab import wait_for
 from lab.cluster import VIP4, VIP6
 from lab.k8s import traffic_policy as policy
 from lab.servers import H2_PORT
-from lab.world import HTTP, MODES
+from lab.world import AGENT, HTTP, MODES
 
-AGENT = ["with the agent", "agent killed"]
 H2C = (81, H2_PORT, "TCP")
 
 
@@ -23,8 +22,7 @@ def limited(world, mode, limit, ports=(HTTP,), agent=AGENT[0], options=()):
     w.start({"blue": 1}, app_protocol="http")
     assert "NotEnforced" not in str(w.agent.status())
     assert "RequestsNotSeen" not in str(w.agent.status())
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     return w
 
 

@@ -6,18 +6,16 @@ import pytest
 
 from lab import wait_for
 from lab.load import HttpLoad, http
-from lab.world import HTTP, VIPS
+from lab.world import AGENT, HTTP, VIPS
 
 HOOKS = ["tcx", "xdp"]
-AGENT = ["with the agent", "agent killed"]
 MUTE = ("table inet mute {{ chain {hook} {{ type filter hook {hook} priority 0; "
         "tcp dport 8080 drop; }}; }}")
 
 
 def scene(world, hook, agent, n=4):
     w = world(mode=hook, ports=[HTTP], groups={"blue": n}).start({"blue": 1})
-    if agent == AGENT[1]:
-        w.agent.kill()
+    w.leave(agent)
     return w
 
 

@@ -26,6 +26,9 @@ SMALL = ["--max-services", "16", "--max-variants", "32", "--max-backends", "64",
          "--max-policies", "64", "--max-limit-clients", "512",
          "--max-breakers", "16"]
 
+# A parameter of tests of what the kernel does: the agent is there, or leaves before.
+AGENT = ["with the agent", "agent killed"]
+
 VIPS = {4: VIP4, 6: VIP6}
 FIXED_SECRET = "%048x\n" % random.Random(20261123).getrandbits(192)
 
@@ -94,3 +97,13 @@ class World:
             self.split(weights, kind, **service_options)
         self.agent.start()
         return self
+
+    def leave(self, agent):
+        """Kills the agent if that is the case of AGENT."""
+        if agent == AGENT[1]:
+            self.agent.kill()
+
+    def back(self, agent):
+        """Starts the agent that leave() has killed."""
+        if agent == AGENT[1]:
+            self.agent.start()
