@@ -50,7 +50,7 @@ SHUNT_ARRAY(shunt_breaker_words, struct shunt_breaker_word, 64 * SHUNT_BREAKER_W
 SHUNT_ARRAY(shunt_breaker_names, struct shunt_breaker_name, 64);
 
 /*
- * shunt_variant_guards - which breaker are a variant's flows under?
+ * shunt_variant_guards - which breaker are a variant's flows under, and who of it is ejected?
  *
  * Key, Size: as shunt_variants
  * Value:  struct shunt_variant_guard, two slots
@@ -68,6 +68,30 @@ SHUNT_ARRAY(shunt_variant_guards, struct shunt_variant_guard, 2048);
  * Reader: bpf/guard.h
  */
 SHUNT_ARRAY(shunt_backend_guards, struct shunt_backend_guard, 4096);
+
+/*
+ * shunt_eject_states - errors in a row, ejections
+ *
+ * Key, Size: as shunt_backends
+ * Value:  struct shunt_eject_state
+ * Writer: shunt/eject.h, responses of variants with a rule. The agent zeroes one before its
+ *	   index becomes another backend's
+ * Reader: shunt/eject.h, also new flows
+ */
+SHUNT_ARRAY(shunt_eject_states, struct shunt_eject_state, 4096);
+
+/*
+ * shunt_eject_places - who of a variant is out
+ *
+ * Key:    (variant * SHUNT_N_FAMILIES + family) * SHUNT_EJECT_PLACES + place
+ * Value:  struct shunt_eject_place
+ * Writer: shunt/eject.h, by compare-and-swap; a place whose backend is not out by that ejection
+ *	   is free, so nobody has to clear it
+ * Reader: shunt/eject.h, ejections, and new flows where backends may panic
+ * Size:   of shunt_variants, times both
+ */
+SHUNT_ARRAY(shunt_eject_places, struct shunt_eject_place,
+	    2048 * SHUNT_N_FAMILIES * SHUNT_EJECT_PLACES);
 
 /*
  * shunt_dead_man_counts - responses and errors of the last seconds

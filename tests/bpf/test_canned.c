@@ -485,7 +485,7 @@ LAB_EACH(canned, an_open_breaker_answers_with_its_code, LAB_ONLY_TCP)
 		(struct shunt_breaker_rule){ .open_ns = 1ull << 50, .response_code = 518 };
 	talk = talk_begin(lab, 1, 40000);
 	*SHUNT_DP_AT(lab->maps.variant_guards, struct shunt_variant_guard, 1) =
-		(struct shunt_variant_guard){ { 1, 1 }, { 5, 5 } };
+		(struct shunt_variant_guard){ .breaker = { 1, 1 }, .instance = { 5, 5 } };
 	SHUNT_DP_AT(lab->maps.breaker_states, struct shunt_breaker_state, 5)->word =
 		SHUNT_BREAKER_WORD(1ull << 60, SHUNT_BREAKER_OPEN);
 	at = talk.seq[CLIENT];

@@ -75,8 +75,8 @@ static void scene(struct lab *lab, enum shunt_limit_scope scope)
 				    : scope == SHUNT_LIMIT_VARIANT ? 10 + v
 								   : 0;
 
-		*guard(lab, v) =
-			(struct shunt_variant_guard){ { RULE, RULE }, { instance, instance } };
+		*guard(lab, v) = (struct shunt_variant_guard){ .breaker = { RULE, RULE },
+							       .instance = { instance, instance } };
 	}
 	for (uint32_t b = 1; b <= 4; b++)
 		SHUNT_DP_AT(lab->maps.backend_guards, struct shunt_backend_guard, b)->instance =

@@ -95,6 +95,8 @@ static const struct {
 	PLAIN(breaker_names, struct shunt_breaker_name),
 	PLAIN(variant_guards, struct shunt_variant_guard),
 	PLAIN(backend_guards, struct shunt_backend_guard),
+	PLAIN(eject_states, struct shunt_eject_state),
+	PLAIN(eject_places, struct shunt_eject_place),
 #undef PLAIN
 };
 

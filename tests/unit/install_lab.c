@@ -97,6 +97,10 @@ static void policy_maps_new(struct shunt_dp_maps *maps, const struct shunt_dp_si
 		array_new("variant_guards", sizeof(struct shunt_variant_guard), sizes->variants);
 	maps->backend_guards =
 		array_new("backend_guards", sizeof(struct shunt_backend_guard), sizes->backends);
+	maps->eject_states =
+		array_new("eject_states", sizeof(struct shunt_eject_state), sizes->backends);
+	maps->eject_places = array_new("eject_places", sizeof(struct shunt_eject_place),
+				       sizes->variants * SHUNT_N_FAMILIES * SHUNT_EJECT_PLACES);
 	maps->limit_counters_fd = map_new(BPF_MAP_TYPE_PERCPU_ARRAY, "limit_counters", 4,
 					  sizeof(struct shunt_limit_counters), 4 * sizes->policies);
 	maps->sources_fd[SHUNT_V4] =

@@ -37,9 +37,9 @@ static void fill(void)
 {
 	settings.epoch = 4;
 	rules[1] = (struct shunt_breaker_rule){ .open_ns = 10 * S, .recovery_ns = 5 * S };
-	variants[1] = (struct shunt_variant_guard){ { 1, 0 }, { 3, 0 } };
-	variants[2] = (struct shunt_variant_guard){ { 1, 0 }, { 3, 0 } };
-	variants[3] = (struct shunt_variant_guard){ { 0, 2 }, { 0, 0 } };
+	variants[1] = (struct shunt_variant_guard){ .breaker = { 1, 0 }, .instance = { 3, 0 } };
+	variants[2] = (struct shunt_variant_guard){ .breaker = { 1, 0 }, .instance = { 3, 0 } };
+	variants[3] = (struct shunt_variant_guard){ .breaker = { 0, 2 }, .instance = { 0, 0 } };
 	backends[2].instance = 5;
 	names[5] = (struct shunt_breaker_name){ .scope = SHUNT_LIMIT_BACKEND,
 						.variant_index = 3,

@@ -23,7 +23,8 @@ static const char *const flow_maps[] = {
 	"shunt_sessions",	"shunt_overlay",	 "shunt_buckets",
 	"shunt_client_sets",	"shunt_client_active",	 "shunt_http",
 	"shunt_response_times", "shunt_breaker_states",	 "shunt_breaker_words",
-	"shunt_connect_times",	"shunt_dead_man_counts",
+	"shunt_connect_times",	"shunt_dead_man_counts", "shunt_eject_states",
+	"shunt_eject_places",
 };
 
 static const char *const counter_maps[] = {

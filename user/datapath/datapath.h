@@ -84,6 +84,8 @@ struct shunt_dp_array {
 	X(breaker_names)                                                                           \
 	X(variant_guards)                                                                          \
 	X(backend_guards)                                                                          \
+	X(eject_states)                                                                            \
+	X(eject_places)                                                                            \
 	X(http)                                                                                    \
 	X(response_times)                                                                          \
 	X(connect_times)                                                                           \

@@ -78,6 +78,8 @@ static uint32_t entries_of(const char *name, const struct shunt_dp_sizes *asked)
 		{ "shunt_breaker_names", breakers },
 		{ "shunt_variant_guards", variants },
 		{ "shunt_backend_guards", backends },
+		{ "shunt_eject_states", backends },
+		{ "shunt_eject_places", variants * SHUNT_N_FAMILIES * SHUNT_EJECT_PLACES },
 		{ "shunt_sources_v4", size_or(asked->sources, 65536) },
 		{ "shunt_sources_v6", size_or(asked->sources, 65536) },
 	};
