@@ -31,12 +31,6 @@ def guarded(world, breaker=None, groups=None, weights=None, mode="tcx", **more):
     return w
 
 
-def fate(w, word=None, group=None):
-    for pod in w.cluster.pods:
-        if group in (None, pod.group):
-            pod.nginx.fate(word)
-
-
 def load(w, rate=200, address=VIP4, **options):
     return HttpLoad(w.client, address, path="/fate", rate=rate, **options).start()
 
@@ -93,9 +87,9 @@ def test_it_opens_refuses_recovers_with_a_growing_share_and_closes(world, mode, 
     tally = running.tally()
     assert not tally.errors, tally
     onset = time.monotonic()
-    fate(w, "500")
+    w.cluster.fate("500")
     opened = wait_for(lambda: first(running.tally(), "refused"), 5, "the breaker to open")
-    fate(w)
+    w.cluster.fate()
     before = sum(w.cluster.accesses().values())
     time.sleep(0.7)
     assert sum(w.cluster.accesses().values()) - before <= 1, "something reached the backend"
@@ -131,7 +125,7 @@ def test_it_opens_refuses_recovers_with_a_growing_share_and_closes(world, mode, 
 def test_it_opens_again_if_the_backend_still_fails_while_it_recovers(world, agent):
     w = guarded(world)
     w.leave(agent)
-    fate(w, "forty")
+    w.cluster.fate("forty")
     tally = load(w, rate=200, total=1400).wait()
     w.back(agent)
     assert breakers(w)[0]["opened"] >= 2, (breakers(w), tally)
@@ -142,7 +136,7 @@ def test_it_opens_again_if_the_backend_still_fails_while_it_recovers(world, agen
 def test_slow_answers_open_it_too(world):
     w = guarded(world, {"expression": "LatencyAtQuantileMS(50.0) > 100"})
     assert not ask(w, 60, concurrency=4).errors
-    fate(w, "slow")
+    w.cluster.fate("slow")
     running = load(w, rate=60)
     wait_for(lambda: running.tally().errors["refused"], 8, "the breaker to open")
     running.stop()
@@ -153,7 +147,7 @@ def test_slow_answers_open_it_too(world):
 
 def test_one_error_is_not_enough_unless_it_is_as_in_traefik(world):
     w = guarded(world)
-    fate(w, "500")
+    w.cluster.fate("500")
     assert ask(w, 19, concurrency=1).errors == {"500": 19}
     time.sleep(0.3)
     assert phase(w) == "closed" and breakers(w)[0]["requests"] == 19
@@ -171,7 +165,7 @@ def test_only_the_variant_that_fails_is_refused(world, agent):
     w = guarded(world, {"scope": "variant", "fallbackDuration": "60s"},
                 groups={"blue": 1, "green": 1})
     w.leave(agent)
-    fate(w, "500", "green")
+    w.cluster.fate("500", "green")
     trip(w)
     before = dict(w.cluster.accesses())
     tally = ask(w, 200)
@@ -188,7 +182,7 @@ def test_what_an_open_one_refuses_goes_to_the_fallback(world, agent):
     w = guarded(world, {"scope": "variant", "fallback": "blue", "fallbackDuration": "60s"},
                 groups={"blue": 1, "green": 1})
     w.leave(agent)
-    fate(w, "500", "green")
+    w.cluster.fate("500", "green")
     trip(w)
     before = dict(w.cluster.accesses())
     tally = ask(w, 200)
@@ -239,10 +233,10 @@ def test_what_an_operator_forces_holds_until_auto(world, agent, family):
     assert phase(w) == "forced open"
 
     w.cli.run("breaker", "demo", "close")
-    fate(w, "500")
+    w.cluster.fate("500")
     assert ask(w, 100, VIPS[family]).errors == {"500": 100}
     assert phase(w) == "forced closed"
-    fate(w)
+    w.cluster.fate()
     w.cli.run("breaker", "demo", "auto")
     assert phase(w) == "closed"
     assert events(w, "BreakerAuto")[0]["text"] == "the breaker left to the kernel again by uid 0"
@@ -279,7 +273,7 @@ def test_a_variant_is_forced_alone_and_mistakes_are_told(world):
 def test_a_weight_change_and_a_restart_keep_the_state(world):
     w = guarded(world, {"scope": "variant", "fallbackDuration": "60s"},
                 groups={"blue": 1, "green": 1})
-    fate(w, "500", "green")
+    w.cluster.fate("500", "green")
     trip(w)
     assert phase(w, variant="green") == "open"
     left = [b for b in breakers(w) if b["variant"] == "green"][0]["left_ms"]
@@ -309,7 +303,7 @@ def test_metrics_and_status_show_it(world):
     assert f"shunt_breaker_state{labels} 0\n" in text
     assert f"shunt_breaker_opened_total{labels} 0\n" in text
     assert w.agent.status()["health"] == "ok"
-    fate(w, "500")
+    w.cluster.fate("500")
     trip(w)
     wait_for(lambda: f"shunt_breaker_state{labels} 1\n" in w.agent.http("/metrics")[1], 2, "1")
     text = w.agent.http("/metrics")[1]
@@ -328,7 +322,7 @@ def test_much_that_was_decided_without_an_agent_is_told_in_short(world):
     w = guarded(world, {"minRequests": 0, "checkPeriod": "1ms", "fallbackDuration": "1ms",
                         "recoveryDuration": "1ms"})
     w.agent.kill()
-    fate(w, "500")
+    w.cluster.fate("500")
     ask(w, 200, rate=200)
     w.agent.start()
     (late,) = events(w, "DecisionsLate")
@@ -361,11 +355,11 @@ def test_a_middleware_of_traefik_is_a_breaker(world):
     (service,) = w.agent.status()["services"]
     assert service["policy"]["circuit_breaker"]["source"]["kind"] == "Middleware", service
     assert [b["phase"] for b in service["breakers"]] == ["closed"], service
-    fate(w, "500")
+    w.cluster.fate("500")
     # Traefik has no least number of requests.
     assert ask(w, 1, edge).errors == {"500": 1}
     assert ask(w, 10, edge).errors == {"refused": 10}
-    fate(w)
+    w.cluster.fate()
     # The first packet after its time begins the recovery.
     time.sleep(OPEN_S + 0.1)
     ask(w, 5, edge)

@@ -24,12 +24,6 @@ def guarded(world, mode="tcx"):
     return w
 
 
-def fate(w, word=None, group="green"):
-    for pod in w.cluster.pods:
-        if pod.group == group:
-            pod.nginx.fate(word)
-
-
 def load(w):
     return HttpLoad(w.client, VIP4, path="/fate", rate=300).start()
 
@@ -62,7 +56,7 @@ def trip(w, agent=AGENT[0]):
     assert not tally.errors and tally.groups["green"] > 30, tally
     w.leave(agent)
     onset = time.monotonic()
-    fate(w, "500")
+    w.cluster.fate("500", "green")
     time.sleep(2)
     tally = running.stop()
     assert set(tally.errors) == {"500"}, tally
@@ -75,7 +69,7 @@ def test_a_canary_that_fails_gets_nothing_within_a_second(world, mode, agent):
     w = guarded(world, mode)
     assert metric(w) == 0
     assert trip(w, agent) < 1
-    fate(w)
+    w.cluster.fate()
     assert share(w) == 0, "it must stay out when it is well again"
     w.back(agent)
     assert variant(w)["tripped"] and variant(w)["share"] == 0
@@ -97,7 +91,7 @@ def test_a_canary_that_fails_gets_nothing_within_a_second(world, mode, agent):
 def test_only_a_new_weight_or_an_operator_ends_it(world):
     w = guarded(world)
     trip(w)
-    fate(w)
+    w.cluster.fate()
     # Another service, another policy, a restart, and pods that come and go.
     w.agent.apply("more", k8s.service("more", ["10.96.0.99"]),
                   k8s.slices("more", w.cluster.endpoints("blue")))
@@ -112,13 +106,13 @@ def test_only_a_new_weight_or_an_operator_ends_it(world):
     # What tripped it is forgotten, so it takes new errors to trip it again.
     before = len(told(w))
     trip(w)
-    fate(w)
+    w.cluster.fate()
     assert variant(w)["tripped"] and share(w) == 0
     wait_for(lambda: len(told(w)) == before + 1, 3, "the second event")
     # And a new weight from the manifest.
     w.agent.cli.run("weight", "demo", "--from-manifest")
     trip(w)
-    fate(w)
+    w.cluster.fate()
     w.split({"blue": 3, "green": 2}, app_protocol="http")
     wait_for(lambda: not variant(w)["tripped"], 3, "the new weight")
     assert 0.2 < share(w) < 0.6
@@ -128,12 +122,12 @@ def test_only_a_new_weight_or_an_operator_ends_it(world):
 def test_a_canary_stays_while_the_stable_variant_is_as_bad(world, agent):
     w = guarded(world)
     w.leave(agent)
-    fate(w, "502", "blue")
-    fate(w, "500", "green")
+    w.cluster.fate("502", "blue")
+    w.cluster.fate("500", "green")
     tally = HttpLoad(w.client, VIP4, path="/fate", rate=300, total=600).start().wait()
     assert set(tally.errors) == {"500", "502"} and tally.errors["500"] > 90, tally
     # Well again, the stable variant shows that the canary is not.
-    fate(w, None, "blue")
+    w.cluster.fate(None, "blue")
     tally = HttpLoad(w.client, VIP4, path="/fate", rate=300, total=900).start().wait()
     assert 0 < tally.errors["500"] < 180, tally
     w.back(agent)

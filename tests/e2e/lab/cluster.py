@@ -191,6 +191,11 @@ class Cluster:
                       "  type nat hook prerouting priority dstnat; policy accept;\n  " +
                       "\n  ".join(rules) + "\n }\n}\n")
 
+    def fate(self, word=None, group=None):
+        """What GET /fate meets at the pods of a group, or at all: see Nginx.fate()."""
+        for pod in self.pods if group is None else self.group(group):
+            pod.nginx.fate(word)
+
     def accesses(self):
         """Lines of nginx's access logs by pod name: one for each request that was answered."""
         return {pod.name: pod.nginx.accesses() for pod in self.pods}
