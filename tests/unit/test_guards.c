@@ -94,6 +94,21 @@ Test(guards, an_instance_that_its_backend_has_no_more_is_under_no_rule, .init = 
 	cr_assert_eq(shunt_guard_rule(&maps, 5), 0, "there is no such backend");
 }
 
+Test(guards, the_rule_of_a_variants_instance_is_its_variants, .init = fill)
+{
+	names[6] = (struct shunt_breaker_name){ .scope = SHUNT_LIMIT_VARIANT, .variant_index = 2 };
+	names[7] = names[6];
+	variants[2] = (struct shunt_variant_guard){ { 3, 2 }, { 6, 7 } };
+	variants[3] = (struct shunt_variant_guard){ { 1, 1 }, { 7, 6 } };
+	cr_assert_eq(shunt_guard_rule(&maps, 6), 3);
+	cr_assert_eq(shunt_guard_rule(&maps, 7), 0, "its variant is under another");
+	settings.epoch = 5;
+	cr_assert_eq(shunt_guard_rule(&maps, 6), 0);
+	cr_assert_eq(shunt_guard_rule(&maps, 7), 2);
+	variants[2].breaker[1] = 0;
+	cr_assert_eq(shunt_guard_rule(&maps, 7), 0);
+}
+
 Test(guards, one_that_is_open_says_since_when_and_how_long, .init = fill)
 {
 	struct shunt_guard_state state;

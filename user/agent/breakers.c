@@ -2,83 +2,69 @@
 #include "agent/breakers.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/owner.h"
+#include "base/array.h"
 #include "base/cleanup.h"
 #include "model/policy.h"
 
 /* ---- from the maps -------------------------------------------------------------------------- */
 
-static bool is_of(const struct shunt_breaker_name *name, const struct shunt_model_service *service)
-{
-	return service->n_ports && ntohs(name->port_be) == service->ports[0].port &&
-	       name->proto == service->ports[0].proto && !strcmp(name->service, service->name) &&
-	       !strcmp(name->namespace_, service->namespace_);
-}
-
-static const struct shunt_model_service *service_of(const struct agent *agent,
-						    const struct shunt_breaker_name *name)
-{
-	for (size_t i = 0; i < agent->model.n_services; i++)
-		if (is_of(name, &agent->model.services[i]))
-			return &agent->model.services[i];
-	return NULL;
-}
-
-static void backend_text(const struct shunt_dp_maps *maps, uint32_t index,
-			 char buf[SHUNT_ADDR_PORT_LEN])
-{
-	const struct shunt_backend *backend;
-	struct shunt_ip ip;
-
-	buf[0] = '\0';
-	if (!index || index >= maps->backends.n)
-		return;
-	backend = SHUNT_DP_AT(maps->backends, struct shunt_backend, index);
-	ip = (struct shunt_ip){ .addr = backend->addr, .family = backend->family };
-	shunt_addr_port_str(&ip, ntohs(backend->port_be), buf);
-}
-
-static struct agent_breaker read_one(const struct agent *agent, const struct shunt_breaker_now *now,
-				     uint32_t rule, const struct shunt_model_service *service)
+static struct agent_breaker read_one(const struct agent *agent, uint32_t rule, uint32_t instance,
+				     const struct shunt_breaker_name *name)
 {
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
 	uint64_t now_ns = agent_mono_ns();
 	struct agent_breaker breaker = {
-		.instance = now->instance,
-		.name = now->name,
-		.service = service,
-		.state = shunt_guard_state(maps, rule, now->instance, now_ns),
-		.requests = shunt_guard_requests(maps, rule, now->instance, now_ns),
+		.instance = instance,
+		.name = *name,
+		.service = agent_owner_find(agent, AGENT_OWNER(name)),
+		.state = shunt_guard_state(maps, rule, instance, now_ns),
+		.requests = shunt_guard_requests(maps, rule, instance, now_ns),
 	};
 
-	backend_text(maps, now->name.backend_index, breaker.backend);
+	agent_backend_text(maps, name->backend_index, breaker.backend);
 	return breaker;
+}
+
+bool agent_breaker_read(const struct agent *agent, uint32_t instance,
+			struct agent_breaker *ret_breaker)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	struct shunt_breaker_name name;
+	uint32_t rule;
+
+	if (!shunt_breaker_name_read(maps, instance, &name))
+		return false;
+	/* What nothing in force names any more waits for its end. */
+	rule = shunt_guard_rule(maps, instance);
+	if (rule)
+		*ret_breaker = read_one(agent, rule, instance, &name);
+	return rule != 0;
 }
 
 int agent_breakers_read(const struct agent *agent, const struct shunt_model_service *service,
 			struct agent_breaker **ret_breakers, size_t *ret_n)
 {
-	CLEANUP(freep) struct shunt_breaker_now *all = NULL;
-	struct agent_breaker *breakers;
-	size_t n_all, n = 0;
-	int r = shunt_breakers_read(shunt_dp_maps(agent->dp), &all, &n_all);
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	struct agent_breaker *breakers = NULL, *more, one;
+	struct shunt_breaker_name name;
+	size_t n = 0;
 
-	if (r < 0)
-		return r;
-	breakers = calloc(n_all + 1, sizeof(*breakers));
-	if (!breakers)
-		return -ENOMEM;
-	for (size_t i = 0; i < n_all; i++) {
-		/* What nothing in force names any more waits for its end. */
-		uint32_t rule = shunt_guard_rule(shunt_dp_maps(agent->dp), all[i].instance);
-
-		if (rule && (!service || is_of(&all[i].name, service)))
-			breakers[n++] =
-				read_one(agent, &all[i], rule,
-					 service ? service : service_of(agent, &all[i].name));
+	for (uint32_t id = 1; id < maps->breaker_names.n; id++) {
+		/* The name is cheap, what judges for it is not. */
+		if (!shunt_breaker_name_read(maps, id, &name) ||
+		    (service && !agent_owner_is(AGENT_OWNER(&name), service)) ||
+		    !agent_breaker_read(agent, id, &one))
+			continue;
+		more = shunt_array_add(&breakers, &n, sizeof(*breakers));
+		if (!more) {
+			free(breakers);
+			return -ENOMEM;
+		}
+		*more = one;
 	}
 	*ret_breakers = breakers;
 	*ret_n = n;
@@ -118,15 +104,6 @@ const char *agent_breaker_effect(const struct agent_breaker *breaker, char *buf)
 		snprintf(buf, AGENT_BREAKER_LEN, "go to %s", policy->breaker.fallback);
 	else
 		snprintf(buf, AGENT_BREAKER_LEN, "are refused");
-	return buf;
-}
-
-const char *agent_breaker_object(const struct agent *agent, const struct agent_breaker *breaker,
-				 char *buf)
-{
-	if (breaker->service)
-		return shunt_model_label(&agent->model, breaker->service, buf);
-	snprintf(buf, SHUNT_LABEL_LEN, "%s/%s", breaker->name.namespace_, breaker->name.service);
 	return buf;
 }
 
@@ -196,11 +173,12 @@ const char *agent_breakers_problem(const struct agent *agent, char *buf, size_t 
 
 		if (!agent_breaker_is_open(breaker) || n_open++)
 			continue;
-		len = (size_t)snprintf(buf, size, "%s: %s is %s: new connections %s",
-				       agent_breaker_object(agent, breaker, object),
-				       agent_breaker_whose(breaker, whose),
-				       shunt_breaker_phase_name(breaker->state.phase),
-				       agent_breaker_effect(breaker, effect));
+		len = (size_t)snprintf(
+			buf, size, "%s: %s is %s: new connections %s",
+			agent_owner_label(agent, AGENT_OWNER(&breaker->name), object),
+			agent_breaker_whose(breaker, whose),
+			shunt_breaker_phase_name(breaker->state.phase),
+			agent_breaker_effect(breaker, effect));
 	}
 	if (n_open > 1 && len < size)
 		snprintf(buf + len, size - len, "; %zu more breakers are open", n_open - 1);

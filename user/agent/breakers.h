@@ -18,9 +18,18 @@ struct agent_breaker {
 };
 
 /**
+ * agent_breaker_read - one of them
+ * @instance: as in struct shunt_event; of any value
+ *
+ * Return: is it in force? @ret_breaker is written on true only.
+ */
+bool agent_breaker_read(const struct agent *agent, uint32_t instance,
+			struct agent_breaker *ret_breaker);
+
+/**
  * agent_breakers_read - those in force
  * @service:      only its; NULL: all
- * @ret_breakers: freed with free()
+ * @ret_breakers: freed with free(); sorted by instance; NULL if there are none
  *
  * Return: 0 or -ENOMEM.
  */
@@ -36,10 +45,6 @@ const char *agent_breaker_whose(const struct agent_breaker *breaker, char *buf);
 
 /* What becomes of new connections while it is open: "are refused", "go to blue". */
 const char *agent_breaker_effect(const struct agent_breaker *breaker, char *buf);
-
-/* "namespace/name", with ports where these are split differently. @buf: SHUNT_LABEL_LEN. */
-const char *agent_breaker_object(const struct agent *agent, const struct agent_breaker *breaker,
-				 char *buf);
 
 /* For status: "breakers" of a service. A new reference, or NULL: out of memory. */
 json_t *agent_breakers_json(const struct agent *agent, const struct shunt_model_service *service);

@@ -2,11 +2,11 @@
 #include "agent/decisions.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/breakers.h"
+#include "agent/owner.h"
 #include "base/cleanup.h"
 #include "base/units.h"
 #include "model/policy.h"
@@ -87,23 +87,6 @@ static void say_phase(const struct agent_breaker *breaker, enum agent_decision d
 		snprintf(buf, size, "%s is closed again: everything is let in", whose);
 }
 
-/* One that is gone was closed, or nobody knows whose it was. */
-static bool find_breaker(const struct agent *agent, uint32_t instance,
-			 struct agent_breaker *ret_breaker)
-{
-	CLEANUP(freep) struct agent_breaker *all = NULL;
-	size_t n;
-
-	if (agent_breakers_read(agent, NULL, &all, &n) < 0)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (all[i].instance == instance) {
-			*ret_breaker = all[i];
-			return true;
-		}
-	return false;
-}
-
 /* ---- sentences about variants and backends -----------------------------------------------------
  */
 
@@ -117,36 +100,10 @@ static const struct shunt_variant_name *variant_of(const struct agent *agent, ui
 	return SHUNT_DP_AT(maps->variant_names, struct shunt_variant_name, variant);
 }
 
-static const struct shunt_model_service *service_of(const struct agent *agent,
-						    const struct shunt_variant_name *name)
-{
-	for (size_t i = 0; i < agent->model.n_services; i++) {
-		const struct shunt_model_service *service = &agent->model.services[i];
-
-		if (service->n_ports && service->ports[0].port == ntohs(name->port_be) &&
-		    service->ports[0].proto == name->proto &&
-		    !strcmp(service->name, name->service) &&
-		    !strcmp(service->namespace_, name->namespace_))
-			return service;
-	}
-	return NULL;
-}
-
-static void object_of(const struct agent *agent, const struct shunt_variant_name *name,
-		      char buf[SHUNT_LABEL_LEN])
-{
-	const struct shunt_model_service *service = service_of(agent, name);
-
-	if (service)
-		shunt_model_label(&agent->model, service, buf);
-	else
-		snprintf(buf, SHUNT_LABEL_LEN, "%.63s/%.63s", name->namespace_, name->service);
-}
-
 static void say_tripped(const struct agent *agent, const struct shunt_event *event,
 			const struct shunt_variant_name *name, char *buf, size_t size)
 {
-	const struct shunt_model_service *service = service_of(agent, name);
+	const struct shunt_model_service *service = agent_owner_find(agent, AGENT_OWNER(name));
 	const struct shunt_policy *policy = service ? service->policy : NULL;
 
 	snprintf(buf, size,
@@ -160,16 +117,10 @@ static void say_tripped(const struct agent *agent, const struct shunt_event *eve
 static void say_backend(const struct agent *agent, const struct shunt_event *event,
 			const char *variant, char *buf, size_t size)
 {
-	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
-	char address[SHUNT_ADDR_PORT_LEN] = "?";
+	char address[SHUNT_ADDR_PORT_LEN];
 
-	if (event->backend && event->backend < maps->backends.n) {
-		const struct shunt_backend *backend =
-			SHUNT_DP_AT(maps->backends, struct shunt_backend, event->backend);
-		struct shunt_ip ip = { .addr = backend->addr, .family = backend->family };
-
-		shunt_addr_port_str(&ip, ntohs(backend->port_be), address);
-	}
+	if (!*agent_backend_text(shunt_dp_maps(agent->dp), event->backend, address))
+		strcpy(address, "?");
 	if (event->kind == SHUNT_EVENT_EJECTED)
 		snprintf(buf, size,
 			 "backend %s of %.63s is ejected for its errors: it gets nothing new",
@@ -191,15 +142,16 @@ static void tell(struct agent *agent, const struct shunt_event *event)
 
 	if (decision < 0)
 		return;
-	object_of(agent, name, object);
+	agent_owner_label(agent, AGENT_OWNER(name), object);
 	if (event->kind == SHUNT_EVENT_TRIPPED) {
 		say_tripped(agent, event, name, text, sizeof(text));
 	} else if (event->kind != SHUNT_EVENT_BREAKER) {
 		say_backend(agent, event, name->variant, text, sizeof(text));
-	} else if (find_breaker(agent, event->instance, &breaker)) {
-		agent_breaker_object(agent, &breaker, object);
+	} else if (agent_breaker_read(agent, event->instance, &breaker)) {
+		agent_owner_label(agent, AGENT_OWNER(&breaker.name), object);
 		say_phase(&breaker, (enum agent_decision)decision, text, sizeof(text));
 	} else {
+		/* One that is gone was closed, or nobody knows whose it was. */
 		snprintf(text, sizeof(text), "a breaker of variant %.63s that is gone since",
 			 name->variant);
 	}
@@ -301,7 +253,7 @@ static void tell_present(struct agent *agent, const struct late *late)
 			    breaker->state.phase == SHUNT_BREAKER_OPEN	       ? "BreakerOpen"
 			    : breaker->state.phase == SHUNT_BREAKER_RECOVERING ? "BreakerRecovering"
 									       : "BreakerForced",
-			    agent_breaker_object(agent, breaker, object),
+			    agent_owner_label(agent, AGENT_OWNER(&breaker->name), object),
 			    "at the start of the agent %s is %s%s%s",
 			    agent_breaker_whose(breaker, whose),
 			    shunt_breaker_phase_name(breaker->state.phase),

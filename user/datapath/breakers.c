@@ -2,11 +2,7 @@
 #include "datapath/breakers.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/array.h"
 #include "shunt/compat.h"
 
 static const struct shunt_breaker_name *name_at(const struct shunt_dp_maps *maps, uint32_t instance)
@@ -19,6 +15,12 @@ static struct shunt_breaker_state *state_at(const struct shunt_dp_maps *maps, ui
 	return SHUNT_DP_AT(maps->breaker_states, struct shunt_breaker_state, instance);
 }
 
+static bool is_there(const struct shunt_dp_maps *maps, uint32_t instance)
+{
+	return instance && instance < maps->breaker_states.n && instance < maps->breaker_names.n &&
+	       name_at(maps, instance)->service[0];
+}
+
 /* Others may have written the maps: no string of theirs is trusted to end. */
 static void end_strings(struct shunt_breaker_name *name)
 {
@@ -27,35 +29,14 @@ static void end_strings(struct shunt_breaker_name *name)
 	name->variant[SHUNT_NAME_LEN - 1] = 0;
 }
 
-int shunt_breakers_read(const struct shunt_dp_maps *maps, struct shunt_breaker_now **ret_breakers,
-			size_t *ret_n)
+bool shunt_breaker_name_read(const struct shunt_dp_maps *maps, uint32_t instance,
+			     struct shunt_breaker_name *ret_name)
 {
-	struct shunt_breaker_now *breakers = NULL, *now;
-	size_t n = 0;
-
-	for (uint32_t id = 1; id < maps->breaker_names.n && id < maps->breaker_states.n; id++) {
-		const struct shunt_breaker_state *state = state_at(maps, id);
-		uint64_t word = SHUNT_READ_ONCE(state->word);
-
-		if (!name_at(maps, id)->service[0])
-			continue;
-		now = shunt_array_add(&breakers, &n, sizeof(*now));
-		if (!now) {
-			free(breakers);
-			return -ENOMEM;
-		}
-		*now = (struct shunt_breaker_now){
-			.instance = id,
-			.name = *name_at(maps, id),
-			.phase = SHUNT_BREAKER_PHASE(word),
-			.until_ns = SHUNT_BREAKER_UNTIL(word),
-			.opened = SHUNT_READ_ONCE(state->opened),
-		};
-		end_strings(&now->name);
-	}
-	*ret_breakers = breakers;
-	*ret_n = n;
-	return 0;
+	if (!is_there(maps, instance))
+		return false;
+	*ret_name = *name_at(maps, instance);
+	end_strings(ret_name);
+	return true;
 }
 
 static bool is_forced(uint64_t word)
@@ -74,8 +55,7 @@ int shunt_breaker_force(const struct shunt_dp_maps *maps, uint32_t instance,
 	};
 	__u64 *word, seen;
 
-	if (!instance || instance >= maps->breaker_states.n || instance >= maps->breaker_names.n ||
-	    !name_at(maps, instance)->service[0])
+	if (!is_there(maps, instance))
 		return -ENOENT;
 	word = &state_at(maps, instance)->word;
 	/* A packet may make a transition meanwhile: it does not undo this. */

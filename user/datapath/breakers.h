@@ -2,7 +2,7 @@
 #ifndef SHUNT_DATAPATH_BREAKERS_H
 #define SHUNT_DATAPATH_BREAKERS_H
 
-#include <stddef.h>
+#include <stdbool.h>
 
 #include "datapath/datapath.h"
 
@@ -11,27 +11,15 @@
  * programs go on changing them meanwhile; each state is one word, read and changed at once.
  */
 
-/* One breaker: of a service, a variant or a backend. */
-struct shunt_breaker_now {
-	uint32_t instance; /* index in shunt_breaker_states, as in struct shunt_event */
-	struct shunt_breaker_name name; /* its strings end */
-	/*
-	 * As in the map. An open one whose time is over is open until the next packet asks, and a
-	 * recovering one recovers: there is no timer.
-	 */
-	enum shunt_breaker_phase phase;
-	uint64_t until_ns; /* CLOCK_MONOTONIC; open, recovering: when that ends; else 0 */
-	uint64_t opened;   /* how often, by itself; never falls while the breaker is there */
-};
-
 /**
- * shunt_breakers_read - all breakers that are in force
- * @ret_breakers: freed with free(); sorted by instance; NULL if there are none
+ * shunt_breaker_name_read - whose breaker is it: of a service, a variant or a backend
+ * @instance: index in shunt_breaker_states, as in struct shunt_event; of any value
+ * @ret_name: its strings end; written on true only
  *
- * Return: 0 or -ENOMEM.
+ * Return: is there one?
  */
-int shunt_breakers_read(const struct shunt_dp_maps *maps, struct shunt_breaker_now **ret_breakers,
-			size_t *ret_n);
+bool shunt_breaker_name_read(const struct shunt_dp_maps *maps, uint32_t instance,
+			     struct shunt_breaker_name *ret_name);
 
 enum shunt_breaker_force {
 	SHUNT_FORCE_AUTO, /* ends what was forced: closed, and it judges again */

@@ -41,6 +41,12 @@ static unsigned slot_of(const struct shunt_dp_maps *maps)
 	return SHUNT_READ_ONCE(settings->epoch) & 1;
 }
 
+static const struct shunt_variant_guard *guard_at(const struct shunt_dp_maps *maps,
+						  uint32_t variant)
+{
+	return SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, variant);
+}
+
 struct shunt_guard_found shunt_guard_find(const struct shunt_dp_maps *maps, uint32_t variant,
 					  uint32_t backend)
 {
@@ -50,7 +56,7 @@ struct shunt_guard_found shunt_guard_find(const struct shunt_dp_maps *maps, uint
 
 	if (variant >= maps->variant_guards.n)
 		return found;
-	guard = SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, variant);
+	guard = guard_at(maps, variant);
 	if (!guard->breaker[slot])
 		return found;
 	found.instance = guard->instance[slot];
@@ -63,33 +69,43 @@ struct shunt_guard_found shunt_guard_find(const struct shunt_dp_maps *maps, uint
 	return found;
 }
 
-/* What its backend is under, if that still has @instance: one that has left it keeps its name. */
-static uint32_t rule_of_backend(const struct shunt_dp_maps *maps,
-				const struct shunt_breaker_name *name, uint32_t instance)
+/* Has the backend still @instance? One that has left it keeps its name. */
+static bool backend_has(const struct shunt_dp_maps *maps, uint32_t backend, uint32_t instance)
 {
-	if (name->backend_index >= maps->backend_guards.n ||
-	    SHUNT_DP_AT(maps->backend_guards, struct shunt_backend_guard, name->backend_index)
-			    ->instance != instance ||
-	    name->variant_index >= maps->variant_guards.n)
+	return backend < maps->backend_guards.n &&
+	       SHUNT_DP_AT(maps->backend_guards, struct shunt_backend_guard, backend)->instance ==
+		       instance;
+}
+
+/* The breaker of the one variant that @instance, of a backend or a variant, can be under. */
+static uint32_t rule_by_name(const struct shunt_dp_maps *maps,
+			     const struct shunt_breaker_name *name, uint32_t instance)
+{
+	const struct shunt_variant_guard *guard;
+	unsigned slot = slot_of(maps);
+
+	if (name->variant_index >= maps->variant_guards.n)
 		return 0;
-	return SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, name->variant_index)
-		->breaker[slot_of(maps)];
+	guard = guard_at(maps, name->variant_index);
+	if (name->scope == SHUNT_LIMIT_BACKEND ? !backend_has(maps, name->backend_index, instance)
+					       : guard->instance[slot] != instance)
+		return 0;
+	return guard->breaker[slot];
 }
 
 uint32_t shunt_guard_rule(const struct shunt_dp_maps *maps, uint32_t instance)
 {
+	const struct shunt_variant_guard *guard;
 	const struct shunt_breaker_name *name;
 	unsigned slot = slot_of(maps);
 
 	if (!instance || instance >= maps->breaker_names.n)
 		return 0;
 	name = SHUNT_DP_AT(maps->breaker_names, struct shunt_breaker_name, instance);
-	if (name->scope == SHUNT_LIMIT_BACKEND)
-		return rule_of_backend(maps, name, instance);
+	if (name->scope != SHUNT_LIMIT_SERVICE)
+		return rule_by_name(maps, name, instance);
 	for (uint32_t v = 1; v < maps->variant_guards.n; v++) {
-		const struct shunt_variant_guard *guard =
-			SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, v);
-
+		guard = guard_at(maps, v);
 		if (guard->instance[slot] == instance && guard->breaker[slot])
 			return guard->breaker[slot];
 	}

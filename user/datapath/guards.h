@@ -22,7 +22,8 @@ struct shunt_guard_found shunt_guard_find(const struct shunt_dp_maps *maps, uint
 /**
  * shunt_guard_rule - the breaker that judges for @instance, by its variants
  *
- * Looks at all variants. Return: index in shunt_breakers; 0: no variant is under it.
+ * Looks at all variants where it is a service's. Return: index in shunt_breakers; 0: no variant is
+ * under it.
  */
 uint32_t shunt_guard_rule(const struct shunt_dp_maps *maps, uint32_t instance);
 
