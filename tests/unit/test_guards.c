@@ -98,8 +98,8 @@ Test(guards, the_rule_of_a_variants_instance_is_its_variants, .init = fill)
 {
 	names[6] = (struct shunt_breaker_name){ .scope = SHUNT_LIMIT_VARIANT, .variant_index = 2 };
 	names[7] = names[6];
-	variants[2] = (struct shunt_variant_guard){ { 3, 2 }, { 6, 7 } };
-	variants[3] = (struct shunt_variant_guard){ { 1, 1 }, { 7, 6 } };
+	variants[2] = (struct shunt_variant_guard){ .breaker = { 3, 2 }, .instance = { 6, 7 } };
+	variants[3] = (struct shunt_variant_guard){ .breaker = { 1, 1 }, .instance = { 7, 6 } };
 	cr_assert_eq(shunt_guard_rule(&maps, 6), 3);
 	cr_assert_eq(shunt_guard_rule(&maps, 7), 0, "its variant is under another");
 	settings.epoch = 5;
