@@ -321,7 +321,8 @@ static int port_compile(struct compiler *c, size_t p)
 
 	to->port = from->port;
 	to->proto = from->proto;
-	to->flags = signal_flags(c->service, from) | shunt_breaker_flag(c->service, from);
+	to->flags = signal_flags(c->service, from) | shunt_breaker_flag(c->service, from) |
+		    shunt_eject_flag(c->service, from);
 	shunt_id_service_key(key, c->image->namespace_, c->image->name, from->port, from->proto);
 	to->id = shunt_ids_get(c->ids, SHUNT_ID_SERVICE, key);
 	if (!to->id)
@@ -417,6 +418,7 @@ int shunt_compile(const struct shunt_model_service *service, struct shunt_ids *i
 		if (r < 0)
 			return r;
 	}
+	shunt_compile_ejection(service, image);
 	r = shunt_compile_breaker(service, c.variant_id, ids, image);
 	if (r < 0)
 		return r;

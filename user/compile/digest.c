@@ -42,6 +42,7 @@ static void add_variant(struct shunt_sip *sip, const struct shunt_image_variant 
 	add_bytes(sip, variant->name, strlen(variant->name));
 	add_pair(sip, variant->id, variant->weight);
 	add_pair(sip, (uint32_t)variant->drained << 31 | variant->asked, variant->drain_deadline_s);
+	add_bytes(sip, &variant->eject, sizeof(variant->eject));
 	for (int family = 0; family < SHUNT_N_FAMILIES; family++) {
 		const struct shunt_image_ring *ring = &variant->ring[family];
 

@@ -34,6 +34,7 @@ struct shunt_image_variant {
 	char name[SHUNT_NAME_LEN];
 	bool drained; /* by an operator, or its own weight is 0: sessions end at the deadline */
 	uint32_t drain_deadline_s;
+	struct shunt_eject_rule eject; /* all zero: none; the same in all ports */
 	struct shunt_image_ring ring[SHUNT_N_FAMILIES];
 };
 

@@ -26,6 +26,16 @@ int shunt_compile_policy(const struct shunt_model_service *service, const uint32
 void shunt_compile_dead_man(const struct shunt_model_service *service, const uint32_t *variant_id,
 			    struct shunt_dead_man_rule *rule);
 
+/*
+ * ejection.c: the rule by which backends of each variant are ejected; the rings of @image are
+ * there. Without one the rules stay as they are.
+ */
+void shunt_compile_ejection(const struct shunt_model_service *service,
+			    struct shunt_image_service *image);
+
+/* SHUNT_SVC_EJECT, if backends of @port may be ejected; else 0. */
+uint32_t shunt_eject_flag(const struct shunt_model_service *service, const struct shunt_port *port);
+
 /* Frees @policy; NULL is fine. */
 void shunt_image_policy_free(struct shunt_image_policy *policy);
 

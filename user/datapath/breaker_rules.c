@@ -14,6 +14,9 @@
  *
  * What an instance has counted is of the watches of its rule. A rule with other ones gets another
  * window_base, by which counts of before are old at once, those of packets in flight, too.
+ *
+ * By what a variant's backends are ejected stands beside, in the same two slots, by value. Who is
+ * ejected, and what counts for it, is the kernel's: no install touches it.
  */
 
 /* Above the longest window, in seconds, and a multiple of what its words stand for. */
@@ -154,7 +157,8 @@ static int add_change(struct shunt_installer *installer, struct shunt_guard_plan
 	uint32_t slot = installer_slot(installer);
 	struct shunt_guard_change *change;
 
-	if (guard->breaker[slot] == wanted->breaker && guard->instance[slot] == wanted->instance)
+	if (guard->breaker[slot] == wanted->breaker && guard->instance[slot] == wanted->instance &&
+	    !memcmp(&guard->eject[slot], &wanted->eject, sizeof(wanted->eject)))
 		return 0;
 	change = shunt_array_add(&plan->changes, &plan->n_changes, sizeof(*change));
 	if (!change)
@@ -195,7 +199,8 @@ static int prepare_image(struct shunt_installer *installer, const struct shunt_i
 	for (size_t v = 0; r == 0 && v < port->n_variants; v++) {
 		struct shunt_guard_change wanted = { .variant = port->variants[v].id,
 						     .service = port->id,
-						     .breaker = index };
+						     .breaker = index,
+						     .eject = port->variants[v].eject };
 
 		wanted.instance = breaker ? instance_of(breaker, wanted.variant) : 0;
 		r = add_change(installer, plan, &wanted, err);
@@ -277,6 +282,7 @@ void shunt_guards_store(struct shunt_installer *installer, const struct shunt_gu
 
 		guard->breaker[idle] = plan->changes[i].breaker;
 		guard->instance[idle] = plan->changes[i].instance;
+		guard->eject[idle] = plan->changes[i].eject;
 	}
 }
 
@@ -304,6 +310,7 @@ void shunt_guards_sync(struct shunt_installer *installer)
 
 		guard->breaker[!active] = guard->breaker[active];
 		guard->instance[!active] = guard->instance[active];
+		guard->eject[!active] = guard->eject[active];
 	}
 }
 
@@ -313,7 +320,8 @@ bool shunt_guards_differ(const struct shunt_installer *installer)
 		const struct shunt_variant_guard *guard = guard_at(installer, id);
 
 		if (guard->breaker[0] != guard->breaker[1] ||
-		    guard->instance[0] != guard->instance[1])
+		    guard->instance[0] != guard->instance[1] ||
+		    memcmp(&guard->eject[0], &guard->eject[1], sizeof(guard->eject[0])))
 			return true;
 	}
 	return false;
@@ -334,6 +342,8 @@ void shunt_guard_forget_variant(struct shunt_installer *installer, uint32_t vari
 void shunt_guard_forget_backend(struct shunt_installer *installer, uint32_t backend)
 {
 	memset(backend_at(installer, backend), 0, sizeof(struct shunt_backend_guard));
+	memset(SHUNT_DP_AT(installer->maps->eject_states, struct shunt_eject_state, backend), 0,
+	       sizeof(struct shunt_eject_state));
 }
 
 static bool may_go(const struct shunt_installer *installer, uint32_t id)

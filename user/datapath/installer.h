@@ -195,12 +195,13 @@ bool shunt_dead_man_clear(const struct shunt_installer *installer, uint32_t id);
 
 /* ---- breaker_rules.c ----------------------------------------------------------------------- */
 
-/* A variant whose guard changes. */
+/* A variant whose guard changes: its breaker, or by what its backends are ejected. */
 struct shunt_guard_change {
 	uint32_t variant;
 	uint32_t service; /* a port that it is of; 0: of none any more */
 	uint32_t old_breaker, old_instance;
 	uint32_t breaker, instance;
+	struct shunt_eject_rule eject;
 };
 
 /* What an install changes of guards. */

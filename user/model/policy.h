@@ -181,6 +181,10 @@ enum shunt_policy_part {
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);
 
+/* Can @policy (NULL: none) eject a backend? Not if it has no number of errors, or may eject none.
+ */
+bool shunt_policy_ejects(const struct shunt_policy *policy);
+
 /* Is the plaintext HTTP of @port looked at, with @policy (NULL: none)? */
 bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt_port *port);
 
