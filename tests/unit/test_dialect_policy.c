@@ -260,6 +260,21 @@ static const struct text_case attached[] = {
 	  "SuspiciousExpression=True/NeverDecides: \"NetworkErrorRatio() > 1.5\": comparison 1, "
 	  "NetworkErrorRatio: it never holds\n",
 	  NULL },
+	{ "ejection that has no number of errors",
+	  POLICY("{" TO_APP ", outlierDetection: {consecutive5xxErrors: 0}}"),
+	  "EjectsNothing=True/NeverDecides: outlierDetection: consecutive5xxErrors and "
+	  "consecutiveGatewayErrors are both 0, so no backend is ever ejected\n",
+	  NULL },
+	{ "and that may eject nobody",
+	  POLICY("{" TO_APP ", outlierDetection: {maxEjectionPercent: 0}}"),
+	  "EjectsNothing=True/NeverDecides: outlierDetection: with maxEjectionPercent 0 no backend "
+	  "is ever ejected\n",
+	  NULL },
+	{ "ejection by gateway errors alone",
+	  POLICY("{" TO_APP ", outlierDetection: {consecutive5xxErrors: 0,"
+		 " consecutiveGatewayErrors: 3}}"),
+	  "  eject after 0 or 3 every 10000 for 30000 up to 10% panic 0% by TrafficPolicy p\n",
+	  "EjectsNothing" },
 	{ "everything has its default",
 	  POLICY("{" TO_APP ", outlierDetection: {}, deadMan: {canary: green, stable: blue},"
 		 " maxConnectionAge: 1m, inFlight: [{scope: client, max: 3}]}"),

@@ -85,6 +85,12 @@ static const struct text_case cases[] = {
 		  " maxEjectionPercent: 100, minHealthPercent: 50}}") SPLIT,
 	  "  eject after 7 or 3 every 1500 for 60000 up to 100% panic 50% by DestinationRule app\n",
 	  NULL },
+	{ "ejection that can eject nobody is told",
+	  SUBSETS("", ", trafficPolicy: {outlierDetection: {maxEjectionPercent: 0}}", "") SPLIT,
+	  "  EjectsNothing=True/NeverDecides: outlierDetection: with maxEjectionPercent 0 no "
+	  "backend "
+	  "is ever ejected\n",
+	  NULL },
 	{ "ejection of one variant alone does not hold, and says so",
 	  SUBSETS("", ", trafficPolicy: {outlierDetection: {}}", "") SPLIT,
 	  "PartiallyHonored=True/UnsupportedValue: not all variants have the same "

@@ -160,17 +160,20 @@ static int warn(const struct shunt_object *object, const struct shunt_node *subs
 	struct shunt_node spec, subset;
 	struct shunt_err ignored;
 	unsigned parts;
+	int r;
 
 	shunt_field_spec(object, &ignored, &spec);
 	shunt_istio_read_policy(&spec, 0, &policy);
 	parts = shunt_policy_parts(&policy);
-	for (size_t i = 0; subsets->json && i < shunt_field_length(subsets); i++) {
+	r = shunt_policy_warn_ejection(conditions, &policy.ejection);
+	for (size_t i = 0; r == 0 && subsets->json && i < shunt_field_length(subsets); i++) {
 		subset = shunt_field_item(subsets, i);
 		policy = (struct shunt_policy){ 0 };
 		shunt_istio_read_policy(&subset, 0, &policy);
 		parts |= shunt_policy_parts(&policy);
+		r = shunt_policy_warn_ejection(conditions, &policy.ejection);
 	}
-	return shunt_policy_warn_parts(conditions, parts);
+	return r < 0 ? r : shunt_policy_warn_parts(conditions, parts);
 }
 
 int shunt_translate_destination_rule(struct shunt_translation *t, const struct shunt_object *object)

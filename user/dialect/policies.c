@@ -48,11 +48,28 @@ int shunt_policy_warn_parts(struct shunt_conditions *conditions, unsigned parts)
 				    shunt_policy_parts_str(parts, text));
 }
 
+/* Istio takes it without a word, and people wonder why nothing is ejected. */
+int shunt_policy_warn_ejection(struct shunt_conditions *conditions,
+			       const struct shunt_ejection *ejection)
+{
+	if (!ejection->enabled ||
+	    (ejection->max_percent && (ejection->consecutive_5xx || ejection->consecutive_gateway)))
+		return 0;
+	return shunt_conditions_set(
+		conditions, "EjectsNothing", "True", "NeverDecides",
+		ejection->max_percent
+			? "outlierDetection: consecutive5xxErrors and consecutiveGatewayErrors "
+			  "are both 0, so no backend is ever ejected"
+			: "outlierDetection: with maxEjectionPercent 0 no backend is ever ejected");
+}
+
 int shunt_policy_warn(struct shunt_conditions *conditions, const struct shunt_policy *policy)
 {
 	char text[300];
 	int r = shunt_policy_warn_parts(conditions, shunt_policy_parts(policy));
 
+	if (r == 0)
+		r = shunt_policy_warn_ejection(conditions, &policy->ejection);
 	if (r < 0 || !policy->breaker.expression ||
 	    !shunt_expression_warn(&policy->breaker.predicate, text, sizeof(text)))
 		return r;

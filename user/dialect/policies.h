@@ -41,9 +41,13 @@ int shunt_policy_origin(struct shunt_policy *policy, const struct shunt_object *
  * shunt_policy_warn - conditions about what @policy asks for, in the report of its object
  *
  * What this version does not put in force (NotEnforced), and what can never hold
- * (SuspiciousExpression). Return: 0 or -ENOMEM.
+ * (SuspiciousExpression, EjectsNothing). Return: 0 or -ENOMEM.
  */
 int shunt_policy_warn(struct shunt_conditions *conditions, const struct shunt_policy *policy);
+
+/* EjectsNothing by itself. Return: 0 or -ENOMEM. */
+int shunt_policy_warn_ejection(struct shunt_conditions *conditions,
+			       const struct shunt_ejection *ejection);
 
 /* The first of these by itself, for @parts. Return: 0 or -ENOMEM. */
 int shunt_policy_warn_parts(struct shunt_conditions *conditions, unsigned parts);
