@@ -32,7 +32,12 @@ static struct shunt_stats_variant variants[] = {
 };
 
 static struct shunt_stats_backend backends[] = {
-	{ .id = 1, .variant = 1, .port = 8080, .proto = IPPROTO_TCP, .active = 3 },
+	{ .id = 1,
+	  .variant = 1,
+	  .port = 8080,
+	  .proto = IPPROTO_TCP,
+	  .active = 3,
+	  .ejection = { .has_rule = true, .is_out = true, .times = 4 } },
 	{ .id = 2, .variant = 1, .port = 53, .proto = IPPROTO_UDP },
 };
 
@@ -269,6 +274,18 @@ Test(metrics, ports_of_tcp_and_udp_are_told_apart)
 			  "variant=\"blue\",port=\"80\"} 0");
 	assert_line(text, "shunt_variant_tripped{namespace=\"shop\",service=\"web\","
 			  "variant=\"a\\\"b\\\\c\\nd\",port=\"53/udp\"} 0");
+}
+
+Test(metrics, ejection_is_shown_where_there_is_a_rule)
+{
+	CLEANUP(freep) char *text = text_of(false);
+
+	assert_line(text, "shunt_backend_ejected{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",port=\"80\",backend=\"10.0.0.1:8080\"} 1");
+	assert_line(text, "shunt_backend_ejections_total{namespace=\"shop\",service=\"web\","
+			  "variant=\"blue\",port=\"80\",backend=\"10.0.0.1:8080\"} 4");
+	cr_expect_null(strstr(text, "shunt_backend_ejected{namespace=\"shop\",service=\"web\","
+				    "variant=\"blue\",port=\"80\",backend=\"[fd00::1]:53"));
 }
 
 Test(metrics, every_reason_has_a_series_from_the_first_moment)

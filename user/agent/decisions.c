@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/breakers.h"
+#include "agent/ejections.h"
 #include "agent/owner.h"
 #include "base/cleanup.h"
 #include "base/units.h"
@@ -114,20 +115,20 @@ static void say_tripped(const struct agent *agent, const struct shunt_event *eve
 		 event->detail[1] / 100.0);
 }
 
+/* "for 30 s", and how manieth time it is where that makes it longer. */
 static void say_backend(const struct agent *agent, const struct shunt_event *event,
 			const char *variant, char *buf, size_t size)
 {
-	char address[SHUNT_ADDR_PORT_LEN];
+	char whose[AGENT_BACKEND_LEN], time[SHUNT_UNIT_STR_LEN], more[48] = "";
 
-	if (!*agent_backend_text(shunt_dp_maps(agent->dp), event->backend, address))
-		strcpy(address, "?");
+	agent_backend_whose(agent, event->backend, variant, whose);
+	if (event->detail[1] > 1)
+		snprintf(more, sizeof(more), ", the %u. time in a row", event->detail[1]);
 	if (event->kind == SHUNT_EVENT_EJECTED)
-		snprintf(buf, size,
-			 "backend %s of %.63s is ejected for its errors: it gets nothing new",
-			 address, variant);
+		snprintf(buf, size, "%s is ejected for its errors: it gets nothing new for %s%s",
+			 whose, shunt_duration_str(event->detail[0], time), more);
 	else
-		snprintf(buf, size, "backend %s of %.63s takes new connections again", address,
-			 variant);
+		snprintf(buf, size, "%s does well again: it takes new connections", whose);
 }
 
 /* ---- events -------------------------------------------------------------------------------------
@@ -219,6 +220,44 @@ static void keep(void *ctx, const struct shunt_event *event)
 	late->last[late->n++ % TELL_LATE] = *event;
 }
 
+/* Did one of the events that were told just now say that @backend is ejected? */
+static bool was_ejected(const struct late *late, uint32_t backend)
+{
+	unsigned first = late->n > TELL_LATE ? late->n - TELL_LATE : 0;
+
+	for (unsigned i = late->n; i-- > first;) {
+		const struct shunt_event *event = &late->last[i % TELL_LATE];
+
+		if (event->backend == backend &&
+		    (event->kind == SHUNT_EVENT_EJECTED || event->kind == SHUNT_EVENT_RETURNED))
+			return event->kind == SHUNT_EVENT_EJECTED;
+	}
+	return false;
+}
+
+static void tell_ejected(struct agent *agent, const struct late *late)
+{
+	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
+	char object[SHUNT_LABEL_LEN], whose[AGENT_BACKEND_LEN], left[SHUNT_UNIT_STR_LEN];
+	uint64_t now_ns = agent_mono_ns();
+
+	for (uint32_t id = 1; id < maps->backends.n; id++) {
+		struct shunt_ejected ejected = shunt_ejection_read(maps, id, now_ns);
+		const struct shunt_variant_name *name;
+
+		if (!ejected.is_out || was_ejected(late, id))
+			continue;
+		name = variant_of(agent,
+				  SHUNT_DP_AT(maps->backends, struct shunt_backend, id)->variant);
+		agent_event(agent, SHUNT_LOG_WARN, "BackendEjected",
+			    agent_owner_label(agent, AGENT_OWNER(name), object),
+			    "at the start of the agent %s is ejected: it gets nothing new for "
+			    "another %s",
+			    agent_backend_whose(agent, id, name->variant, whose),
+			    shunt_duration_str(ejected.left_ns / 1000000, left));
+	}
+}
+
 /* Did one of the events that were told just now leave @instance in @phase? */
 static bool was_told(const struct late *late, uint32_t instance, enum shunt_breaker_phase phase)
 {
@@ -279,6 +318,7 @@ static void tell_late(struct agent *agent)
 	for (unsigned i = first; i < late.n; i++)
 		tell(agent, &late.last[i % TELL_LATE]);
 	tell_present(agent, &late);
+	tell_ejected(agent, &late);
 }
 
 void agent_decisions_open(struct agent *agent)

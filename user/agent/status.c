@@ -6,6 +6,7 @@
 
 #include "agent/breakers.h"
 #include "agent/dead_men.h"
+#include "agent/ejections.h"
 #include "agent/told.h"
 #include "base/cleanup.h"
 #include "base/units.h"
@@ -78,13 +79,14 @@ static json_t *problem_json(const char *file, unsigned line, unsigned column, co
 
 static json_t *problems_json(const struct agent *agent)
 {
-	char breakers[512], dead_men[512];
+	char breakers[512], dead_men[512], ejections[512];
 	const char *const own[] = { agent->source_problem,
 				    agent->install_problem,
 				    agent->state_problem,
 				    agent->full.problem,
 				    agent_breakers_problem(agent, breakers, sizeof(breakers)),
-				    agent_dead_men_problem(agent, dead_men, sizeof(dead_men)) };
+				    agent_dead_men_problem(agent, dead_men, sizeof(dead_men)),
+				    agent_ejections_problem(agent, ejections, sizeof(ejections)) };
 	const struct shunt_dir_problem *problems;
 	json_t *array = json_array();
 	size_t n;
@@ -149,7 +151,8 @@ const char *agent_health(const struct agent *agent)
 	if (agent_count_problems(agent) || agent->state_problem[0] || agent->full.problem[0] ||
 	    agent_gates_missing(&agent->gates) ||
 	    agent_breakers_problem(agent, text, sizeof(text))[0] ||
-	    agent_dead_men_problem(agent, text, sizeof(text))[0])
+	    agent_dead_men_problem(agent, text, sizeof(text))[0] ||
+	    agent_ejections_problem(agent, text, sizeof(text))[0])
 		return "degraded";
 	for (size_t i = 0; i < agent->gates.n; i++)
 		if (!agent->gates.items[i].attached)

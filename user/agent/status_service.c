@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/breakers.h"
+#include "agent/ejections.h"
 #include "agent/rest.h"
 #include "base/units.h"
 #include "model/policy_json.h"
@@ -57,6 +58,10 @@ static json_t *backend_json(const struct shunt_ip *ip, uint16_t port, uint8_t pr
 			 "connections_active", (json_int_t)(counted ? counted->active : 0));
 	json_object_set_new(json, "tcp",
 			    is_tcp && counted ? tcp_json(&counted->counters) : json_null());
+	json_object_set_new(json, "ejection",
+			    counted && counted->proto == IPPROTO_TCP
+				    ? agent_ejection_json(&counted->ejection)
+				    : json_null());
 	return json;
 }
 

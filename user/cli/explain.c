@@ -211,6 +211,7 @@ json_t *explain_json(const struct explain *e)
 			    json_pack("{s:s, s:s, s:i}", "namespace", name->namespace_, "name",
 				      name->name, "port", ntohs(name->port_be)));
 	json_object_set_new(json, "affinity", json_string(affinity_name(e)));
+	json_object_set_new(json, "ejected", explain_ejected_json(e));
 	if (needs_spread(e)) {
 		json_object_set_new(json, "spread", spread_json(e));
 		return json;
@@ -486,6 +487,7 @@ void explain_print(const struct explain *e)
 	print_affinity(e);
 	if (needs_spread(e)) {
 		explain_print_breaker(e, true);
+		explain_print_ejected(e);
 		print_spread(e);
 		return;
 	}
@@ -493,6 +495,7 @@ void explain_print(const struct explain *e)
 		print_variant(e);
 		print_backend(e);
 		explain_print_breaker(e, false);
+		explain_print_ejected(e);
 	}
 	if (c->reason != SHUNT_R_FORWARDED && !c->variant) {
 		label(e, "verdict");

@@ -21,4 +21,8 @@ void explain_print(const struct explain *explain);
 void explain_print_breaker(const struct explain *explain, bool of_all);
 json_t *explain_breaker_json(const struct explain *explain);
 
+/* explain_ejection.c: which backends of the split's variants are ejected; prints if any is. */
+void explain_print_ejected(const struct explain *explain);
+json_t *explain_ejected_json(const struct explain *explain);
+
 #endif

@@ -125,8 +125,23 @@ static bool has_sessions(const json_t *service, const json_t *variant)
 	       json_number_value(json_object_get(variant, "measured_share")) > 0;
 }
 
-/* What is worth a word about a variant; "" if nothing is. */
-static const char *variant_remark(const json_t *service, const json_t *variant, int ready, int all)
+/* "2 ejected", or "". Return: @buf. */
+static const char *ejected_remark(const json_t *variant, char *buf, size_t size)
+{
+	const json_t *backend;
+	size_t i, n = 0;
+
+	json_array_foreach (json_object_get(variant, "backends"), i, backend)
+		n += json_is_true(json_object_get(json_object_get(backend, "ejection"), "ejected"));
+	buf[0] = '\0';
+	if (n)
+		snprintf(buf, size, "%zu ejected", n);
+	return buf;
+}
+
+/* What is worth a word about a variant; "" if nothing is. @buf may hold it. */
+static const char *variant_remark(const json_t *service, const json_t *variant, int ready, int all,
+				  char *buf, size_t size)
 {
 	const char *group = cli_str(variant, "group");
 
@@ -140,9 +155,9 @@ static const char *variant_remark(const json_t *service, const json_t *variant, 
 		return "no endpoints";
 	if (!ready)
 		return "none ready";
-	if (has_sessions(service, variant))
-		return "sessions stay";
-	return "";
+	if (*ejected_remark(variant, buf, size))
+		return buf;
+	return has_sessions(service, variant) ? "sessions stay" : "";
 }
 
 static const char *service_remark(const json_t *service)
@@ -205,7 +220,7 @@ static void add_variant(struct print_grid *grid, const char *label, const json_t
 	ready_cell(grid, ready, all);
 	remark_cell(grid, is_first ? service_remark(service) : "",
 		    breaker_remark(service, variant, is_first, breaker, sizeof(breaker)),
-		    variant_remark(service, variant, ready, all));
+		    variant_remark(service, variant, ready, all, text, sizeof(text)));
 }
 
 void status_print_overview(const struct cli *cli, const json_t *status)

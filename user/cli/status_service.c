@@ -397,21 +397,38 @@ static void trouble_cell(struct print_grid *grid, const json_t *tcp, const char 
 		print_cell(grid, PRINT_PLAIN, "%s", "");
 }
 
+/* "ready", or "ejected for 12 s", which a backend may be besides. */
+static void state_cell(struct print_grid *grid, const json_t *backend)
+{
+	const json_t *ejection = json_object_get(backend, "ejection");
+	const char *state = cli_str(backend, "state");
+	char left[SHUNT_UNIT_STR_LEN];
+
+	if (strcmp(state, "ready") || !json_is_true(json_object_get(ejection, "ejected")))
+		print_cell(grid, !strcmp(state, "ready") ? PRINT_GOOD : PRINT_WARN, "%s", state);
+	else if (cli_int(ejection, "left_ms"))
+		print_cell(grid, PRINT_BAD, "ejected for %s",
+			   shunt_duration_str((uint64_t)cli_int(ejection, "left_ms"), left));
+	else
+		print_cell(grid, PRINT_WARN, "ejected, tried now");
+}
+
 static void add_backend(struct print_grid *grid, const json_t *variant, const json_t *backend)
 {
 	const json_t *tcp = json_object_get(backend, "tcp");
-	const char *address = cli_str(backend, "address"), *state = cli_str(backend, "state");
+	const char *address = cli_str(backend, "address");
 	bool is_v6 = strchr(address, ':') != NULL;
 
 	print_cell(grid, PRINT_PLAIN, "%s%s%s:%lld", is_v6 ? "[" : "", address, is_v6 ? "]" : "",
 		   cli_int(backend, "port"));
 	print_cell(grid, PRINT_PLAIN, "%s", cli_str(variant, "name"));
-	print_cell(grid, !strcmp(state, "ready") ? PRINT_GOOD : PRINT_WARN, "%s", state);
+	state_cell(grid, backend);
 	count_cell(grid, backend, "connections_active");
 	count_cell(grid, backend, "connections_total");
 	trouble_cell(grid, tcp, "refused");
 	trouble_cell(grid, tcp, "unanswered");
 	trouble_cell(grid, tcp, "reset");
+	trouble_cell(grid, json_object_get(backend, "ejection"), "times");
 }
 
 static void print_backends(const struct cli *cli, const json_t *variants)
@@ -419,7 +436,7 @@ static void print_backends(const struct cli *cli, const json_t *variants)
 	static const struct print_column columns[] = {
 		{ "BACKEND", false },	{ "VARIANT", false }, { "STATE", false },
 		{ "ACTIVE", true },	{ "TOTAL", true },    { "REFUSED", true },
-		{ "UNANSWERED", true }, { "RESET", true },
+		{ "UNANSWERED", true }, { "RESET", true },    { "EJECTED", true },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
 	const json_t *variant, *backend;

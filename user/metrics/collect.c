@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
@@ -49,8 +50,17 @@ static int compare_variants(const void *a, const void *b)
 	return compare_names(&x->name, &y->name);
 }
 
+static uint64_t mono_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
 static int collect_backends(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
 {
+	uint64_t now_ns = mono_ns();
 	struct shunt_stats_backend *out;
 	int r;
 
@@ -71,6 +81,7 @@ static int collect_backends(const struct shunt_dp_maps *maps, struct shunt_stats
 		out->proto = in->proto;
 		out->flags = in->flags;
 		out->active = shunt_read_active(maps, id);
+		out->ejection = shunt_ejection_read(maps, id, now_ns);
 		r = shunt_read_backend(maps, id, &out->counters);
 		if (r < 0)
 			return r;

@@ -8,6 +8,7 @@
 
 #include "base/ip.h"
 #include "datapath/datapath.h"
+#include "datapath/ejections.h"
 
 /* What the maps say at one moment: for status, metrics and the guard's feedback alike. */
 struct shunt_stats_backend {
@@ -18,6 +19,7 @@ struct shunt_stats_backend {
 	uint8_t proto;
 	uint32_t flags; /* enum shunt_backend_flags */
 	uint32_t active;
+	struct shunt_ejected ejection;
 	struct shunt_counters counters;
 };
 

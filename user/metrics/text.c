@@ -161,6 +161,37 @@ static void write_tripped(FILE *out, const struct shunt_stats *stats)
 	}
 }
 
+/* Of backends that may be ejected, or were: what was counted stays in sight. */
+static void eject_lines(FILE *out, const struct shunt_stats *stats, const char *metric,
+			bool is_state)
+{
+	char name[SHUNT_IP_STR_LEN + 16];
+
+	for (size_t v = 0; v < stats->n_variants; v++)
+		for (size_t b = 0; b < stats->variants[v].n_backends; b++) {
+			const struct shunt_stats_backend *backend =
+				&stats->backends[stats->variants[v].first_backend + b];
+			const struct shunt_ejected *ejection = &backend->ejection;
+
+			if (backend->proto != IPPROTO_TCP ||
+			    !(ejection->has_rule || ejection->times))
+				continue;
+			backend_line(out, metric, &stats->variants[v],
+				     backend_name(backend, name, sizeof(name)), NULL, NULL,
+				     is_state ? ejection->is_out : ejection->times);
+		}
+}
+
+static void write_ejected(FILE *out, const struct shunt_stats *stats)
+{
+	head(out, "shunt_backend_ejected", "gauge",
+	     "1 while a backend is ejected for its errors: it gets no new connections.");
+	eject_lines(out, stats, "shunt_backend_ejected", true);
+	head(out, "shunt_backend_ejections_total", "counter",
+	     "How often a backend was ejected for its errors.");
+	eject_lines(out, stats, "shunt_backend_ejections_total", false);
+}
+
 /* ---- TCP and plaintext HTTP
  * ------------------------------------------------------------------------ */
 
@@ -440,6 +471,7 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	write_traffic(out, metrics->stats);
 	write_tcp(out, metrics->stats);
 	write_tripped(out, metrics->stats);
+	write_ejected(out, metrics->stats);
 	write_http(out, metrics->stats);
 	write_limits(out, metrics->stats);
 	shunt_decisions_write(metrics, out);
