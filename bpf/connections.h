@@ -43,6 +43,12 @@ static __always_inline int connections_is_unanswered(struct shunt_flow *flow, __
 	       shunt_cmpxchg(&flow->backend_isn, mark, 0) == mark;
 }
 
+/*
+ * What those who judge are told of a flow. Where its responses are seen a failure stands beside
+ * them; elsewhere connections stand beside each other.
+ */
+#define CONNECTIONS_OF(flow, code, outcome) ((flow)->flags & SHUNT_FLOW_HTTP ? (code) : (outcome))
+
 /* What connections_tell() says. */
 #define CONNECTIONS_CODE(told) ((told)&0xffff)
 #define CONNECTIONS_AGAIN      0x10000
@@ -55,8 +61,8 @@ static __always_inline int connections_is_unanswered(struct shunt_flow *flow, __
  *
  * Of one that has been unanswered it is not told that it was refused in the end.
  *
- * Return: CONNECTIONS_CODE() is what it is to those who judge backends by responses: 502, 504, or
- * 0: nothing. With CONNECTIONS_AGAIN the client has waited in vain, and sends its SYN again.
+ * Return: CONNECTIONS_CODE() is what it is to those who judge backends by responses, or 0: nothing.
+ * With CONNECTIONS_AGAIN the client has waited in vain, and sends its SYN again.
  */
 __attribute__((noinline)) int connections_tell(__u64 ref, __u32 tracked, __u32 mark)
 {
@@ -74,20 +80,20 @@ __attribute__((noinline)) int connections_tell(__u64 ref, __u32 tracked, __u32 m
 		break;
 	case SHUNT_FT_PROMOTED:
 		c->established++;
-		break;
+		return CONNECTIONS_OF(flow, 0, SHUNT_CONNECTED);
 	case SHUNT_FT_REFUSED:
 		c->refused++;
-		return 502;
+		return CONNECTIONS_OF(flow, 502, SHUNT_NOT_CONNECTED);
 	case SHUNT_FT_REPEATED:
 		if (!connections_is_unanswered(flow, mark, settings->jiffy_us))
 			break;
 		if (shunt_syn_is_refused(mark))
 			return CONNECTIONS_AGAIN;
 		c->unanswered++;
-		return CONNECTIONS_AGAIN | 504;
+		return CONNECTIONS_AGAIN | CONNECTIONS_OF(flow, 504, SHUNT_NOT_CONNECTED);
 	case SHUNT_FT_CUT:
 		c->reset++;
-		return 502;
+		return CONNECTIONS_OF(flow, 502, SHUNT_CUT_OFF);
 	case SHUNT_FT_CLOSED:
 		c->closed++;
 		break;

@@ -136,8 +136,7 @@ __attribute__((noinline)) int conntrack_tcp(__u64 ref, const struct packet *pkt,
 	if (tracked <= SHUNT_FT_CHANGED || !(flow->flags & SHUNT_FLOW_TCP))
 		return reason;
 	told = connections_tell(ref, tracked, mark);
-	/* Where nothing tells of responses that are good, those that failed would be all. */
-	if (CONNECTIONS_CODE(told) && flow->flags & SHUNT_FLOW_HTTP)
+	if (CONNECTIONS_CODE(told) && flow->flags & (SHUNT_FLOW_HTTP | SHUNT_FLOW_JUDGED))
 		guard_response(flow->variant, flow->backend, CONNECTIONS_CODE(told), 0);
 	return told & CONNECTIONS_AGAIN ? CONNTRACK_UNANSWERED : reason;
 }

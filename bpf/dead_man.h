@@ -61,8 +61,7 @@ static __always_inline int dead_man_has_heir(__u32 stable)
 
 /**
  * dead_man_count - count a response of @variant, if it is under a dead-man switch
- * @code: of HTTP, or 502, 504 of a failure below it. 0 (not known) and what is not final say
- *	  nothing
+ * @code: as guard_judge(). 0 (not known) and what is not final say nothing
  *
  * Return: 0; or, of the canary's, the present second: dead_man_judge() is to be asked.
  */
@@ -78,7 +77,8 @@ __attribute__((noinline)) __u32 dead_man_count(__u32 variant, __u32 code)
 	if (!counts)
 		return 0;
 	second = bpf_ktime_get_ns() / SHUNT_NS_PER_S;
-	shunt_window_add(shunt_dead_man_word(counts->responses, second), second);
+	if (code != SHUNT_CUT_OFF)
+		shunt_window_add(shunt_dead_man_word(counts->responses, second), second);
 	if (SHUNT_DEAD_MAN_IS_ERROR(code))
 		shunt_window_add(shunt_dead_man_word(counts->errors, second), second);
 	return variant == rule->canary ? second : 0;

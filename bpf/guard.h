@@ -185,7 +185,8 @@ static __always_inline void guard_dead_man(__u32 variant, __u32 code)
 
 /**
  * guard_judge - all that judges by responses has seen one
- * @code: of HTTP; 502: refused, or reset before an answer; 504: unanswered; 0: not known
+ * @code: of HTTP; 502: refused, or reset before an answer; 504: unanswered; 0: not known; where no
+ *	  HTTP is seen, enum shunt_outcome
  * @told: GUARD_TIMED(us), or 0: its time is not known
  *
  * In line, for HTTP/2 is read where only two frames of the verifier's eight are left.

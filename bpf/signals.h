@@ -152,6 +152,15 @@ static __always_inline void shunt_http_told(shunt_http_src_t src,
 		signals_count(event->code, event->has_latency, event->latency_us);
 }
 
+/* TLS, or whatever it is, has been answered: to those who judge, a connection. */
+static __always_inline void signals_opaque(__u32 index)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(FT, index);
+
+	if (flow && flow->flags & SHUNT_FLOW_JUDGED)
+		guard_response(flow->variant, flow->backend, SHUNT_CONNECTED, 0);
+}
+
 #include "shunt/http_walk.h"
 
 /* Where the TCP header at @tcp leaves its payload. @l4_bytes: of the packet from there on. */
@@ -239,7 +248,8 @@ __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_
 	if (http->protocol == SHUNT_HTTP_ENDED)
 		return REQUESTS_BEHIND;
 	/* Nothing is told of it any more. */
-	if (http->protocol == SHUNT_HTTP_OPAQUE || http->protocol == SHUNT_HTTP_LOST)
+	if (http->protocol == SHUNT_HTTP_LOST ||
+	    (http->protocol == SHUNT_HTTP_OPAQUE && (is_client || http->backend_next)))
 		return 0;
 	needs = shunt_http_needs(http, &s->segment);
 	if (needs & SHUNT_HTTP_NEEDS_TIME)
@@ -252,6 +262,8 @@ __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_
 		shunt_http_client(http, &s->segment, head, &event);
 	else
 		shunt_http_backend(http, &s->segment, head, &event);
+	if (event.is_opaque)
+		signals_opaque(index);
 	if (event.is_request || event.is_response)
 		shunt_http_told(ctx, &event);
 	if (http->protocol == SHUNT_HTTP_2 || http->protocol == SHUNT_HTTP_OFFERED)

@@ -145,6 +145,7 @@ enum shunt_service_flags {
 	SHUNT_SVC_TCP = 1 << 3,	     /* what becomes of its TCP connections is counted */
 	SHUNT_SVC_BREAKER = 1 << 4,  /* its variants have guards that are asked of new flows */
 	SHUNT_SVC_EJECT = 1 << 5,    /* and of them some that eject backends */
+	SHUNT_SVC_JUDGED = 1 << 6,   /* its connections are told to what judges by them */
 };
 
 enum shunt_affinity {
@@ -376,6 +377,7 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_TCP = 1 << 7,	/* likewise with SHUNT_SVC_TCP */
 	SHUNT_FLOW_AGAIN = 1 << 8,	/* another backend did not take its SYN: bpf/reselect.h */
 	SHUNT_FLOW_EJECT = 1 << 9,	/* of a service with SHUNT_SVC_EJECT when it began */
+	SHUNT_FLOW_JUDGED = 1 << 10,	/* of a service with SHUNT_SVC_JUDGED when it began */
 };
 
 /* SHUNT_F_* in the low byte of shunt_flow.life, the generation above it. */

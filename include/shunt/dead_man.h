@@ -19,7 +19,7 @@
 #define SHUNT_DEAD_MAN_SECONDS(window_ms) (((window_ms) + 999) / 1000 + 1)
 _Static_assert(SHUNT_DEAD_MAN_SECONDS(10000) <= SHUNT_DEAD_MAN_WORDS, "the ring holds a window");
 
-#define SHUNT_DEAD_MAN_IS_ERROR(code) ((code) >= 500 && (code) < 600)
+#define SHUNT_DEAD_MAN_IS_ERROR(code) (((code) >= 500 && (code) < 600) || (code) > SHUNT_CONNECTED)
 
 /* The word of @second. Each has its own code, for the verifier without CAP_PERFMON. */
 static SHUNT_INLINE __u64 *shunt_dead_man_word(__u64 *words, __u32 second)

@@ -62,7 +62,7 @@ struct shunt_http_event {
 	__u8 is_request;
 	__u8 is_response;
 	__u8 has_latency;
-	__u8 reserved;
+	__u8 is_opaque;	  /* the backend's first answer, and it is no HTTP */
 	__u32 code;	  /* of the response; 0: not to be told */
 	__u32 latency_us; /* request's last segment to response's first, at most an hour */
 };
@@ -247,7 +247,8 @@ static SHUNT_INLINE void shunt_http_client(struct shunt_http *http,
 /**
  * shunt_http_backend - a segment of the backend
  *
- * Parameters as above. Interim responses (100 to 199) are none; 101 ends HTTP.
+ * Parameters as above. Interim responses (100 to 199) are none; 101 ends HTTP. Of what is no HTTP
+ * the first one alone tells something.
  */
 static SHUNT_INLINE void shunt_http_backend(struct shunt_http *http,
 					    const struct shunt_http_segment *segment,
@@ -265,6 +266,7 @@ static SHUNT_INLINE void shunt_http_backend(struct shunt_http *http,
 	if (http->protocol == SHUNT_HTTP_UNKNOWN)
 		http->protocol =
 			shunt_http2_is_settings(head) ? SHUNT_HTTP_OFFERED : SHUNT_HTTP_OPAQUE;
+	event->is_opaque = is_first && http->protocol == SHUNT_HTTP_OPAQUE;
 	if (http->protocol != SHUNT_HTTP_1 || http->turn != SHUNT_HTTP_BACKENDS)
 		return;
 	code = shunt_http1_status(head);

@@ -148,9 +148,20 @@ static SHUNT_INLINE int shunt_test_holds(const struct shunt_test *test,
 	}
 }
 
+/*
+ * Stands for a code where no HTTP is seen. There each connection counts once among all, when it is
+ * established or fails to be; one that is cut off before its answer has been counted.
+ */
+enum shunt_outcome {
+	SHUNT_CONNECTED = 0xfff0,
+	SHUNT_NOT_CONNECTED, /* refused, or not answered */
+	SHUNT_CUT_OFF,	     /* reset before its answer */
+};
+
 /* The response that breakers judge by. */
 struct shunt_response {
-	__u16 code; /* 502: no connection, or it was reset; 504: no answer; 0: not known */
+	/* 502: no connection, or it was reset; 504: no answer; 0: not known; enum shunt_outcome */
+	__u16 code;
 	__u16 has_latency;
 	__u32 latency_us;
 };
@@ -161,12 +172,13 @@ static SHUNT_INLINE int shunt_watch_counts(const struct shunt_watch *watch,
 {
 	switch (watch->kind) {
 	case SHUNT_WATCH_RESPONSES:
-		return 1;
+		return response->code != SHUNT_CUT_OFF;
 	case SHUNT_WATCH_NETWORK_ERRORS:
-		return response->code == 502 || response->code == 504;
+		return response->code == 502 || response->code == 504 ||
+		       response->code > SHUNT_CONNECTED;
 	case SHUNT_WATCH_CODES:
 		return response->code >= watch->from && response->code < watch->to &&
-		       response->code;
+		       response->code && response->code < SHUNT_CONNECTED;
 	case SHUNT_WATCH_LATENCIES:
 		return response->has_latency;
 	default:

@@ -269,3 +269,41 @@ LAB_EACH(dead_man, services_without_one_are_not_counted, LAB_ONLY_TCP)
 	for (uint32_t v = CANARY; v <= STABLE; v++)
 		CHECK(!memcmp(counts(lab, v), &nothing, sizeof(nothing)));
 }
+
+/* Connections from clients of their own, until @n of @variant's were cut off (or not). */
+static void connections(struct lab *lab, uint32_t variant, uint16_t port, int is_cut, int n)
+{
+	for (uint32_t client = 1; n; client++) {
+		struct lab_packet packet = lab_from_client(lab, client, port, 1);
+		struct lab_result there = lab_ingress(lab, &packet);
+		struct lab_packet answer = lab_answer(&there.packet);
+
+		if (lab_flow(lab, &packet)->variant != variant)
+			continue;
+		n--;
+		if (is_cut)
+			answer = lab_flags(answer, TH_RST_ | TH_ACK_, 0, 1001);
+		else
+			answer = lab_flags(answer, TH_SYN_ | TH_ACK_, 5000, 1001);
+		lab_egress(lab, &answer);
+		packet = lab_flags(packet, TH_ACK_, 1001, 5001);
+		if (!is_cut)
+			lab_ingress(lab, &packet);
+	}
+}
+
+LAB_EACH(dead_man, without_http_it_judges_by_connections, LAB_ONLY_TCP)
+{
+	struct scene scene;
+
+	(void)k;
+	begin(&scene, lab);
+	lab_service_flags(lab, 1, SHUNT_SVC_TCP | SHUNT_SVC_JUDGED);
+	connections(lab, STABLE, 5000, 0, 20);
+	connections(lab, CANARY, 6000, 0, 19);
+	connections(lab, CANARY, 7000, 1, 1);
+	CHECK_EQ(overlay(lab, CANARY)->tripped, 0);
+	connections(lab, CANARY, 8000, 1, 1);
+	CHECK_EQ(overlay(lab, CANARY)->tripped, 1);
+	CHECK_EQ(told(lab), 1);
+}

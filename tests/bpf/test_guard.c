@@ -494,7 +494,7 @@ LAB_EACH(guard, connections_that_fail_open_a_breaker, LAB_ONLY_TCP)
 		cr_assert_eq(shunt_expression_compile("NetworkErrorRatio() > 0.9",
 						      &rule(lab)->predicate, &err),
 			     0);
-		/* Where responses are not seen, the good ones are not, either. */
+		/* Where nobody counts the good ones, those that fail do not count, either. */
 		lab_service_flags(lab, 1, flags);
 		for (uint16_t i = 0; i < 6; i++)
 			fail[way](lab, 51000 + i);
@@ -507,4 +507,92 @@ LAB_EACH(guard, connections_that_fail_open_a_breaker, LAB_ONLY_TCP)
 		CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_OPEN);
 		CHECK_REASON(knock(lab, 50005).reason, SHUNT_R_BREAKER_OPEN);
 	}
+}
+
+/* ---- where no HTTP is seen ------------------------------------------------------------------ */
+
+static void connect_only(struct lab *lab, uint16_t port)
+{
+	struct lab_packet client = lab_from_client(lab, 1, port, 1);
+
+	lab_connect(lab, &client);
+}
+
+/* A service of @flags with one backend, under @expression. */
+static void blind_scene(struct lab *lab, uint32_t flags, const char *expression)
+{
+	struct shunt_err err;
+
+	scene(lab, SHUNT_LIMIT_SERVICE);
+	lab_scene(lab, 1, 1);
+	lab_service_flags(lab, 1, flags | SHUNT_SVC_TCP | SHUNT_SVC_BREAKER | SHUNT_SVC_JUDGED);
+	cr_assert_eq(shunt_expression_compile(expression, &rule(lab)->predicate, &err), 0);
+}
+
+LAB_EACH(guard, without_http_connections_are_what_failures_are_compared_with, LAB_ONLY_TCP)
+{
+	static void (*const fail[])(struct lab *, uint16_t) = { refuse, hang_up, leave_waiting };
+
+	for (size_t way = 0; way < ARRAY_LEN(fail); way++) {
+		uint16_t port = 50000;
+
+		lab_reset(lab, k);
+		blind_scene(lab, 0, "NetworkErrorRatio() > 0.5");
+		for (int i = 0; i < 8; i++)
+			connect_only(lab, port++);
+		/* 8 of 16 is a half; one that was established and cut off counts once, too. */
+		for (int i = 0; i < 8; i++)
+			fail[way](lab, port++);
+		CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_CLOSED);
+		fail[way](lab, port++);
+		CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_OPEN);
+		CHECK_REASON(knock(lab, port).reason, SHUNT_R_BREAKER_OPEN);
+	}
+}
+
+LAB_EACH(guard, without_http_connections_are_the_requests_of_a_threshold, LAB_ONLY_TCP)
+{
+	(void)k;
+	blind_scene(lab, 0, "RequestThreshold() >= 7");
+	for (uint16_t i = 0; i < 5; i++)
+		connect_only(lab, 50000 + i);
+	/* One that is cut off has been counted. */
+	hang_up(lab, 50005);
+	CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_CLOSED);
+	refuse(lab, 50006);
+	CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_OPEN);
+}
+
+LAB_EACH(guard, without_http_nothing_is_taken_for_a_code, LAB_ONLY_TCP)
+{
+	(void)k;
+	blind_scene(lab, 0, "ResponseCodeRatio(0, 65535, 0, 65535) > 0.0");
+	for (uint16_t i = 0; i < 6; i++) {
+		connect_only(lab, 50000 + i);
+		refuse(lab, 51000 + i);
+		hang_up(lab, 52000 + i);
+	}
+	CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_CLOSED);
+}
+
+LAB_EACH(guard, what_is_no_http_is_a_connection_once_it_is_answered, LAB_ONLY_TCP)
+{
+	const char hello[] = "\x16\x03\x01 this is TLS";
+
+	(void)k;
+	blind_scene(lab, SHUNT_SVC_HTTP, "NetworkErrorRatio() > 0.5");
+	for (uint16_t i = 0; i < 6; i++) {
+		struct talk talk = talk_begin(lab, 50000 + i);
+
+		say(&talk, CLIENT, hello);
+		say(&talk, BACKEND, hello);
+		/* More of it tells no more. */
+		say(&talk, CLIENT, hello);
+		say(&talk, BACKEND, hello);
+	}
+	for (uint16_t i = 0; i < 6; i++)
+		refuse(lab, 51000 + i);
+	CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_CLOSED);
+	refuse(lab, 51006);
+	CHECK_EQ(phase(lab, WHOLE), SHUNT_BREAKER_OPEN);
 }

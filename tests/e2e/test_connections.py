@@ -14,6 +14,7 @@ from lab import wait_for
 from lab.cluster import VIP4
 from lab.k8s import traffic_policy as policy
 from lab.load import http
+from lab.servers import HangUp
 from lab.world import AGENT, ECHO, HTTP, MODES, VIPS
 
 NOTHING = {"refused": 0, "unanswered": 0, "reset": 0}
@@ -56,33 +57,6 @@ def connect(w, address, n, timeout, say=b"GET / HTTP/1.0\r\n\r\n"):
     for thread in threads:
         thread.join()
     return ends
-
-
-class HangUp:
-    """A server on a pod's port that reads a little and resets the connection."""
-
-    def __init__(self, pod, port=8080):
-        self.listener = pod.host.socket(socket.AF_INET6)
-        self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("::", port))
-        self.listener.listen(64)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            connection.settimeout(5)
-            connection.recv(10)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection.close()
-
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
 
 
 @pytest.mark.parametrize("family", [4, 6])

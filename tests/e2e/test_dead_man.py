@@ -9,6 +9,7 @@ from lab import k8s, wait_for
 from lab.cluster import VIP4
 from lab.k8s import traffic_policy as policy
 from lab.load import HttpLoad, http
+from lab.servers import HangUp
 from lab.world import AGENT
 
 DEAD_MAN = {"canary": "green", "stable": "blue", "marginBasisPoints": 500, "minSamples": 20,
@@ -132,3 +133,25 @@ def test_a_canary_stays_while_the_stable_variant_is_as_bad(world, agent):
     assert 0 < tally.errors["500"] < 180, tally
     w.back(agent)
     assert variant(w)["tripped"]
+
+
+@pytest.mark.parametrize("agent", AGENT)
+def test_without_http_connections_that_are_cut_off_trip_it(world, agent):
+    w = world(groups={"blue": 1, "green": 1})
+    w.agent.apply("policy", policy(deadMan=DEAD_MAN))
+    w.start(WEIGHTS)
+    assert "RequestsNotSeen" not in str(w.agent.status())
+    w.leave(agent)
+    assert share(w) > 0, "those that work do not trip it"
+    (green,) = [pod for pod in w.cluster.pods if pod.group == "green"]
+    green.nginx.stop()
+    bad = HangUp(green)
+    try:
+        load = HttpLoad(w.client, VIP4, path="/fate", rate=200).start()
+        w.back(agent)
+        wait_for(lambda: variant(w)["tripped"], 30, "the switch")
+        assert load.stop().errors, "the canary's clients see what it does"
+        assert share(w) == 0
+    finally:
+        bad.close()
+        green.nginx.start()

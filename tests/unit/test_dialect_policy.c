@@ -147,6 +147,21 @@ static const struct text_case attached[] = {
 	  "name, so its requests are not seen and their limits do not hold: set signals: http if "
 	  "it does\n",
 	  NULL },
+	{ "codes that are not seen cannot open a breaker",
+	  POLICY("{" TO_APP ", signals: tcp, circuitBreaker: {expression: "
+		 "'NetworkErrorRatio() > 0.5 || LatencyAtQuantileMS(50.0) > 9'}}"),
+	  "  RequestsNotSeen=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or "
+	  "name, so ResponseCodeRatio and LatencyAtQuantileMS stay 0 in its circuit breaker: set "
+	  "signals: http if it does\n",
+	  NULL },
+	{ "connections that fail can",
+	  POLICY("{" TO_APP ", signals: tcp, circuitBreaker: {expression: "
+		 "NetworkErrorRatio() > 0.5 && RequestThreshold() > 30}}"),
+	  "Accepted=True", "RequestsNotSeen" },
+	{ "nothing is judged where nothing is looked at",
+	  POLICY("{" TO_APP ", signals: \"off\", deadMan: {canary: green, stable: blue}}"),
+	  "name, so its signals are off, so nothing is judged: set signals: http if it does\n",
+	  NULL },
 	{ "those that are can be",
 	  POLICY("{" TO_APP ", signals: http, rateLimits: [{unit: requests, average: 5}]}"),
 	  "5 a 1000 ms burst 1 requests of service else 429 by TrafficPolicy p\n",

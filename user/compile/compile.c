@@ -306,10 +306,15 @@ static uint32_t signal_flags(const struct shunt_model_service *service,
 			     const struct shunt_port *port)
 {
 	const struct shunt_policy *policy = service->policy;
+	uint32_t flags = SHUNT_SVC_TCP;
 
 	if (port->proto != IPPROTO_TCP || (policy && policy->signals == SHUNT_SIGNALS_OFF))
 		return 0;
-	return shunt_policy_has_http(policy, port) ? SHUNT_SVC_TCP | SHUNT_SVC_HTTP : SHUNT_SVC_TCP;
+	if (shunt_policy_has_http(policy, port))
+		flags |= SHUNT_SVC_HTTP;
+	if (policy && (policy->breaker.expression || policy->dead_man.enabled))
+		flags |= SHUNT_SVC_JUDGED;
+	return flags;
 }
 
 static int port_compile(struct compiler *c, size_t p)

@@ -28,25 +28,50 @@ static struct shunt_conditions *report_of(struct shunt_reports *reports,
 	return NULL;
 }
 
+/* Does it compare anything that only responses tell? */
+static bool needs_responses(const struct shunt_predicate *predicate)
+{
+	for (uint32_t i = 0; i < predicate->n_tests; i++)
+		if (predicate->test[i].signal == SHUNT_SIGNAL_CODES ||
+		    predicate->test[i].signal == SHUNT_SIGNAL_LATENCY)
+			return true;
+	return false;
+}
+
+/* What the parts of a policy that origin @origin gave it cannot be judged by; "": nothing. */
+static const char *blindness(const struct shunt_policy *policy, size_t origin)
+{
+	const struct shunt_breaker *breaker = &policy->breaker;
+	bool has_breaker = breaker->expression && breaker->origin == origin;
+
+	if (policy->signals == SHUNT_SIGNALS_OFF &&
+	    (has_breaker || (policy->dead_man.enabled && policy->dead_man.origin == origin)))
+		return "its signals are off, so nothing is judged";
+	for (size_t i = 0; i < policy->n_limits; i++)
+		if (policy->limits[i].key.unit == SHUNT_UNIT_REQUESTS &&
+		    policy->limits[i].key.origin == origin)
+			return "its requests are not seen and their limits do not hold";
+	return has_breaker && needs_responses(&breaker->predicate)
+		       ? "ResponseCodeRatio and LatencyAtQuantileMS stay 0 in its circuit breaker"
+		       : "";
+}
+
 int shunt_policy_say_blind(struct shunt_translation *t, const struct shunt_model_service *service)
 {
 	const struct shunt_policy *policy = service->policy;
 
 	if (sees_requests(service))
 		return 0;
-	for (size_t i = 0; i < policy->n_limits; i++) {
-		const struct shunt_limit_key *key = &policy->limits[i].key;
+	for (size_t i = 0; i < policy->n_origins; i++) {
+		const char *what = blindness(policy, i);
 		struct shunt_conditions *conditions;
 
-		if (key->unit != SHUNT_UNIT_REQUESTS)
-			continue;
-		conditions = report_of(&t->reports, &policy->origins[key->origin]);
+		conditions = *what ? report_of(&t->reports, &policy->origins[i]) : NULL;
 		if (conditions &&
 		    shunt_conditions_set(conditions, "RequestsNotSeen", "True", "NoHttp",
 					 "no port of %s/%s carries HTTP by its appProtocol or "
-					 "name, so its requests are not seen and their limits do "
-					 "not hold: set signals: http if it does",
-					 service->namespace_, service->name) < 0)
+					 "name, so %s: set signals: http if it does",
+					 service->namespace_, service->name, what) < 0)
 			return -ENOMEM;
 	}
 	return 0;

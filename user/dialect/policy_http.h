@@ -6,10 +6,12 @@
 #include "model/model.h"
 
 /**
- * shunt_policy_say_blind - limits of requests where none are seen
+ * shunt_policy_say_blind - parts that are about requests where none are seen
  *
- * They hold on ports whose plaintext HTTP is looked at. If @service has no such port, the objects
- * that its limits of requests come from have RequestsNotSeen=True. Return: 0 or -ENOMEM.
+ * Limits of requests hold, and codes and times are known, on ports whose plaintext HTTP is looked
+ * at. If @service has no such port, the objects that such a limit or expression comes from have
+ * RequestsNotSeen=True; likewise what judges where not even connections are looked at. Return: 0
+ * or -ENOMEM.
  */
 int shunt_policy_say_blind(struct shunt_translation *t, const struct shunt_model_service *service);
 

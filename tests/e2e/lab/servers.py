@@ -8,6 +8,7 @@ process: they greet with "GROUP POD\n" and send back what they get.
 import asyncio
 import os
 import socket
+import struct
 import threading
 
 from .core import LabError, wait_for
@@ -110,6 +111,33 @@ class Nginx:
     def accesses(self):
         with open(f"{self.directory}/access.log", "rb") as f:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: f.read(1 << 20), b""))
+
+
+class HangUp:
+    """A server on a pod's port that reads a little and resets the connection."""
+
+    def __init__(self, pod, port=8080):
+        self.listener = pod.host.socket(socket.AF_INET6)
+        self.listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("::", port))
+        self.listener.listen(64)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            connection.settimeout(5)
+            connection.recv(10)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 class Echoes:
