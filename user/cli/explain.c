@@ -361,6 +361,9 @@ static void print_backend(const struct explain *e)
 	label(e, "backend");
 	if (c->reason != SHUNT_R_FORWARDED)
 		print_text(e->cli, PRINT_WARN, "none: %s", shunt_reason_text(c->reason));
+	else if (c->ejected)
+		print_text(e->cli, PRINT_BOLD, "%s, for the one that the hash says is ejected",
+			   endpoint(to, &c->to.addr, c->to.family, c->to.port_be));
 	else if (c->session_holds)
 		print_text(e->cli, PRINT_BOLD, "%s",
 			   endpoint(to, &c->to.addr, c->to.family, c->to.port_be));

@@ -3,7 +3,8 @@
 
 #include "shunt/compat.h"
 
-static bool has_rule(const struct shunt_dp_maps *maps, uint32_t variant)
+/* NULL: it has none. */
+static const struct shunt_eject_rule *rule_of(const struct shunt_dp_maps *maps, uint32_t variant)
 {
 	const struct shunt_settings *settings =
 		SHUNT_DP_AT(maps->settings, struct shunt_settings, 0);
@@ -11,9 +12,16 @@ static bool has_rule(const struct shunt_dp_maps *maps, uint32_t variant)
 	const struct shunt_eject_rule *rule;
 
 	if (!variant || variant >= maps->variant_guards.n)
-		return false;
+		return NULL;
 	rule = &SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, variant)->eject[slot];
-	return rule->consecutive_5xx || rule->consecutive_gateway;
+	return rule->consecutive_5xx || rule->consecutive_gateway ? rule : NULL;
+}
+
+uint32_t shunt_ejection_members(const struct shunt_dp_maps *maps, uint32_t variant, uint32_t family)
+{
+	const struct shunt_eject_rule *rule = rule_of(maps, variant);
+
+	return rule && family < SHUNT_N_FAMILIES ? rule->members[family] : 0;
 }
 
 struct shunt_ejected shunt_ejection_read(const struct shunt_dp_maps *maps, uint32_t backend,
@@ -29,7 +37,7 @@ struct shunt_ejected shunt_ejection_read(const struct shunt_dp_maps *maps, uint3
 	word = SHUNT_READ_ONCE(state->word);
 	until = SHUNT_EJECT_SINCE(word);
 	ejected.has_rule =
-		has_rule(maps, SHUNT_DP_AT(maps->backends, struct shunt_backend, backend)->variant);
+		rule_of(maps, SHUNT_DP_AT(maps->backends, struct shunt_backend, backend)->variant);
 	ejected.is_out = ejected.has_rule && SHUNT_EJECT_PHASE(word) == SHUNT_EJECT_OUT;
 	if (ejected.is_out && until > now)
 		ejected.left_ns = (until - now) << SHUNT_EJECT_UNIT_SHIFT;

@@ -27,4 +27,8 @@ struct shunt_ejected {
 struct shunt_ejected shunt_ejection_read(const struct shunt_dp_maps *maps, uint32_t backend,
 					 uint64_t now_ns);
 
+/* Return: how many backends its rule knows of @variant and @family; 0: it has none. */
+uint32_t shunt_ejection_members(const struct shunt_dp_maps *maps, uint32_t variant,
+				uint32_t family);
+
 #endif

@@ -3,6 +3,10 @@
 
 #include <bpf/bpf.h>
 #include <string.h>
+#include <time.h>
+
+#include "datapath/ejections.h"
+#include "shunt/compat.h"
 
 static const struct shunt_settings *settings_of(const struct shunt_dp_maps *maps)
 {
@@ -143,6 +147,97 @@ static enum shunt_reason choose_backend(const struct shunt_dp_maps *maps, uint32
 	return choice->backend ? SHUNT_R_FORWARDED : SHUNT_R_BAD_CONFIG;
 }
 
+/* ---- ejection: as newflow_avoid() of bpf/newsplit.h ---------------------------------------------
+ */
+
+#define AVOID_TRIES 8  /* RESELECT_TRIES */
+#define AVOID_WALK  34 /* as eject_walk() of bpf/eject.h */
+
+static uint64_t mono_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
+}
+
+static const struct shunt_split_variant *variant_in(const struct shunt_choice *choice)
+{
+	for (uint32_t v = 0; v < choice->record.n_variants && v < SHUNT_MAX_VARIANTS; v++)
+		if (choice->record.variant[v].variant == choice->variant)
+			return &choice->record.variant[v];
+	return NULL;
+}
+
+static uint32_t member_at(const struct shunt_dp_maps *maps, uint64_t member)
+{
+	return member < maps->members.n
+		       ? SHUNT_DP_AT(maps->members, struct shunt_member, member)->backend
+		       : 0;
+}
+
+/* May a connection go to @backend instead of to the one that is ejected? */
+static bool may_take(const struct shunt_dp_maps *maps, const struct shunt_choice *choice,
+		     uint32_t backend)
+{
+	const struct shunt_backend *b;
+
+	if (!backend || backend >= maps->backends.n || backend == choice->backend ||
+	    shunt_ejection_read(maps, backend, mono_ns()).is_out)
+		return false;
+	b = SHUNT_DP_AT(maps->backends, struct shunt_backend, backend);
+	return !b->flags && b->variant == choice->variant;
+}
+
+static uint32_t another(const struct shunt_dp_maps *maps, uint32_t family,
+			const struct shunt_choice *choice, uint64_t hash)
+{
+	const struct shunt_split_variant *variant = variant_in(choice);
+	uint32_t members = shunt_ejection_members(maps, choice->variant, family), found;
+	uint64_t at;
+
+	if (!variant || !variant->ring_size[family])
+		return 0;
+	for (uint32_t i = 1; i <= AVOID_TRIES; i++) {
+		at = (uint64_t)variant->ring_first[family] +
+		     shunt_ring_slot(shunt_mix64(hash + i), variant->ring_size[family]);
+		if (at >= 4ull * maps->rings.n)
+			return 0;
+		found = member_at(maps, (uint64_t)variant->member_first[family] +
+						((const uint16_t *)maps->rings.base)[at]);
+		if (may_take(maps, choice, found))
+			return found;
+	}
+	at = ((shunt_mix64(hash) >> 32) * members) >> 32;
+	for (uint32_t i = 0; i < AVOID_WALK && i < members; i++) {
+		found = member_at(maps, (uint64_t)variant->member_first[family] + at);
+		if (may_take(maps, choice, found))
+			return found;
+		at = at + 1 < members ? at + 1 : 0;
+	}
+	return 0;
+}
+
+/* One that is tried just now takes some; whether this one is not known, so it does. */
+static void avoid(const struct shunt_dp_maps *maps, const struct shunt_tuple *tuple,
+		  struct shunt_choice *choice)
+{
+	const struct shunt_service *service =
+		SHUNT_DP_AT(maps->services, struct shunt_service, choice->service);
+	struct shunt_ejected ejected = shunt_ejection_read(maps, choice->backend, mono_ns());
+	uint32_t other;
+
+	if (!(choice->slot.flags & SHUNT_SVC_EJECT) || !ejected.is_out || !ejected.left_ns)
+		return;
+	other = another(maps, tuple->family, choice,
+			shunt_choice_hash(settings_of(maps)->choice_key, service->seed, tuple,
+					  choice->slot.affinity, prefix_len(choice, tuple)));
+	if (!other)
+		return;
+	choice->ejected = choice->backend;
+	choice->backend = other;
+}
+
 /* ---- the walk -----------------------------------------------------------------------------------
  */
 
@@ -204,6 +299,7 @@ static void decide(const struct shunt_dp_maps *maps, const struct shunt_tuple *t
 		choice->reason = SHUNT_R_BAD_CONFIG;
 		return;
 	}
+	avoid(maps, tuple, choice);
 	choice->to = *SHUNT_DP_AT(maps->backends, struct shunt_backend, choice->backend);
 	if (choice->to.family != tuple->family)
 		choice->reason = SHUNT_R_BAD_CONFIG;

@@ -44,6 +44,8 @@ struct shunt_choice {
 	uint32_t ring_size;
 	uint32_t ring_slot;
 	uint32_t member;
+	uint32_t ejected; /* index of the backend that the ring or the session says, and that is
+			   * ejected; 0: none. backend is whom it goes to instead */
 	uint32_t backend;
 	struct shunt_backend to;
 };
