@@ -9,7 +9,8 @@
 
 TestSuite(install_ejection, .init = setup, .fini = teardown, .timeout = 60);
 
-#define UNIT_NS (1ull << SHUNT_EJECT_UNIT_SHIFT)
+#define UNIT_NS	  (1ull << SHUNT_EJECT_UNIT_SHIFT)
+#define UNITS(ns) (((ns) + UNIT_NS - 1) / UNIT_NS)
 
 static struct shunt_ejection *ejection(struct lab_service *service, unsigned percent)
 {
@@ -79,9 +80,9 @@ Test(install_ejection, a_rule_has_the_numbers_of_the_policy)
 	cr_assert(asks());
 	cr_expect_eq(r->consecutive_5xx, 5);
 	cr_expect_eq(r->consecutive_gateway, 3);
-	cr_expect_eq(r->base, 30000000000 / UNIT_NS);
-	cr_expect_eq(r->longest, 300000000000 / UNIT_NS, "as Envoy's max_ejection_time");
-	cr_expect_eq(r->interval, 10000000000 / UNIT_NS);
+	cr_expect_eq(r->base, UNITS(30000000000));
+	cr_expect_eq(r->longest, UNITS(300000000000), "as Envoy's max_ejection_time");
+	cr_expect_eq(r->interval, UNITS(10000000000));
 	cr_expect_eq(r->members[SHUNT_V4], 3);
 	cr_expect_eq(r->most[SHUNT_V4], 1);
 	cr_expect_eq(r->panic_at[SHUNT_V4], 0);

@@ -123,7 +123,7 @@ static void say_backend(const struct agent *agent, const struct shunt_event *eve
 
 	agent_backend_whose(agent, event->backend, variant, whose);
 	if (event->detail[1] > 1)
-		snprintf(more, sizeof(more), ", the %u. time in a row", event->detail[1]);
+		snprintf(more, sizeof(more), ", ejection %u in a row", event->detail[1]);
 	if (event->kind == SHUNT_EVENT_EJECTED)
 		snprintf(buf, size, "%s is ejected for its errors: it gets nothing new for %s%s",
 			 whose, shunt_duration_str(event->detail[0], time), more);

@@ -12,12 +12,11 @@ static uint32_t least(uint64_t a, uint64_t b)
 	return (uint32_t)(a < b ? a : b);
 }
 
-/* At least 1: a time of 0 would stand for "never" or "always". */
+/* Rounded up: 0 would stand for "never" or "always", and people read 30 s as "29 s" otherwise. */
 static uint32_t units(uint64_t ms)
 {
-	uint64_t units = SHUNT_EJECT_TIME(ms * 1000000);
-
-	return units ? least(units, UINT32_MAX) : 1;
+	return least(SHUNT_EJECT_TIME(ms * 1000000 + (1 << SHUNT_EJECT_UNIT_SHIFT) - 1),
+		     UINT32_MAX);
 }
 
 /*
