@@ -184,6 +184,24 @@ Test(install_ejection, who_is_out_stays_so_over_changes_and_restarts)
 	cr_expect(!asks());
 }
 
+Test(install_ejection, a_rule_that_comes_back_begins_anew)
+{
+	uint64_t word = SHUNT_EJECT_WORD(1000, 2, 7, SHUNT_EJECT_OUT);
+
+	ejection(&web, 50);
+	install();
+	state("10.1.0.1")->word = word;
+	state("10.1.0.2")->errors = 4;
+	no_policy(&web);
+	install();
+	ejection(&web, 50);
+	install();
+	cr_expect(!ejected("10.1.0.1", 400).is_out);
+	cr_expect_eq(SHUNT_EJECT_NUMBER(state("10.1.0.1")->word), 7, "places are known by it");
+	cr_expect_eq(state("10.1.0.2")->errors, 0);
+	no_policy(&web);
+}
+
 Test(install_ejection, the_next_backend_of_an_index_begins_anew)
 {
 	uint32_t id;

@@ -150,6 +150,31 @@ static uint32_t instance_of(const struct shunt_image_breaker *breaker, uint32_t 
 	return 0;
 }
 
+static bool ejects(const struct shunt_eject_rule *rule)
+{
+	return rule->consecutive_5xx || rule->consecutive_gateway;
+}
+
+/*
+ * Nobody of @variant is out any more, and nothing counted: the rule that comes next begins anew,
+ * which is an operator's way to bring one back. The number stays, by which places are known.
+ */
+static void forget_ejections(struct shunt_installer *installer, uint32_t variant)
+{
+	for (uint32_t id = 1; id < installer->maps->eject_states.n; id++) {
+		struct shunt_eject_state *state =
+			SHUNT_DP_AT(installer->maps->eject_states, struct shunt_eject_state, id);
+		uint32_t number = SHUNT_EJECT_NUMBER(SHUNT_READ_ONCE(state->word));
+
+		if (SHUNT_DP_AT(installer->maps->backends, struct shunt_backend, id)->variant !=
+		    variant)
+			continue;
+		SHUNT_WRITE_ONCE(state->word, SHUNT_EJECT_WORD(0, 0, number, SHUNT_EJECT_IN));
+		SHUNT_WRITE_ONCE(state->errors, 0);
+		SHUNT_WRITE_ONCE(state->gateway, 0);
+	}
+}
+
 static int add_change(struct shunt_installer *installer, struct shunt_guard_plan *plan,
 		      const struct shunt_guard_change *wanted, struct shunt_err *err)
 {
@@ -166,6 +191,7 @@ static int add_change(struct shunt_installer *installer, struct shunt_guard_plan
 	*change = *wanted;
 	change->old_breaker = guard->breaker[slot];
 	change->old_instance = guard->instance[slot];
+	change->stops_ejecting = ejects(&guard->eject[slot]) && !ejects(&wanted->eject);
 	return 0;
 }
 
@@ -293,6 +319,8 @@ void shunt_guards_remember(struct shunt_installer *installer, const struct shunt
 
 		use(installer, change->breaker, change->instance, 1);
 		use(installer, change->old_breaker, change->old_instance, -1);
+		if (change->stops_ejecting)
+			forget_ejections(installer, change->variant);
 	}
 	for (size_t i = 0; i < plan->n_new_breakers; i++)
 		use_breaker(installer, plan->new_breakers[i], -1);

@@ -202,6 +202,7 @@ struct shunt_guard_change {
 	uint32_t old_breaker, old_instance;
 	uint32_t breaker, instance;
 	struct shunt_eject_rule eject;
+	bool stops_ejecting; /* there was a rule, and there is none */
 };
 
 /* What an install changes of guards. */
