@@ -80,6 +80,9 @@ static void check_rest(const struct shunt_policy *policy)
 	if (policy->dead_man.enabled)
 		must(policy->dead_man.margin_bp && policy->dead_man.min_samples &&
 		     strcmp(policy->dead_man.canary, policy->dead_man.stable));
+	if (policy->probe.path[0])
+		must(policy->probe.path[0] == '/' && !strpbrk(policy->probe.path, " \r\n") &&
+		     policy->probe.interval_ms >= 100 && policy->probe.timeout_ms >= 10);
 	must(!policy->max_age_ms || policy->max_age_ms >= 1000);
 	must(shunt_policy_parts(policy));
 }

@@ -126,6 +126,11 @@ static void put_policy(FILE *out, const struct shunt_policy *policy)
 			dead_man->window_ms);
 		put_origin(out, policy, dead_man->origin);
 	}
+	if (policy->probe.path[0]) {
+		fprintf(out, "  probe %s each %u ms in %u ms", policy->probe.path,
+			policy->probe.interval_ms, policy->probe.timeout_ms);
+		put_origin(out, policy, policy->probe.origin);
+	}
 	if (policy->max_age_ms) {
 		fprintf(out, "  age %u ms", policy->max_age_ms);
 		put_origin(out, policy, policy->max_age_origin);

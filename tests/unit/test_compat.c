@@ -43,7 +43,7 @@ static char *text_of(struct shunt_compat *compat)
 	FILE *out = open_memstream(&text, &len);
 
 	cr_assert_eq(shunt_compat_observe(compat, &stats), 0);
-	shunt_compat_write(compat, &stats, out);
+	shunt_compat_write(compat, &stats, NULL, 0, out);
 	fclose(out);
 	return text;
 }

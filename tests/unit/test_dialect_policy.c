@@ -147,6 +147,9 @@ static const struct text_case attached[] = {
 	  "name, so its requests are not seen and their limits do not hold: set signals: http if "
 	  "it does\n",
 	  NULL },
+	{ "backends are probed if asked for, once a second",
+	  POLICY("{" TO_APP ", probe: {path: '/healthz?deep=1'}}"),
+	  "  probe /healthz?deep=1 each 1000 ms in 1000 ms by TrafficPolicy p\n", "NotEnforced" },
 	{ "codes that are not seen cannot open a breaker",
 	  POLICY("{" TO_APP ", signals: tcp, circuitBreaker: {expression: "
 		 "'NetworkErrorRatio() > 0.5 || LatencyAtQuantileMS(50.0) > 9'}}"),

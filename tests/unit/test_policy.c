@@ -272,7 +272,7 @@ Test(policy, the_page_says_what_is_in_force)
 
 	cr_assert_not_null(file, "run from the top of the source tree");
 	cr_assert_gt(getdelim(&page, &room, '\0', file), 0);
-	for (unsigned part = SHUNT_PART_SIGNALS; part <= SHUNT_PART_MAX_AGE; part <<= 1) {
+	for (unsigned part = SHUNT_PART_SIGNALS; part <= SHUNT_PART_PROBE; part <<= 1) {
 		char row[SHUNT_PARTS_LEN + 20], name[SHUNT_PARTS_LEN];
 
 		snprintf(row, sizeof(row), "| %s | %s |\n", shunt_policy_parts_str(part, name),

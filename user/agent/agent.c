@@ -392,6 +392,11 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 	if (r)
 		return r;
 
+	agent->probes = agent_probes_new(loop);
+	if (!agent->probes) {
+		shunt_err_set(err, -ENOMEM, "out of memory");
+		return EXIT_INTERNAL;
+	}
 	agent->netlink_fd = agent_netlink_open();
 	if (agent->netlink_fd < 0) {
 		shunt_err_set(err, agent->netlink_fd, "cannot hear of interfaces: %s",
@@ -438,6 +443,7 @@ static void close_handles(struct agent *agent)
 		uv_close(handles[i], NULL);
 	agent->handles_open = false;
 	agent_decisions_close(agent);
+	agent_probes_close(agent->probes);
 	shunt_http_stop(agent->http);
 	agent->http = NULL;
 }
@@ -474,6 +480,7 @@ void agent_free(struct agent *agent)
 	json_decref(agent->baselines);
 	shunt_window_free(agent->window);
 	shunt_compat_free(agent->compat);
+	agent_probes_free(agent->probes);
 	agent_events_clear(&agent->events);
 	free(agent->told);
 	free(agent->node_addrs);

@@ -11,6 +11,7 @@
 #include "agent/images.h"
 #include "agent/netlink.h"
 #include "agent/options.h"
+#include "agent/probes.h"
 #include "ctl/server.h"
 #include "datapath/install.h"
 #include "datapath/xmit.h"
@@ -34,7 +35,8 @@
  *   status.c    status; history.c: history; doctor.c: doctor; detach.c: the way out
  *   trace.c     trace; trace_packet.c: a packet's record in JSON
  *   decisions.c what the kernel has decided; breakers.c: breakers in status; force.c: breaker
- *   scrape.c    metrics and probes; refusals.c: are new flows refused?
+ *   probes.c    requests of its own to backends; probe.c: one of them
+ *   scrape.c    metrics, health and readiness; refusals.c: are new flows refused?
  */
 struct agent_detach {
 	struct shunt_ctl_reply *reply; /* NULL: nobody has asked */
@@ -76,6 +78,7 @@ struct agent {
 	struct shunt_window *window;  /* HTTP of the last minute */
 	struct shunt_compat *compat;  /* series under others' names; NULL: not asked for */
 	struct agent_decisions decisions;
+	struct agent_probes *probes;
 
 	/* What is in force: the maps hold these images, made from this model. */
 	struct shunt_model model;

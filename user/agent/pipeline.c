@@ -205,6 +205,9 @@ static int compile_and_install(struct agent *agent, const struct shunt_model *mo
 	agent_images_free(&agent->images);
 	agent->images = images;
 	images = (struct agent_images){ 0 };
+	r = agent_probes_follow(agent->probes, model);
+	if (r < 0)
+		log_error("not all backends are probed: %s", strerror(-r));
 	return 0;
 }
 

@@ -115,6 +115,7 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 	CLEANUP(freep) struct shunt_metrics_breaker *breakers = NULL;
 	CLEANUP(freep) struct agent_breaker *all = NULL;
 	struct shunt_metrics_decision decisions[AGENT_N_DECISIONS];
+	CLEANUP(freep) struct shunt_metrics_probe *probes = NULL;
 	CLEANUP(shunt_stats_free) struct shunt_stats stats = { 0 };
 	struct shunt_metrics metrics = {
 		.stats = &stats,
@@ -139,13 +140,16 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 	breakers = list_breakers(all, metrics.n_breakers);
 	weights = list_weights(agent, &metrics.n_weights);
 	gates = list_gates(agent, &metrics.n_gates);
-	if (!weights || !gates || !breakers)
+	probes = agent_probes_list(agent->probes, &metrics.n_probes);
+	if (!weights || !gates || !breakers || !probes)
 		return -ENOMEM;
 	if (agent->compat) {
 		r = shunt_compat_observe(agent->compat, &stats);
 		if (r < 0)
 			return r;
 	}
+	metrics.probes = probes;
+	metrics.probe_sums = agent_probes_sums(agent->probes, &metrics.n_probe_sums);
 	metrics.weights = weights;
 	metrics.gates = gates;
 	metrics.breakers = breakers;

@@ -303,7 +303,7 @@ static json_t *variant_json(const struct agent_view *view,
 	uint64_t fresh = new_connections(view, service, variant->name, counted);
 	double weight = weight_of_packets(variant, counted);
 	double share = sums.weight ? weight / (double)sums.weight : 0;
-	json_t *json, *measured;
+	json_t *json, *measured, *probes;
 
 	measured = sums.connections ? json_real((double)fresh / (double)sums.connections)
 				    : json_null();
@@ -315,6 +315,9 @@ static json_t *variant_json(const struct agent_view *view,
 	json_object_update_new(json, traffic_json(counted));
 	json_object_set_new(json, "tcp", variant_tcp_json(counted));
 	json_object_set_new(json, "http", http_json(view, counted));
+	probes = agent_probes_json(view->agent->probes, service, variant->name);
+	if (probes)
+		json_object_set_new(json, "probes", probes);
 	json_object_set_new(json, "backends", backends_json(view, service, variant, counted));
 	return json;
 }

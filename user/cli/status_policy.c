@@ -181,6 +181,19 @@ static void print_dead_man(struct lines *lines, const json_t *dead_man)
 	end(lines, dead_man);
 }
 
+static void print_probe(struct lines *lines, const json_t *probe)
+{
+	char interval[SHUNT_UNIT_STR_LEN], timeout[SHUNT_UNIT_STR_LEN];
+
+	if (!json_is_object(probe))
+		return;
+	begin(lines);
+	print_text(lines->cli, PRINT_PLAIN, "each backend is asked for %s every %s, for %s at most",
+		   cli_str(probe, "path"), time_of(probe, "interval_ms", interval),
+		   time_of(probe, "timeout_ms", timeout));
+	end(lines, probe);
+}
+
 void status_print_policy(const struct cli *cli, const json_t *policy)
 {
 	const json_t *age = json_object_get(policy, "connection_age");
@@ -196,6 +209,7 @@ void status_print_policy(const struct cli *cli, const json_t *policy)
 	print_breaker(&lines, json_object_get(policy, "circuit_breaker"));
 	print_ejection(&lines, json_object_get(policy, "outlier_detection"));
 	print_dead_man(&lines, json_object_get(policy, "dead_man"));
+	print_probe(&lines, json_object_get(policy, "probe"));
 	if (json_is_object(age)) {
 		begin(&lines);
 		print_text(cli, PRINT_PLAIN, "connections end after %s",

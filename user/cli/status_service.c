@@ -452,6 +452,26 @@ static void print_backends(const struct cli *cli, const json_t *variants)
 		fputs("  no backends\n", cli->out);
 }
 
+/* The agent's own requests, which are in none of the other numbers. */
+static void print_probes(const struct cli *cli, const json_t *variants)
+{
+	const json_t *variant, *probes;
+	size_t i;
+
+	json_array_foreach (variants, i, variant) {
+		probes = json_object_get(variant, "probes");
+		if (!probes)
+			continue;
+		print_text(cli, PRINT_PLAIN,
+			   "  probes of %s: %lld answered, %lld with 5xx, %lld not at all",
+			   cli_str(variant, "name"),
+			   cli_int(probes, "1xx") + cli_int(probes, "2xx") +
+				   cli_int(probes, "3xx") + cli_int(probes, "4xx"),
+			   cli_int(probes, "5xx"), cli_int(probes, "none"));
+		fputc('\n', cli->out);
+	}
+}
+
 void status_print_service(const struct cli *cli, const char *label, const json_t *service)
 {
 	const json_t *variants = json_object_get(service, "variants");
@@ -468,6 +488,7 @@ void status_print_service(const struct cli *cli, const char *label, const json_t
 	print_conditions(cli, service);
 	fputc('\n', cli->out);
 	print_variants(cli, variants);
+	print_probes(cli, variants);
 	print_tcp(cli, variants);
 	print_http(cli, variants);
 	print_backends(cli, variants);

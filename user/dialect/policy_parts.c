@@ -72,6 +72,10 @@ static void copy_plain(struct shunt_policy *to, const struct shunt_policy *from,
 		to->max_age_ms = from->max_age_ms;
 		to->max_age_origin = from->max_age_origin + first;
 	}
+	if (parts & SHUNT_PART_PROBE) {
+		to->probe = from->probe;
+		to->probe.origin += first;
+	}
 }
 
 /* Which of @parts belong to a group that @has has some of? */

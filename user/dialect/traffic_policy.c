@@ -89,6 +89,45 @@ static int read_dead_man(const struct shunt_node *spec, struct shunt_dead_man *d
 	return r < 0 ? r : 0;
 }
 
+/* It goes into a request as it is, so nothing in it may end the line. */
+static bool is_path(const char *path)
+{
+	for (const char *c = path; *c; c++)
+		if (*c < '!' || *c > '~')
+			return false;
+	return path[0] == '/' && strlen(path) <= SHUNT_MAX_PROBE_PATH;
+}
+
+static int read_probe(const struct shunt_node *spec, struct shunt_probe *probe)
+{
+	static const char *const known[] = { "path", "interval", "timeout", NULL };
+	struct shunt_node node, ignored;
+	const char *path;
+	int r = shunt_field_object(spec, "probe", &node);
+
+	if (r <= 0)
+		return r;
+	probe->interval_ms = probe->timeout_ms = 1000;
+	r = shunt_field_only(&node, known);
+	if (!r)
+		r = shunt_field_need(&node, "path", &ignored);
+	if (r > 0)
+		r = shunt_field_string(&node, "path", &path);
+	if (r > 0 && !is_path(path))
+		r = shunt_field_error(&node, -EINVAL, "path",
+				      "must begin with / and have at most 255 printable ASCII "
+				      "characters, none of them a space");
+	if (r > 0)
+		strcpy(probe->path, path);
+	if (r >= 0)
+		r = shunt_field_duration_32(&node, "interval", SHUNT_DURATION_GATEWAY, 100, HOUR_MS,
+					    &probe->interval_ms);
+	if (r >= 0)
+		r = shunt_field_duration_32(&node, "timeout", SHUNT_DURATION_GATEWAY, 10, 60000,
+					    &probe->timeout_ms);
+	return r < 0 ? r : 0;
+}
+
 /* ---- the rest of spec ----------------------------------------------------------------------- */
 
 static int read_sources(const struct shunt_node *spec, struct shunt_sources *sources)
@@ -128,6 +167,8 @@ static int read_parts(const struct shunt_node *spec, struct shunt_policy *policy
 		r = read_ejection(spec, &policy->ejection);
 	if (r >= 0)
 		r = read_dead_man(spec, &policy->dead_man);
+	if (r >= 0)
+		r = read_probe(spec, &policy->probe);
 	if (r >= 0)
 		r = shunt_field_duration_32(spec, "maxConnectionAge", SHUNT_DURATION_GATEWAY, 1000,
 					    WEEK_MS, &policy->max_age_ms);
@@ -268,17 +309,11 @@ static int attach(struct shunt_translation *t, const struct shunt_attachment *ta
 
 int shunt_translate_traffic_policy(struct shunt_translation *t, const struct shunt_object *object)
 {
-	static const char *const known[] = { "targetRefs",
-					     "backendRefs",
-					     "signals",
-					     "rateLimits",
-					     "inFlight",
-					     "sources",
-					     "circuitBreaker",
-					     "outlierDetection",
-					     "deadMan",
-					     "maxConnectionAge",
-					     NULL };
+	static const char *const known[] = {
+		"targetRefs", "backendRefs",	  "signals",	    "rateLimits",
+		"inFlight",   "sources",	  "circuitBreaker", "outlierDetection",
+		"deadMan",    "maxConnectionAge", "probe",	    NULL
+	};
 	CLEANUP(policy_freep) struct shunt_policy *policy = shunt_policy_new();
 	struct shunt_attachment targets[MAX_TARGETS] = { 0 };
 	struct shunt_conditions *conditions;
@@ -306,7 +341,7 @@ int shunt_translate_traffic_policy(struct shunt_translation *t, const struct shu
 		r = shunt_field_error(&spec, -EINVAL, NULL,
 				      "asks for nothing: there is backendRefs, rateLimits, "
 				      "inFlight, sources, circuitBreaker, outlierDetection, "
-				      "deadMan, maxConnectionAge and signals");
+				      "deadMan, maxConnectionAge, probe and signals");
 	if (r < 0)
 		return r;
 	conditions = shunt_report(&t->reports, object);

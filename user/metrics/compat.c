@@ -141,7 +141,7 @@ int shunt_compat_observe(struct shunt_compat *compat, const struct shunt_stats *
 
 /* "shop-api-canary-80@kubernetescrd", as Traefik calls a Service that an IngressRoute leads to. */
 static void traefik_labels(FILE *out, const char *metric, const struct shunt_variant_name *name,
-			   int class, const char *le)
+			   int class, const char *le, bool is_probe)
 {
 	char service[3 * SHUNT_NAME_LEN + 32], code[4] = { (char)('1' + class), 'x', 'x', '\0' };
 
@@ -152,13 +152,15 @@ static void traefik_labels(FILE *out, const char *metric, const struct shunt_var
 	label(out, ',', "code", code);
 	/* Traefik has none, but two Services may be split between the same others. */
 	label(out, ',', "frontend", name->service);
+	if (is_probe)
+		label(out, ',', "probe", "true");
 	if (le)
 		label(out, ',', "le", le);
 	fputs("} ", out);
 }
 
 static void traefik_times(FILE *out, const struct shunt_variant_name *name, int class,
-			  const struct class_times *times)
+			  const struct class_times *times, bool is_probe)
 {
 	static const char metric[] = "traefik_service_request_duration_seconds";
 	char bucket[64], le[32];
@@ -166,23 +168,46 @@ static void traefik_times(FILE *out, const struct shunt_variant_name *name, int 
 	snprintf(bucket, sizeof(bucket), "%s_bucket", metric);
 	for (int b = 0; b < N_BOUNDS; b++) {
 		snprintf(le, sizeof(le), "%.6g", shunt_time_bound(FIRST_BOUND + BOUND_STEP * b));
-		traefik_labels(out, bucket, name, class, le);
+		traefik_labels(out, bucket, name, class, le, is_probe);
 		fprintf(out, "%.6f\n", times->below[b]);
 	}
-	traefik_labels(out, bucket, name, class, "+Inf");
+	traefik_labels(out, bucket, name, class, "+Inf", is_probe);
 	fprintf(out, "%" PRIu64 "\n", times->count);
 	snprintf(bucket, sizeof(bucket), "%s_sum", metric);
-	traefik_labels(out, bucket, name, class, NULL);
+	traefik_labels(out, bucket, name, class, NULL, is_probe);
 	fprintf(out, "%.6f\n", times->sum);
 	snprintf(bucket, sizeof(bucket), "%s_count", metric);
-	traefik_labels(out, bucket, name, class, NULL);
+	traefik_labels(out, bucket, name, class, NULL, is_probe);
 	fprintf(out, "%" PRIu64 "\n", times->count);
 }
 
+/* A probe without an answer is a 5xx, as a request is to a proxy. */
+static bool is_in_class(int class, int c)
+{
+	return class == c || (c == 5 && class == 0);
+}
+
+static void probe_times(const struct shunt_probe_sum *sum, int c, struct class_times *ret_times)
+{
+	uint64_t below[N_BOUNDS];
+
+	*ret_times = (struct class_times){ 0 };
+	for (int class = 0; class < SHUNT_N_CODE_CLASSES; class ++) {
+		if (!is_in_class(class, c))
+			continue;
+		cumulate(sum->times[class], below);
+		for (int b = 0; b < N_BOUNDS; b++)
+			ret_times->below[b] += (double)below[b];
+		ret_times->count += sum->answers[class];
+		ret_times->sum += (double)sum->us[class] / 1e6;
+	}
+}
+
 static void write_traefik(const struct shunt_compat *compat, const struct shunt_stats *stats,
-			  FILE *out)
+			  const struct shunt_probe_sum *const *probes, size_t n_probes, FILE *out)
 {
 	const struct memory *memory;
+	struct class_times times;
 
 	head(out, "traefik_service_requests_total", "counter",
 	     "Responses of plaintext HTTP by class of their code, under Traefik's name.");
@@ -190,18 +215,30 @@ static void write_traefik(const struct shunt_compat *compat, const struct shunt_
 		memory = shunt_by_variant_get(&compat->memories, &stats->variants[v]);
 		for (int c = 0; memory && c < N_CLASSES; c++) {
 			traefik_labels(out, "traefik_service_requests_total", &memory->name, c,
-				       NULL);
+				       NULL, false);
 			fprintf(out, "%" PRIu64 "\n", memory->of[c].count);
 		}
 	}
+	for (size_t i = 0; i < n_probes; i++)
+		for (int c = 0; c < N_CLASSES; c++) {
+			probe_times(probes[i], 1 + c, &times);
+			traefik_labels(out, "traefik_service_requests_total", &probes[i]->variant,
+				       c, NULL, true);
+			fprintf(out, "%" PRIu64 "\n", times.count);
+		}
 	head(out, "traefik_service_request_duration_seconds", "histogram",
 	     "From a request of plaintext HTTP to the first bytes of its response, under Traefik's "
 	     "name.");
 	for (size_t v = 0; v < stats->n_variants; v++) {
 		memory = shunt_by_variant_get(&compat->memories, &stats->variants[v]);
 		for (int c = 0; memory && c < N_CLASSES; c++)
-			traefik_times(out, &memory->name, c, &memory->of[c]);
+			traefik_times(out, &memory->name, c, &memory->of[c], false);
 	}
+	for (size_t i = 0; i < n_probes; i++)
+		for (int c = 0; c < N_CLASSES; c++) {
+			probe_times(probes[i], 1 + c, &times);
+			traefik_times(out, &probes[i]->variant, c, &times, true);
+		}
 }
 
 /* ---- Linkerd --------------------------------------------------------------------------------- */
@@ -210,7 +247,8 @@ static void write_traefik(const struct shunt_compat *compat, const struct shunt_
  * The labels of a variant whose Service is called as Flagger calls them: `api-canary` has the
  * pods of Deployment `api`, and `api-primary` those of `api-primary`.
  */
-static void linkerd_labels(FILE *out, const char *metric, const struct shunt_variant_name *name)
+static void linkerd_labels(FILE *out, const char *metric, const struct shunt_variant_name *name,
+			   bool is_probe)
 {
 	static const char canary[] = "-canary";
 	char deployment[sizeof(name->variant)], authority[3 * SHUNT_NAME_LEN + 32];
@@ -227,63 +265,91 @@ static void linkerd_labels(FILE *out, const char *metric, const struct shunt_var
 	label(out, ',', "direction", "inbound");
 	label(out, ',', "authority", authority);
 	label(out, ',', "variant", name->variant);
+	if (is_probe)
+		label(out, ',', "probe", "true");
 }
 
-static void linkerd_responses(FILE *out, const struct shunt_stats_variant *variant)
+static void linkerd_responses(FILE *out, const struct shunt_stats_variant *variant, bool is_probe)
 {
 	uint64_t responses[SHUNT_N_CODE_CLASSES];
 
 	memcpy(responses, variant->total.responses, sizeof(responses));
-	linkerd_labels(out, "response_total", &variant->name);
+	linkerd_labels(out, "response_total", &variant->name, is_probe);
 	label(out, ',', "classification", "success");
 	fprintf(out, "} %" PRIu64 "\n", shunt_responses_good(responses));
-	linkerd_labels(out, "response_total", &variant->name);
+	linkerd_labels(out, "response_total", &variant->name, is_probe);
 	label(out, ',', "classification", "failure");
 	fprintf(out, "} %" PRIu64 "\n", responses[5]);
 }
 
-static void linkerd_times(FILE *out, const struct shunt_stats_variant *variant)
+static void linkerd_times(FILE *out, const struct shunt_stats_variant *variant, bool is_probe)
 {
 	const struct shunt_golden total = shunt_golden_total(variant);
 	uint64_t below[N_BOUNDS], all = cumulate(total.times, below);
 	char le[32];
 
 	for (int b = 0; b < N_BOUNDS; b++) {
-		linkerd_labels(out, "response_latency_ms_bucket", &variant->name);
+		linkerd_labels(out, "response_latency_ms_bucket", &variant->name, is_probe);
 		snprintf(le, sizeof(le), "%.6g",
 			 1e3 * shunt_time_bound(FIRST_BOUND + BOUND_STEP * b));
 		label(out, ',', "le", le);
 		fprintf(out, "} %" PRIu64 "\n", below[b]);
 	}
-	linkerd_labels(out, "response_latency_ms_bucket", &variant->name);
+	linkerd_labels(out, "response_latency_ms_bucket", &variant->name, is_probe);
 	label(out, ',', "le", "+Inf");
 	fprintf(out, "} %" PRIu64 "\n", all);
-	linkerd_labels(out, "response_latency_ms_sum", &variant->name);
+	linkerd_labels(out, "response_latency_ms_sum", &variant->name, is_probe);
 	fprintf(out, "} %.3f\n", (double)variant->total.response_us / 1e3);
-	linkerd_labels(out, "response_latency_ms_count", &variant->name);
+	linkerd_labels(out, "response_latency_ms_count", &variant->name, is_probe);
 	fprintf(out, "} %" PRIu64 "\n", all);
 }
 
-static void write_linkerd(const struct shunt_stats *stats, FILE *out)
+/* A variant to which probes alone have come. @times: SHUNT_TIME_BUCKETS, which it borrows. */
+static void probed_variant(const struct shunt_probe_sum *sum, struct shunt_stats_variant *variant,
+			   struct shunt_response_time *times)
 {
+	*variant = (struct shunt_stats_variant){ .name = sum->variant, .times = times };
+	memset(times, 0, SHUNT_TIME_BUCKETS * sizeof(*times));
+	for (int class = 0; class < SHUNT_N_CODE_CLASSES; class ++) {
+		variant->total.responses[class ? class : 5] += sum->answers[class];
+		variant->total.response_us += sum->us[class];
+		for (int b = 0; b < SHUNT_TIME_BUCKETS; b++)
+			times[b].responses += sum->times[class][b].responses;
+	}
+}
+
+static void write_linkerd(const struct shunt_stats *stats,
+			  const struct shunt_probe_sum *const *probes, size_t n_probes, FILE *out)
+{
+	struct shunt_response_time times[SHUNT_TIME_BUCKETS];
+	struct shunt_stats_variant probed;
+
 	head(out, "response_total", "counter",
 	     "Responses of plaintext HTTP whose code is known, under Linkerd's name.");
 	for (size_t v = 0; v < stats->n_variants; v++)
 		if (stats->variants[v].is_http)
-			linkerd_responses(out, &stats->variants[v]);
+			linkerd_responses(out, &stats->variants[v], false);
+	for (size_t i = 0; i < n_probes; i++) {
+		probed_variant(probes[i], &probed, times);
+		linkerd_responses(out, &probed, true);
+	}
 	head(out, "response_latency_ms", "histogram",
 	     "From a request of plaintext HTTP to the first bytes of its response, under Linkerd's "
 	     "name.");
 	for (size_t v = 0; v < stats->n_variants; v++)
 		if (stats->variants[v].is_http && stats->variants[v].times)
-			linkerd_times(out, &stats->variants[v]);
+			linkerd_times(out, &stats->variants[v], false);
+	for (size_t i = 0; i < n_probes; i++) {
+		probed_variant(probes[i], &probed, times);
+		linkerd_times(out, &probed, true);
+	}
 }
 
 void shunt_compat_write(const struct shunt_compat *compat, const struct shunt_stats *stats,
-			FILE *out)
+			const struct shunt_probe_sum *const *probes, size_t n_probes, FILE *out)
 {
 	if (compat->series & SHUNT_COMPAT_TRAEFIK)
-		write_traefik(compat, stats, out);
+		write_traefik(compat, stats, probes, n_probes, out);
 	if (compat->series & SHUNT_COMPAT_LINKERD)
-		write_linkerd(stats, out);
+		write_linkerd(stats, probes, n_probes, out);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "metrics/collect.h"
+#include "metrics/probes.h"
 
 /*
  * Series under the names that other products give them, for tools that query these: Flagger's
@@ -31,8 +32,11 @@ void shunt_compat_free(struct shunt_compat *compat); /* NULL is fine */
  */
 int shunt_compat_observe(struct shunt_compat *compat, const struct shunt_stats *stats);
 
-/* Writes the series of all variants of @stats whose HTTP is looked at. */
+/*
+ * Writes the series of all variants of @stats whose HTTP is looked at, and those of @probes beside
+ * them, with a label more: sums take in both, and each begins at 0 by itself.
+ */
 void shunt_compat_write(const struct shunt_compat *compat, const struct shunt_stats *stats,
-			FILE *out);
+			const struct shunt_probe_sum *const *probes, size_t n_probes, FILE *out);
 
 #endif

@@ -478,8 +478,10 @@ int shunt_metrics_text(const struct shunt_metrics *metrics, char **ret_text, siz
 	write_weights(out, metrics);
 	write_kernel(out, metrics->stats);
 	write_agent(out, metrics);
+	shunt_probes_write(metrics->probes, metrics->n_probes, out);
 	if (metrics->compat)
-		shunt_compat_write(metrics->compat, metrics->stats, out);
+		shunt_compat_write(metrics->compat, metrics->stats, metrics->probe_sums,
+				   metrics->n_probe_sums, out);
 	if (fclose(out) != 0) {
 		free(text);
 		return -ENOMEM;

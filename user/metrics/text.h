@@ -8,6 +8,7 @@
 
 #include "metrics/collect.h"
 #include "metrics/compat.h"
+#include "metrics/probes.h"
 
 /* The weight in force of one variant of one model service. */
 struct shunt_metrics_weight {
@@ -56,7 +57,11 @@ struct shunt_metrics {
 	double config_age_seconds; /* since the source was last read and found in force */
 	double start_time_seconds; /* of the agent, since the epoch */
 	const char *version;
+	const struct shunt_metrics_probe *probes; /* by backend */
+	size_t n_probes;
 	const struct shunt_compat *compat; /* series under others' names, too; NULL: none */
+	const struct shunt_probe_sum *const *probe_sums; /* for these; by variant */
+	size_t n_probe_sums;
 };
 
 #define SHUNT_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"

@@ -117,6 +117,7 @@ static const char *const part_words[] = {
 	"outlier ejection",
 	"dead-man switch",
 	"maximum connection age",
+	"probes",
 };
 
 unsigned shunt_policy_parts(const struct shunt_policy *policy)
@@ -143,6 +144,8 @@ unsigned shunt_policy_parts(const struct shunt_policy *policy)
 		parts |= SHUNT_PART_DEAD_MAN;
 	if (policy->max_age_ms)
 		parts |= SHUNT_PART_MAX_AGE;
+	if (policy->probe.path[0])
+		parts |= SHUNT_PART_PROBE;
 	return parts;
 }
 
@@ -350,6 +353,8 @@ uint64_t shunt_policy_digest(const struct shunt_policy *policy)
 	add_ejection(&hash, &policy->ejection);
 	add_dead_man(&hash, &policy->dead_man);
 	add_number(&hash, policy->max_age_ms);
+	add_text(&hash, policy->probe.path);
+	add_number(&hash, (uint64_t)policy->probe.interval_ms << 32 | policy->probe.timeout_ms);
 	return hash;
 }
 

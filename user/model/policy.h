@@ -134,6 +134,16 @@ struct shunt_dead_man {
 	uint16_t origin;
 };
 
+#define SHUNT_MAX_PROBE_PATH 255
+
+/* Requests that the agent itself sends to each backend. */
+struct shunt_probe {
+	char path[SHUNT_MAX_PROBE_PATH + 1]; /* printable, begins with '/'; "": none are sent */
+	uint32_t interval_ms;		     /* 100..3 600 000, default 1000 */
+	uint32_t timeout_ms;		     /* 10..60 000, default 1000 */
+	uint16_t origin;
+};
+
 struct shunt_policy {
 	struct shunt_object_ref *origins; /* owned: the objects that the parts come from */
 	size_t n_origins;
@@ -146,6 +156,7 @@ struct shunt_policy {
 	struct shunt_breaker breaker;
 	struct shunt_ejection ejection;
 	struct shunt_dead_man dead_man;
+	struct shunt_probe probe;
 	uint32_t max_age_ms; /* of a connection: closed then; 0: no limit, else 1000..604 800 000 */
 	uint16_t max_age_origin;
 	uint16_t signals_origin;
@@ -166,6 +177,7 @@ enum shunt_policy_part {
 	SHUNT_PART_EJECTION = 1u << 10,
 	SHUNT_PART_DEAD_MAN = 1u << 11,
 	SHUNT_PART_MAX_AGE = 1u << 12,
+	SHUNT_PART_PROBE = 1u << 13,
 };
 
 /*
@@ -176,7 +188,7 @@ enum shunt_policy_part {
 	(SHUNT_PART_SIGNALS | SHUNT_PART_CONNECTION_RATE | SHUNT_PART_REQUEST_RATE |               \
 	 SHUNT_PART_PACKET_RATE | SHUNT_PART_BYTE_RATE | SHUNT_PART_CONNECTIONS_IN_FLIGHT |        \
 	 SHUNT_PART_SOURCES | SHUNT_PART_LOAD_BALANCER_SOURCES | SHUNT_PART_BREAKER |              \
-	 SHUNT_PART_DEAD_MAN)
+	 SHUNT_PART_DEAD_MAN | SHUNT_PART_PROBE)
 
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);

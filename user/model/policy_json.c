@@ -158,15 +158,33 @@ static json_t *age_json(const struct shunt_policy *policy)
 			   policy->max_age_origin, SHUNT_PART_MAX_AGE);
 }
 
+/* Stands there only if it is asked for. */
+static void add_probe(json_t *json, const struct shunt_policy *policy)
+{
+	const struct shunt_probe *probe = &policy->probe;
+
+	if (probe->path[0])
+		json_object_set_new(
+			json, "probe",
+			with_origin(json_pack("{s:s, s:I, s:I}", "path", probe->path, "interval_ms",
+					      (json_int_t)probe->interval_ms, "timeout_ms",
+					      (json_int_t)probe->timeout_ms),
+				    policy, probe->origin, SHUNT_PART_PROBE));
+}
+
 json_t *shunt_policy_to_json(const struct shunt_policy *policy)
 {
+	json_t *json;
+
 	if (!policy)
 		return json_null();
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "signals",
+	json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "signals",
 			 signals_json(policy), "rate_limits", limits_json(policy), "in_flight",
 			 in_flight_json(policy), "sources", sources_json(policy),
 			 "load_balancer_sources", cidrs_json(&policy->sources.load_balancer),
 			 "circuit_breaker", breaker_json(policy), "outlier_detection",
 			 ejection_json(policy), "dead_man", dead_man_json(policy), "connection_age",
 			 age_json(policy));
+	add_probe(json, policy);
+	return json;
 }
