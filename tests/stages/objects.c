@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "policies.h"
 #include "script.h"
 #include "stages/diff_tc.skel.h"
 #include "stages/diff_xdp.skel.h"
@@ -32,6 +33,7 @@ static const struct {
 	{ "shunt_flows", FLOW_SETS * 16 },
 	{ "shunt_reply_sets", FLOW_SETS * 4 },
 	{ "shunt_sessions", 4096 },
+	{ "shunt_breaker_words", (POLICIES_BUCKETS + 1) * SHUNT_BREAKER_WORDS },
 };
 
 /* What no program reads: not made, or a clear of all maps would take most of the time. */

@@ -5,10 +5,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "policies.h"
 #include "script.h"
 #include "shunt/choose.h"
 
-#define VARIANTS	     3
 #define RING		     7
 #define KINDS		     4 /* family * 2 + protocol */
 #define AT(map, type, index) ((type *)shim_at(#map, index))
@@ -32,6 +32,11 @@ struct shunt_addr scene_addr(enum shunt_slot_index family, enum scene_net net, u
 		addr.word_be[3] = htonl(n + 1);
 	}
 	return addr;
+}
+
+uint32_t scene_variant(uint32_t service, uint32_t n)
+{
+	return 1 + service * SCENE_VARIANTS + n;
 }
 
 static void settings(struct rng *rng)
@@ -99,7 +104,7 @@ static void backends(struct rng *rng, uint32_t kind)
 			.proto = kind & 1 ? IPPROTO_UDP : IPPROTO_TCP,
 			.family = (uint8_t)(kind / 2),
 			.flags = rng_draw(rng, 8) ? 0 : rng_draw(rng, 4),
-			.variant = 1 + service_index(kind, 1) * VARIANTS + n / 2,
+			.variant = scene_variant(service_index(kind, 1), n / 2),
 			.drain_jiffies = (uint32_t)rng_draw(rng, 2000),
 		};
 		frontend(b->addr, SCENE_BACKEND_PORT, b->proto, service, service, 1);
@@ -113,11 +118,12 @@ static void split(struct rng *rng, uint32_t kind, uint32_t index)
 {
 	struct shunt_split *s = AT(shunt_splits, struct shunt_split, index);
 
-	*s = (struct shunt_split){ .service = index, .n_variants = 1 + rng_draw(rng, VARIANTS) };
-	for (uint32_t v = 0; v < VARIANTS; v++) {
+	*s = (struct shunt_split){ .service = index,
+				   .n_variants = 1 + rng_draw(rng, SCENE_VARIANTS) };
+	for (uint32_t v = 0; v < SCENE_VARIANTS; v++) {
 		struct shunt_split_variant *variant = &s->variant[v];
 
-		variant->variant = 1 + index * VARIANTS + v;
+		variant->variant = scene_variant(index, v);
 		variant->weight = rng_draw(rng, 4);
 		variant->seed = shunt_mix64(1000 + variant->variant);
 		variant->ring_first[kind / 2] = v * RING;
@@ -188,19 +194,23 @@ static void gates(struct rng *rng)
 
 void scene_make(struct rng *rng)
 {
+	/* Of their own, so that a seed's scene is the same but for them. */
+	struct rng for_policies = { shunt_mix64(rng->state) | 1 };
 	uint16_t *ring;
 
 	shim_maps_clear();
 	gates(rng);
 	settings(rng);
 	ring = (void *)AT(shunt_rings, struct shunt_ring_word, 0);
-	for (uint32_t i = 0; i < VARIANTS * RING; i++)
+	for (uint32_t i = 0; i < SCENE_VARIANTS * RING; i++)
 		ring[i] = (uint16_t)rng_draw(rng, 2);
 	for (uint32_t kind = 0; kind < KINDS; kind++) {
 		for (uint32_t n = 0; n < SCENE_FRONTENDS; n++)
 			service(rng, kind, n);
 		backends(rng, kind);
 	}
+	if (rng_draw(&for_policies, 2))
+		policies_make(&for_policies, KINDS * SCENE_FRONTENDS);
 }
 
 const struct shim_map *scene_edit(uint8_t what, uint8_t value)
@@ -224,7 +234,7 @@ const struct shim_map *scene_edit(uint8_t what, uint8_t value)
 			value >> 6;
 		return shim_map("shunt_services");
 	case 4:
-		AT(shunt_overlay, struct shunt_overlay, service * VARIANTS + 1)->tripped =
+		AT(shunt_overlay, struct shunt_overlay, scene_variant(service, 0))->tripped =
 			value >> 7;
 		return shim_map("shunt_overlay");
 	default:

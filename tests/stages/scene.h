@@ -21,6 +21,7 @@ uint32_t rng_draw(struct rng *rng, uint32_t bound); /* 0..bound-1 */
 #define SCENE_CLIENT_PORT  4000
 #define SCENE_FRONTENDS	   4 /* of each family and protocol */
 #define SCENE_BACKENDS	   6
+#define SCENE_VARIANTS	   3 /* of each frontend */
 #define SCENE_PORT	   80
 #define SCENE_BACKEND_PORT 8080
 
@@ -28,10 +29,14 @@ uint32_t rng_draw(struct rng *rng, uint32_t bound); /* 0..bound-1 */
 enum scene_net { SCENE_CLIENT = 1, SCENE_BACKEND = 2, SCENE_NODE = 3, SCENE_FRONTEND = 96 };
 struct shunt_addr scene_addr(enum shunt_slot_index family, enum scene_net net, uint32_t n);
 
+/* The index of variant @n of service @service. */
+uint32_t scene_variant(uint32_t service, uint32_t n);
+
 /*
  * Empties all maps and writes a scene, settings, flags and routes drawn by @rng: for each family
  * and protocol a plain owned service, a shared one with sessions over the same backends, one with
- * flags drawn, and one that the configuration leaves half done.
+ * flags drawn, and one that the configuration leaves half done. Half of
+ * the scenes have policies (policies.h).
  */
 void scene_make(struct rng *rng);
 

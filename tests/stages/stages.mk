@@ -5,7 +5,7 @@
 STAGES_CPPFLAGS	= $(CPPFLAGS) -Itests/stages -I$(BUILD)/tests
 STAGES_SRC	:= $(wildcard tests/stages/stages_*.c)
 STAGES_SKEL	:= $(patsubst %.bpf.c,$(BUILD)/%.skel.h,$(wildcard tests/stages/*.bpf.c))
-STAGES_HELPERS	:= $(addprefix tests/stages/,shim.c shim_maps.c objects.c scene.c steps.c)
+STAGES_HELPERS	:= $(addprefix tests/stages/,shim.c shim_maps.c objects.c policies.c scene.c steps.c)
 DIFF_SRC	:= tests/stages/diff.c tests/stages/mutate.c
 TIME		?= 60
 N		?= 10000000
@@ -42,12 +42,12 @@ STAGES_CFLAGS	= -std=gnu11 $(WARN) $(CFLAGS) -fsanitize=address,undefined \
 $(eval $(call STAGES_RULES,,$$(CC),$(DIFF_SRC)))
 $(eval $(call STAGES_RULES,fuzz/,$$(CLANG) -fsanitize=fuzzer-no-link,tests/stages/fuzz_stages.c))
 
-$(BUILD)/tests/stages/diff: $(call stages_objs,,$(STAGES_SRC) $(STAGES_HELPERS) $(DIFF_SRC))
+$(BUILD)/tests/stages/diff: $(call stages_objs,,$(STAGES_SRC) $(STAGES_HELPERS) $(DIFF_SRC)) $(BUILD)/libshunt.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(STAGES_CFLAGS) $(LDFLAGS) $^ -lbpf -lelf -lz -o $@
 
 $(BUILD)/tests/stages/fuzz_stages: $(call stages_objs,fuzz/,$(STAGES_SRC) $(STAGES_HELPERS) \
-		tests/stages/fuzz_stages.c)
+		tests/stages/fuzz_stages.c) $(BUILD)/libshunt.a
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(STAGES_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ -lbpf -lelf -lz -o $@
 
