@@ -174,9 +174,14 @@ static uint32_t random_code(const struct scene *s, uint64_t r)
 {
 	static const uint16_t well[] = { 200, 204, 301, 200, 404, 200, 100, 0 };
 	static const uint16_t ill[] = { 500, 502, 503, 504, 599, 200, 404, 600 };
+	static const uint16_t blind[] = { SHUNT_CONNECTED, SHUNT_NOT_CONNECTED, SHUNT_CUT_OFF,
+					  SHUNT_CONNECTED };
 	uint64_t spell = shunt_mix64(s->clock / (3 * S));
 
-	return spell % 3 ? well[r % 8] : ill[r % 8];
+	/* At times what stands for a code where no HTTP is seen. */
+	if (r >> 3 & 1)
+		return spell % 3 ? SHUNT_CONNECTED : blind[r % 4];
+	return spell % 3 ? well[r >> 4 & 7] : ill[r >> 4 & 7];
 }
 
 static struct stream_event random_event(struct scene *s)
@@ -229,7 +234,8 @@ static uint64_t my_dead_man(const struct scene *s, const struct stream_event *e)
 
 	if (e->code < 200)
 		return 0;
-	shunt_window_add(shunt_dead_man_word(counts->responses, now), now);
+	if (e->code != SHUNT_CUT_OFF)
+		shunt_window_add(shunt_dead_man_word(counts->responses, now), now);
 	if (SHUNT_DEAD_MAN_IS_ERROR(e->code))
 		shunt_window_add(shunt_dead_man_word(counts->errors, now), now);
 	if (e->variant != CANARY || overlay->tripped)
