@@ -157,7 +157,9 @@ static void service(struct rng *rng, uint32_t index)
 {
 	struct shunt_service *service = AT(shunt_services, struct shunt_service, index);
 	struct shunt_policy_record *policy = AT(shunt_policies, struct shunt_policy_record, index);
-	uint32_t flags = rng_draw(rng, 4) ? SHUNT_SVC_HTTP | SHUNT_SVC_TCP : 0;
+	static const uint32_t seen[] = { SHUNT_SVC_HTTP, SHUNT_SVC_HTTP | SHUNT_SVC_JUDGED,
+					 SHUNT_SVC_JUDGED, 0 };
+	uint32_t flags = SHUNT_SVC_TCP | seen[rng_draw(rng, 4)];
 
 	policy->service = index;
 	rates(rng, policy, index);
