@@ -133,8 +133,8 @@ static void random_breaker(struct scene *s, uint32_t breaker)
 		"LatencyAtQuantileMS(50.0) > 20",
 		"LatencyAtQuantileMS(99.0) >= 300 || ResponseCodeRatio(500, 502, 200, 600) > 0.4",
 		"NetworkErrorRatio() > 0.05 && LatencyAtQuantileMS(95.0) > 5",
-		"ResponseCodeRatio(400, 500, 0, 600) >= 0.2 && (NetworkErrorRatio() < 0.5 || "
-		"LatencyAtQuantileMS(20.0) <= 2)",
+		("ResponseCodeRatio(400, 500, 0, 600) >= 0.2 && (NetworkErrorRatio() < 0.5 || "
+		 "LatencyAtQuantileMS(20.0) <= 2)"),
 	};
 	uint64_t r = random_word(s);
 	struct shunt_breaker_rule *rule =
