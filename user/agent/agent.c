@@ -375,8 +375,8 @@ int agent_open(struct agent *agent, const struct agent_options *opts, uv_loop_t 
 		.asks_fd = -EBADF,
 		.state_fd = -EBADF,
 		.started_ms = agent_now_ms(),
-		.started_ns = agent_mono_ns(),
-		.confirmed_ns = agent_mono_ns(),
+		.started_ns = shunt_mono_ns(),
+		.confirmed_ns = shunt_mono_ns(),
 	};
 	/* The kernel last; nobody is answered before the loop runs. An agent that is one too many
 	 * leaves no pins behind. */

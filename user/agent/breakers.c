@@ -16,7 +16,7 @@ static struct agent_breaker read_one(const struct agent *agent, uint32_t rule, u
 				     const struct shunt_breaker_name *name)
 {
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
-	uint64_t now_ns = agent_mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 	struct agent_breaker breaker = {
 		.instance = instance,
 		.name = *name,

@@ -153,7 +153,7 @@ bool agent_change_is_allowed(struct agent_change *change)
 int agent_change_install(struct agent_change *change)
 {
 	struct shunt_install_result result = { 0 };
-	uint64_t before_ns = agent_mono_ns();
+	uint64_t before_ns = shunt_mono_ns();
 	struct shunt_err err = { 0 };
 	int r;
 

@@ -181,7 +181,7 @@ static void cmd_version(struct agent_request *request)
 		request->reply,
 		json_pack("{s:s, s:i, s:i, s:I, s:I}", "version", SHUNT_VERSION, "abi_version",
 			  SHUNT_ABI_VERSION, "pid", getpid(), "uptime_s",
-			  (json_int_t)((agent_mono_ns() - agent->started_ns) / 1000000000),
+			  (json_int_t)((shunt_mono_ns() - agent->started_ns) / 1000000000),
 			  "generation", (json_int_t)agent->generation));
 }
 
@@ -209,7 +209,7 @@ void agent_handle(void *ctx, const struct shunt_ctl_peer *peer, const char *comm
 		.peer = *peer,
 		.args = args,
 		.reply = reply,
-		.since_ns = agent_mono_ns(),
+		.since_ns = shunt_mono_ns(),
 	};
 
 	if (!request.agent->dp) {

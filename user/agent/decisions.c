@@ -239,7 +239,7 @@ static void tell_ejected(struct agent *agent, const struct late *late)
 {
 	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
 	char object[SHUNT_LABEL_LEN], whose[AGENT_BACKEND_LEN], left[SHUNT_UNIT_STR_LEN];
-	uint64_t now_ns = agent_mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 
 	for (uint32_t id = 1; id < maps->backends.n; id++) {
 		struct shunt_ejected ejected = shunt_ejection_read(maps, id, now_ns);

@@ -54,7 +54,7 @@ static void finish(struct agent *agent)
 	shunt_ctl_reply_ok(detach.reply,
 			   json_pack("{s:I, s:I, s:f, s:b}", "gates", (json_int_t)n_gates,
 				     "flows_left", (json_int_t)left, "took_ms",
-				     (agent_mono_ns() - detach.since_ns) / 1e6, "drained",
+				     (shunt_mono_ns() - detach.since_ns) / 1e6, "drained",
 				     detach.drain && !left));
 	agent_stop(agent, 0);
 }
@@ -63,7 +63,7 @@ void agent_detach_tick(struct agent *agent)
 {
 	if (!agent->detach.reply)
 		return;
-	if (agent_mono_ns() >= agent->detach.deadline_ns || !count_flows(agent))
+	if (shunt_mono_ns() >= agent->detach.deadline_ns || !count_flows(agent))
 		finish(agent);
 }
 

@@ -54,7 +54,7 @@ static void check_source(const struct agent *agent, json_t *checks)
 	else
 		add(checks, "install", "ok", "", "generation %u, found in force %s ago",
 		    agent->generation,
-		    shunt_duration_str((agent_mono_ns() - agent->confirmed_ns) / 1000000, age));
+		    shunt_duration_str((shunt_mono_ns() - agent->confirmed_ns) / 1000000, age));
 }
 
 /* An uplink without an address cannot lend one to connections that go back out of it. */

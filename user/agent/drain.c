@@ -273,7 +273,7 @@ static int reapply(struct drain *drain, const struct shunt_cause *cause)
 				     err.text);
 		return r;
 	}
-	change->took_ms = (agent_mono_ns() - change->request->since_ns) / 1e6;
+	change->took_ms = (shunt_mono_ns() - change->request->since_ns) / 1e6;
 	return 0;
 }
 

@@ -51,7 +51,7 @@ static size_t say_first(const struct agent *agent, uint32_t backend,
 const char *agent_ejections_problem(const struct agent *agent, char *buf, size_t size)
 {
 	const struct shunt_dp_maps *maps = agent->dp ? shunt_dp_maps(agent->dp) : NULL;
-	uint64_t now_ns = agent_mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 	size_t n = 0, len = 0;
 
 	buf[0] = '\0';

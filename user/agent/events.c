@@ -13,17 +13,9 @@ int64_t agent_now_ms(void)
 	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
 }
 
-uint64_t agent_mono_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
 int64_t agent_real_ms(uint64_t mono_ns)
 {
-	return agent_now_ms() - ((int64_t)agent_mono_ns() - (int64_t)mono_ns) / 1000000;
+	return agent_now_ms() - ((int64_t)shunt_mono_ns() - (int64_t)mono_ns) / 1000000;
 }
 
 void agent_tame(char *text)

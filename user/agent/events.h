@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/log.h"
+#include "base/mono.h"
 
 /* What happened lately: a ring of the last AGENT_EVENTS events, oldest overwritten first. */
 #define AGENT_EVENTS 1000
@@ -32,9 +33,8 @@ json_t *agent_events_last(const struct agent_events *events, size_t n);
 
 void agent_events_clear(struct agent_events *events);
 
-/* CLOCK_REALTIME in milliseconds, CLOCK_MONOTONIC in nanoseconds. */
+/* CLOCK_REALTIME in milliseconds. */
 int64_t agent_now_ms(void);
-uint64_t agent_mono_ns(void);
 
 /* What CLOCK_REALTIME showed, in milliseconds, when CLOCK_MONOTONIC showed @mono_ns. */
 int64_t agent_real_ms(uint64_t mono_ns);

@@ -204,7 +204,7 @@ static int carry_out(struct force *force)
 			tell(force, change->targets[i].service);
 		force->n_changed += (size_t)r;
 	}
-	change->took_ms = (double)(agent_mono_ns() - change->request->since_ns) / 1e6;
+	change->took_ms = (double)(shunt_mono_ns() - change->request->since_ns) / 1e6;
 	return 0;
 }
 

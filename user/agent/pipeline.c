@@ -429,7 +429,7 @@ void agent_refresh(struct agent *agent, bool anyway)
 	source_problem(agent, r < 0 ? shunt_err_str(&err, text, sizeof(text)) : "");
 	tell_files(agent);
 	if (r >= 0 && !changed && !anyway && !agent->stale) {
-		agent->confirmed_ns = agent_mono_ns();
+		agent->confirmed_ns = shunt_mono_ns();
 		return;
 	}
 
@@ -444,5 +444,5 @@ void agent_refresh(struct agent *agent, bool anyway)
 	/* What translation needed for a while: 16 MiB of 10 000 services. */
 	malloc_trim(0);
 	if (r >= 0)
-		agent->confirmed_ns = agent_mono_ns();
+		agent->confirmed_ns = shunt_mono_ns();
 }

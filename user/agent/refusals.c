@@ -46,7 +46,7 @@ static void say_greedy(const struct agent *agent, uint64_t packets, char *buf, s
 static void tick(struct agent *agent, struct agent_refusals *refusals, const struct kind *kind,
 		 uint64_t counted)
 {
-	uint64_t now_ns = agent_mono_ns(),
+	uint64_t now_ns = shunt_mono_ns(),
 		 more = refusals->is_known ? counted - refusals->refused : 0;
 	bool went_on = refusals->is_on;
 

@@ -121,7 +121,7 @@ static int scrape(void *ctx, char **ret_text, size_t *ret_len)
 		.stats = &stats,
 		.source_problems = agent_count_problems(agent),
 		.installs_failed = agent->n_failed,
-		.config_age_seconds = (agent_mono_ns() - agent->confirmed_ns) / 1e9,
+		.config_age_seconds = (shunt_mono_ns() - agent->confirmed_ns) / 1e9,
 		.start_time_seconds = agent->started_ms / 1e3,
 		.version = SHUNT_VERSION,
 		.compat = agent->compat,
@@ -172,7 +172,7 @@ int agent_compat_begin(struct agent *agent)
 
 void agent_window_tick(struct agent *agent)
 {
-	int r = shunt_window_tick(agent->window, shunt_dp_maps(agent->dp), agent_mono_ns());
+	int r = shunt_window_tick(agent->window, shunt_dp_maps(agent->dp), shunt_mono_ns());
 
 	if (r < 0)
 		log_error("cannot read the counters for the signals of the last minute: %s",
@@ -235,7 +235,7 @@ static bool ready(void *ctx, char *why)
 	else if ((failed = all_failed(&agent->gates)))
 		snprintf(why, 512, "no interface is guarded: %s: %.400s", failed->ifname,
 			 failed->problem);
-	else if (agent_mono_ns() - agent->confirmed_ns > limit_ns && agent->install_problem[0])
+	else if (shunt_mono_ns() - agent->confirmed_ns > limit_ns && agent->install_problem[0])
 		snprintf(why, 512, "%.500s", agent->install_problem);
 	else
 		return true;

@@ -236,7 +236,7 @@ static json_t *status_json(const struct agent_view *view, const struct agent_tar
 	return json_pack("{s:s, s:i, s:I, s:i, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}",
 			 "version", SHUNT_VERSION, "abi_version", SHUNT_ABI_VERSION, "generation",
 			 (json_int_t)view->stats.generation, "pid", (int)getpid(), "uptime_s",
-			 (json_int_t)((agent_mono_ns() - agent->started_ns) / 1000000000), "health",
+			 (json_int_t)((shunt_mono_ns() - agent->started_ns) / 1000000000), "health",
 			 agent_health(agent), "services", services, "gates", gates_json(agent),
 			 "gates_waiting", waiting_json(agent), "problems", problems_json(agent),
 			 "reports", reports_json(agent), "reasons", reasons_json(&view->stats),

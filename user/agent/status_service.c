@@ -270,7 +270,7 @@ static json_t *http_json(const struct agent_view *view, const struct shunt_stats
 	if (!counted || !counted->is_http)
 		return json_null();
 	total = shunt_golden_total(counted);
-	recent = shunt_window_get(view->agent->window, counted, agent_mono_ns(), &seconds);
+	recent = shunt_window_get(view->agent->window, counted, shunt_mono_ns(), &seconds);
 	json = signals_json(&total);
 	window = signals_json(&recent);
 	json_object_set_new(window, "seconds", json_real(seconds));

@@ -163,7 +163,7 @@ static void refresh_names(struct agent_trace *t)
 static void on_tick(uv_timer_t *timer)
 {
 	struct agent_trace *t = timer->data;
-	uint64_t now_ns = agent_mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 
 	if (t->is_over) {
 		agent_trace_stop(t->agent, "it was interrupted");
@@ -246,7 +246,7 @@ static int read_request(const struct agent_request *request, struct agent_trace 
 	}
 	snprintf(t->filter, sizeof(t->filter), "%s", text);
 	filter->rate = (uint32_t)rate;
-	filter->until_ns = agent_mono_ns() + ALIVE_MS * 1000000ull;
+	filter->until_ns = shunt_mono_ns() + ALIVE_MS * 1000000ull;
 	t->left = count ? (uint64_t)count : UINT64_MAX;
 	t->end_ns = (uint64_t)for_ms * 1000000; /* from the start on */
 	return 0;
@@ -271,7 +271,7 @@ static void begin(const struct agent_request *request, struct agent_trace *t)
 	size_t n_gates = count_gates(agent);
 
 	t->to_real_ns = real_minus_mono();
-	t->end_ns += agent_mono_ns();
+	t->end_ns += shunt_mono_ns();
 	agent->trace = t;
 	start_handles(t);
 	agent_event(agent, SHUNT_LOG_INFO, "TraceStarted", "",

@@ -1,22 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/explain.h"
 
-#include <time.h>
-
+#include "base/mono.h"
 #include "base/units.h"
 #include "cli/print.h"
 #include "datapath/breakers.h"
 #include "datapath/guards.h"
 
 /* What the circuit breaker of a choice would do with a new connection now. */
-
-static uint64_t mono_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 struct verdict {
 	const struct shunt_breaker_rule *rule; /* NULL: no breaker */
@@ -29,7 +20,7 @@ static struct verdict judge(const struct explain *e, uint32_t variant, uint32_t 
 {
 	struct shunt_guard_found found = shunt_guard_find(e->maps, variant, backend);
 	struct verdict verdict = { .admits = 1 };
-	uint64_t now_ns = mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 
 	if (!found.breaker || found.breaker >= e->maps->breakers.n)
 		return verdict;

@@ -2,21 +2,13 @@
 #include "cli/explain.h"
 
 #include <netinet/in.h>
-#include <time.h>
 
+#include "base/mono.h"
 #include "base/units.h"
 #include "cli/print.h"
 #include "datapath/ejections.h"
 
 /* Which backends get nothing new for their errors. */
-
-static uint64_t mono_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
 
 /* One backend that is out. */
 struct out {
@@ -41,7 +33,7 @@ static bool is_of_split(const struct explain *e, const struct shunt_backend *bac
 /* The next one behind @id that is out. Return: its id, or 0. */
 static uint32_t next_out(const struct explain *e, uint32_t id, struct out *out)
 {
-	uint64_t now_ns = mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 
 	while (++id < e->maps->backends.n) {
 		const struct shunt_backend *b =

@@ -3,8 +3,8 @@
 
 #include <bpf/bpf.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/mono.h"
 #include "datapath/ejections.h"
 #include "shunt/compat.h"
 
@@ -153,14 +153,6 @@ static enum shunt_reason choose_backend(const struct shunt_dp_maps *maps, uint32
 #define AVOID_TRIES 8  /* RESELECT_TRIES */
 #define AVOID_WALK  34 /* as eject_walk() of bpf/eject.h */
 
-static uint64_t mono_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
-
 static const struct shunt_split_variant *variant_in(const struct shunt_choice *choice)
 {
 	for (uint32_t v = 0; v < choice->record.n_variants && v < SHUNT_MAX_VARIANTS; v++)
@@ -183,7 +175,7 @@ static bool may_take(const struct shunt_dp_maps *maps, const struct shunt_choice
 	const struct shunt_backend *b;
 
 	if (!backend || backend >= maps->backends.n || backend == choice->backend ||
-	    shunt_ejection_read(maps, backend, mono_ns()).is_out)
+	    shunt_ejection_read(maps, backend, shunt_mono_ns()).is_out)
 		return false;
 	b = SHUNT_DP_AT(maps->backends, struct shunt_backend, backend);
 	return !b->flags && b->variant == choice->variant;
@@ -224,7 +216,7 @@ static void avoid(const struct shunt_dp_maps *maps, const struct shunt_tuple *tu
 {
 	const struct shunt_service *service =
 		SHUNT_DP_AT(maps->services, struct shunt_service, choice->service);
-	struct shunt_ejected ejected = shunt_ejection_read(maps, choice->backend, mono_ns());
+	struct shunt_ejected ejected = shunt_ejection_read(maps, choice->backend, shunt_mono_ns());
 	uint32_t other;
 
 	if (!(choice->slot.flags & SHUNT_SVC_EJECT) || !ejected.is_out || !ejected.left_ns)

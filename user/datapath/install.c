@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/mono.h"
 #include "datapath/installer.h"
 #include "datapath/want.h"
 
@@ -45,14 +45,6 @@ struct plan {
 static int out_of_memory(struct shunt_err *err)
 {
 	return shunt_err_set(err, -ENOMEM, "out of memory");
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + now.tv_nsec;
 }
 
 static void touch(struct plan *plan, uint32_t service)
@@ -542,7 +534,7 @@ static void commit(struct plan *plan, const struct shunt_image_service *const *i
 	shunt_guards_write(installer, images, n);
 	changed |= shunt_want_permit(installer);
 	ret_result->single_store = make_visible(plan);
-	ret_result->took_ns = now_ns() - began_ns;
+	ret_result->took_ns = shunt_mono_ns() - began_ns;
 	changed |= shunt_want_restrict(installer);
 	changed |= shunt_dead_men_weigh(installer, images, n);
 	if (changed)
@@ -562,7 +554,7 @@ int shunt_install(struct shunt_installer *installer,
 {
 	struct plan plan = { .installer = installer, .err = err };
 	struct shunt_install_result result = { 0 };
-	uint64_t began_ns = now_ns();
+	uint64_t began_ns = shunt_mono_ns();
 	int r;
 
 	if (installer->unsettled) {

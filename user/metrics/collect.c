@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "base/mono.h"
 #include "datapath/read.h"
 #include "shunt/compat.h"
 #include "shunt/histogram.h"
@@ -50,17 +50,9 @@ static int compare_variants(const void *a, const void *b)
 	return compare_names(&x->name, &y->name);
 }
 
-static uint64_t mono_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
-}
-
 static int collect_backends(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
 {
-	uint64_t now_ns = mono_ns();
+	uint64_t now_ns = shunt_mono_ns();
 	struct shunt_stats_backend *out;
 	int r;
 
