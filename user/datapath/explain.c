@@ -150,8 +150,8 @@ static enum shunt_reason choose_backend(const struct shunt_dp_maps *maps, uint32
 /* ---- ejection: as newflow_avoid() of bpf/newsplit.h ---------------------------------------------
  */
 
-#define AVOID_TRIES 8  /* RESELECT_TRIES */
-#define AVOID_WALK  34 /* as eject_walk() of bpf/eject.h */
+#define AVOID_TRIES 8			     /* RESELECT_TRIES */
+#define AVOID_WALK  (SHUNT_EJECT_PLACES + 2) /* as eject_walk() of bpf/eject.h */
 
 static const struct shunt_split_variant *variant_in(const struct shunt_choice *choice)
 {
