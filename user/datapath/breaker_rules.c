@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "datapath/ejections.h"
 #include "datapath/installer.h"
 #include "shunt/compat.h"
 
@@ -150,11 +151,6 @@ static uint32_t instance_of(const struct shunt_image_breaker *breaker, uint32_t 
 	return 0;
 }
 
-static bool ejects(const struct shunt_eject_rule *rule)
-{
-	return rule->consecutive_5xx || rule->consecutive_gateway;
-}
-
 /*
  * Nobody of @variant is out any more, and nothing counted: the rule that comes next begins anew,
  * which is an operator's way to bring one back. The number stays, by which places are known.
@@ -191,7 +187,8 @@ static int add_change(struct shunt_installer *installer, struct shunt_guard_plan
 	*change = *wanted;
 	change->old_breaker = guard->breaker[slot];
 	change->old_instance = guard->instance[slot];
-	change->stops_ejecting = ejects(&guard->eject[slot]) && !ejects(&wanted->eject);
+	change->stops_ejecting = shunt_ejection_is_rule(&guard->eject[slot]) &&
+				 !shunt_ejection_is_rule(&wanted->eject);
 	return 0;
 }
 

@@ -3,6 +3,11 @@
 
 #include "shunt/compat.h"
 
+bool shunt_ejection_is_rule(const struct shunt_eject_rule *rule)
+{
+	return rule->consecutive_5xx || rule->consecutive_gateway;
+}
+
 /* NULL: it has none. */
 static const struct shunt_eject_rule *rule_of(const struct shunt_dp_maps *maps, uint32_t variant)
 {
@@ -14,7 +19,7 @@ static const struct shunt_eject_rule *rule_of(const struct shunt_dp_maps *maps, 
 	if (!variant || variant >= maps->variant_guards.n)
 		return NULL;
 	rule = &SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, variant)->eject[slot];
-	return rule->consecutive_5xx || rule->consecutive_gateway ? rule : NULL;
+	return shunt_ejection_is_rule(rule) ? rule : NULL;
 }
 
 uint32_t shunt_ejection_members(const struct shunt_dp_maps *maps, uint32_t variant, uint32_t family)

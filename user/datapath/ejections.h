@@ -18,6 +18,9 @@ struct shunt_ejected {
 	uint64_t times;	  /* how often it was; never falls while the backend is there */
 };
 
+/* Does @rule ever eject anybody? All zero, it stands for none. */
+bool shunt_ejection_is_rule(const struct shunt_eject_rule *rule);
+
 /**
  * shunt_ejection_read - is @backend ejected?
  * @now_ns: CLOCK_MONOTONIC

@@ -52,8 +52,7 @@ int shunt_policy_warn_parts(struct shunt_conditions *conditions, unsigned parts)
 int shunt_policy_warn_ejection(struct shunt_conditions *conditions,
 			       const struct shunt_ejection *ejection)
 {
-	if (!ejection->enabled ||
-	    (ejection->max_percent && (ejection->consecutive_5xx || ejection->consecutive_gateway)))
+	if (!ejection->enabled || shunt_ejection_decides(ejection))
 		return 0;
 	return shunt_conditions_set(
 		conditions, "EjectsNothing", "True", "NeverDecides",

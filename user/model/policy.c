@@ -149,12 +149,15 @@ unsigned shunt_policy_parts(const struct shunt_policy *policy)
 	return parts;
 }
 
+bool shunt_ejection_decides(const struct shunt_ejection *ejection)
+{
+	return ejection->enabled && ejection->max_percent &&
+	       (ejection->consecutive_5xx || ejection->consecutive_gateway);
+}
+
 bool shunt_policy_ejects(const struct shunt_policy *policy)
 {
-	const struct shunt_ejection *ejection = policy ? &policy->ejection : NULL;
-
-	return ejection && ejection->enabled && ejection->max_percent &&
-	       (ejection->consecutive_5xx || ejection->consecutive_gateway);
+	return policy && shunt_ejection_decides(&policy->ejection);
 }
 
 bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt_port *port)

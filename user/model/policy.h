@@ -193,8 +193,10 @@ enum shunt_policy_part {
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);
 
-/* Can @policy (NULL: none) eject a backend? Not if it has no number of errors, or may eject none.
- */
+/* Can it ever eject a backend? Not if it has no number of errors, or may eject none. */
+bool shunt_ejection_decides(const struct shunt_ejection *ejection);
+
+/* The same of @policy (NULL: none). */
 bool shunt_policy_ejects(const struct shunt_policy *policy);
 
 /* Is the plaintext HTTP of @port looked at, with @policy (NULL: none)? */
