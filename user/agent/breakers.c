@@ -29,20 +29,24 @@ static struct agent_breaker read_one(const struct agent *agent, uint32_t rule, u
 	return breaker;
 }
 
+/* What nothing in force names any more waits for its end: it is none. */
+static bool read_named(const struct agent *agent, uint32_t instance,
+		       const struct shunt_breaker_name *name, struct agent_breaker *ret_breaker)
+{
+	uint32_t rule = shunt_guard_rule(shunt_dp_maps(agent->dp), instance);
+
+	if (rule)
+		*ret_breaker = read_one(agent, rule, instance, name);
+	return rule != 0;
+}
+
 bool agent_breaker_read(const struct agent *agent, uint32_t instance,
 			struct agent_breaker *ret_breaker)
 {
-	const struct shunt_dp_maps *maps = shunt_dp_maps(agent->dp);
 	struct shunt_breaker_name name;
-	uint32_t rule;
 
-	if (!shunt_breaker_name_read(maps, instance, &name))
-		return false;
-	/* What nothing in force names any more waits for its end. */
-	rule = shunt_guard_rule(maps, instance);
-	if (rule)
-		*ret_breaker = read_one(agent, rule, instance, &name);
-	return rule != 0;
+	return shunt_breaker_name_read(shunt_dp_maps(agent->dp), instance, &name) &&
+	       read_named(agent, instance, &name, ret_breaker);
 }
 
 int agent_breakers_read(const struct agent *agent, const struct shunt_model_service *service,
@@ -57,7 +61,7 @@ int agent_breakers_read(const struct agent *agent, const struct shunt_model_serv
 		/* The name is cheap, what judges for it is not. */
 		if (!shunt_breaker_name_read(maps, id, &name) ||
 		    (service && !agent_owner_is(AGENT_OWNER(&name), service)) ||
-		    !agent_breaker_read(agent, id, &one))
+		    !read_named(agent, id, &name, &one))
 			continue;
 		more = shunt_array_add(&breakers, &n, sizeof(*breakers));
 		if (!more) {
