@@ -77,23 +77,28 @@ static json_t *problem_json(const char *file, unsigned line, unsigned column, co
 			 (int)column, "field", field, "text", text_json);
 }
 
+/* What the kernel has decided that somebody should look at. Each writes "" where all is well. */
+static const char *(*const decided[])(const struct agent *agent, char *buf, size_t size) = {
+	agent_breakers_problem,
+	agent_dead_men_problem,
+	agent_ejections_problem,
+};
+
 static json_t *problems_json(const struct agent *agent)
 {
-	char breakers[512], dead_men[512], ejections[512];
-	const char *const own[] = { agent->source_problem,
-				    agent->install_problem,
-				    agent->state_problem,
-				    agent->full.problem,
-				    agent_breakers_problem(agent, breakers, sizeof(breakers)),
-				    agent_dead_men_problem(agent, dead_men, sizeof(dead_men)),
-				    agent_ejections_problem(agent, ejections, sizeof(ejections)) };
+	const char *const own[] = { agent->source_problem, agent->install_problem,
+				    agent->state_problem, agent->full.problem };
 	const struct shunt_dir_problem *problems;
 	json_t *array = json_array();
+	char text[512];
 	size_t n;
 
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
 		if (own[i][0])
 			json_array_append_new(array, problem_json("", 0, 0, "", own[i]));
+	for (size_t i = 0; i < ARRAY_LEN(decided); i++)
+		if (decided[i](agent, text, sizeof(text))[0])
+			json_array_append_new(array, problem_json("", 0, 0, "", text));
 	problems = shunt_dir_problems(agent->dir, &n);
 	for (size_t i = 0; i < n; i++)
 		json_array_append_new(array,
@@ -149,11 +154,11 @@ const char *agent_health(const struct agent *agent)
 	if (!agent->installed && !agent->install_problem[0])
 		return "starting";
 	if (agent_count_problems(agent) || agent->state_problem[0] || agent->full.problem[0] ||
-	    agent_gates_missing(&agent->gates) ||
-	    agent_breakers_problem(agent, text, sizeof(text))[0] ||
-	    agent_dead_men_problem(agent, text, sizeof(text))[0] ||
-	    agent_ejections_problem(agent, text, sizeof(text))[0])
+	    agent_gates_missing(&agent->gates))
 		return "degraded";
+	for (size_t i = 0; i < ARRAY_LEN(decided); i++)
+		if (decided[i](agent, text, sizeof(text))[0])
+			return "degraded";
 	for (size_t i = 0; i < agent->gates.n; i++)
 		if (!agent->gates.items[i].attached)
 			return "degraded";
