@@ -220,19 +220,40 @@ static void keep(void *ctx, const struct shunt_event *event)
 	late->last[late->n++ % TELL_LATE] = *event;
 }
 
-/* Did one of the events that were told just now say that @backend is ejected? */
+/* The first of the events that are told one by one. */
+static unsigned first_told(const struct late *late)
+{
+	return late->n > TELL_LATE ? late->n - TELL_LATE : 0;
+}
+
+/* The last of them for which @is_about says so; NULL: none. */
+static const struct shunt_event *last_told(const struct late *late,
+					   bool (*is_about)(const struct shunt_event *, uint32_t),
+					   uint32_t id)
+{
+	for (unsigned i = late->n; i-- > first_told(late);)
+		if (is_about(&late->last[i % TELL_LATE], id))
+			return &late->last[i % TELL_LATE];
+	return NULL;
+}
+
+static bool is_about_backend(const struct shunt_event *event, uint32_t backend)
+{
+	return event->backend == backend &&
+	       (event->kind == SHUNT_EVENT_EJECTED || event->kind == SHUNT_EVENT_RETURNED);
+}
+
+static bool is_about_breaker(const struct shunt_event *event, uint32_t instance)
+{
+	return event->instance == instance && event->kind == SHUNT_EVENT_BREAKER;
+}
+
+/* Did what was told just now leave @backend ejected? */
 static bool was_ejected(const struct late *late, uint32_t backend)
 {
-	unsigned first = late->n > TELL_LATE ? late->n - TELL_LATE : 0;
+	const struct shunt_event *event = last_told(late, is_about_backend, backend);
 
-	for (unsigned i = late->n; i-- > first;) {
-		const struct shunt_event *event = &late->last[i % TELL_LATE];
-
-		if (event->backend == backend &&
-		    (event->kind == SHUNT_EVENT_EJECTED || event->kind == SHUNT_EVENT_RETURNED))
-			return event->kind == SHUNT_EVENT_EJECTED;
-	}
-	return false;
+	return event && event->kind == SHUNT_EVENT_EJECTED;
 }
 
 static void tell_ejected(struct agent *agent, const struct late *late)
@@ -258,18 +279,12 @@ static void tell_ejected(struct agent *agent, const struct late *late)
 	}
 }
 
-/* Did one of the events that were told just now leave @instance in @phase? */
+/* Did it leave @instance in @phase? */
 static bool was_told(const struct late *late, uint32_t instance, enum shunt_breaker_phase phase)
 {
-	unsigned first = late->n > TELL_LATE ? late->n - TELL_LATE : 0;
+	const struct shunt_event *event = last_told(late, is_about_breaker, instance);
 
-	for (unsigned i = late->n; i-- > first;) {
-		const struct shunt_event *event = &late->last[i % TELL_LATE];
-
-		if (event->kind == SHUNT_EVENT_BREAKER && event->instance == instance)
-			return event->detail[0] == phase;
-	}
-	return false;
+	return event && event->detail[0] == phase;
 }
 
 /* A journal that begins anew has to say what is not as usual. */
@@ -304,18 +319,15 @@ static void tell_present(struct agent *agent, const struct late *late)
 static void tell_late(struct agent *agent)
 {
 	struct late late = { .agent = agent };
-	unsigned first = 0;
 
 	shunt_events_read(agent->decisions.events, READ_AT_OPEN, keep, &late);
-	if (late.n > TELL_LATE) {
-		first = late.n - TELL_LATE;
+	if (late.n > TELL_LATE)
 		agent_event(agent, SHUNT_LOG_INFO, "DecisionsLate", "",
 			    "the kernel has decided %u times while no agent ran%s; the last %d "
 			    "follow",
 			    late.n, agent->decisions.lost ? ", and some could not be told" : "",
 			    TELL_LATE);
-	}
-	for (unsigned i = first; i < late.n; i++)
+	for (unsigned i = first_told(&late); i < late.n; i++)
 		tell(agent, &late.last[i % TELL_LATE]);
 	tell_present(agent, &late);
 	tell_ejected(agent, &late);
