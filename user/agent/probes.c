@@ -10,6 +10,7 @@
 #include "base/array.h"
 #include "base/cleanup.h"
 #include "model/policy.h"
+#include "shunt/choose.h"
 #include "shunt/histogram.h"
 
 #define LOOK_MS	  50 /* how late a probe, or the end of one, may be */
@@ -42,18 +43,11 @@ struct agent_probes {
 
 /* ---- what is counted ------------------------------------------------------------------------- */
 
-static bool is_same(const struct shunt_variant_name *a, const struct shunt_variant_name *b)
-{
-	return a->port_be == b->port_be && a->proto == b->proto &&
-	       !strcmp(a->variant, b->variant) && !strcmp(a->service, b->service) &&
-	       !strcmp(a->namespace_, b->namespace_);
-}
-
 static struct shunt_probe_sum *find_sum(const struct agent_probes *probes,
 					const struct shunt_variant_name *variant)
 {
 	for (size_t i = 0; i < probes->n_sums; i++)
-		if (is_same(&probes->sums[i]->variant, variant))
+		if (!shunt_variant_name_compare(&probes->sums[i]->variant, variant))
 			return probes->sums[i];
 	return NULL;
 }
@@ -151,12 +145,11 @@ static struct shunt_variant_name name_of(const struct shunt_model_service *servi
 /* When a target's first turn is: anywhere in its interval, but always there for one backend. */
 static uint64_t phase_ns(const struct target *target)
 {
-	const unsigned char *bytes = (const unsigned char *)&target->ip.addr;
-	uint64_t hash = 0xcbf29ce484222325ull ^ target->port;
+	const __be32 *word = target->ip.addr.word_be;
+	uint64_t hash = shunt_mix64(shunt_pair(word[0], word[1]) ^ target->port);
 
-	for (size_t i = 0; i < sizeof(target->ip.addr); i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3ull;
-	return (hash >> 16) % (target->how.interval_ms * NS_PER_MS);
+	hash = shunt_mix64(hash ^ shunt_pair(word[2], word[3]));
+	return hash % (target->how.interval_ms * NS_PER_MS);
 }
 
 /* Takes what is known of the same backend from @before, which then has it no longer. */
@@ -166,7 +159,7 @@ static void take_over(struct target *target, struct target **before, size_t n)
 		struct target *old = before[i];
 
 		if (!old || old->port != target->port || !shunt_ip_equal(&old->ip, &target->ip) ||
-		    !is_same(&old->variant, &target->variant))
+		    shunt_variant_name_compare(&old->variant, &target->variant))
 			continue;
 		memcpy(target->answers, old->answers, sizeof(target->answers));
 		if (old->how.interval_ms == target->how.interval_ms)
@@ -208,7 +201,7 @@ static int keep_sum(struct agent_probes *probes, const struct shunt_variant_name
 	struct shunt_probe_sum *sum = NULL, **slot;
 
 	for (size_t i = 0; i < n_before && !sum; i++)
-		if (before[i] && is_same(&before[i]->variant, variant)) {
+		if (before[i] && !shunt_variant_name_compare(&before[i]->variant, variant)) {
 			sum = before[i];
 			before[i] = NULL;
 		}

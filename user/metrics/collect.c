@@ -30,7 +30,8 @@ static int compare_backends(const void *a, const void *b)
 	return x->proto - y->proto;
 }
 
-static int compare_names(const struct shunt_variant_name *a, const struct shunt_variant_name *b)
+int shunt_variant_name_compare(const struct shunt_variant_name *a,
+			       const struct shunt_variant_name *b)
 {
 	int r = strcmp(a->namespace_, b->namespace_);
 
@@ -47,7 +48,7 @@ static int compare_variants(const void *a, const void *b)
 {
 	const struct shunt_stats_variant *x = a, *y = b;
 
-	return compare_names(&x->name, &y->name);
+	return shunt_variant_name_compare(&x->name, &y->name);
 }
 
 static int collect_backends(const struct shunt_dp_maps *maps, struct shunt_stats *stats)
@@ -244,7 +245,7 @@ const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *
 	wanted.proto = proto;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int r = compare_names(&stats->variants[middle].name, &wanted);
+		int r = shunt_variant_name_compare(&stats->variants[middle].name, &wanted);
 
 		if (!r)
 			return &stats->variants[middle];

@@ -74,6 +74,10 @@ int shunt_stats_collect(const struct shunt_dp_maps *maps, struct shunt_stats *re
 /* Likewise, of variants and backends only: without the pass over the flow table. */
 int shunt_stats_collect_variants(const struct shunt_dp_maps *maps, struct shunt_stats *ret_stats);
 
+/* Return: as strcmp(), by namespace, service, port, protocol, variant. */
+int shunt_variant_name_compare(const struct shunt_variant_name *a,
+			       const struct shunt_variant_name *b);
+
 /* Return: the variant of that name, borrowed, or NULL. */
 const struct shunt_stats_variant *shunt_stats_variant(const struct shunt_stats *stats,
 						      const char *namespace_, const char *service,
