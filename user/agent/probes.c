@@ -9,6 +9,7 @@
 #include "agent/probe.h"
 #include "base/array.h"
 #include "base/cleanup.h"
+#include "metrics/signals.h"
 #include "model/policy.h"
 #include "shunt/choose.h"
 #include "shunt/histogram.h"
@@ -298,13 +299,12 @@ json_t *agent_probes_json(const struct agent_probes *probes,
 {
 	const struct shunt_variant_name name = name_of(service, variant);
 	const struct shunt_probe_sum *sum = find_sum(probes, &name);
+	json_t *json = sum ? json_object() : NULL;
 
-	if (!sum)
-		return NULL;
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "none", (json_int_t)sum->answers[0],
-			 "1xx", (json_int_t)sum->answers[1], "2xx", (json_int_t)sum->answers[2],
-			 "3xx", (json_int_t)sum->answers[3], "4xx", (json_int_t)sum->answers[4],
-			 "5xx", (json_int_t)sum->answers[5]);
+	for (int c = 0; sum && c < SHUNT_N_CODE_CLASSES; c++)
+		json_object_set_new(json, c ? shunt_code_classes[c] : "none",
+				    json_integer((json_int_t)sum->answers[c]));
+	return json;
 }
 
 const struct shunt_probe_sum *const *agent_probes_sums(const struct agent_probes *probes,

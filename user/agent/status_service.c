@@ -245,13 +245,11 @@ static json_t *times_json(const struct shunt_response_time *times)
 
 static json_t *signals_json(const struct shunt_golden *signals)
 {
-	static const char *const classes[SHUNT_N_CODE_CLASSES] = { "unknown", "1xx", "2xx",
-								   "3xx",     "4xx", "5xx" };
 	double success = shunt_success_rate(signals->responses);
 	json_t *responses = json_object();
 
 	for (int i = 0; i < SHUNT_N_CODE_CLASSES; i++)
-		json_object_set_new(responses, classes[i],
+		json_object_set_new(responses, shunt_code_classes[i],
 				    json_integer((json_int_t)signals->responses[i]));
 	return json_pack("{s:I, s:o, s:o, s:o, s:o}", "requests", (json_int_t)signals->requests,
 			 "responses", responses, "success_rate",

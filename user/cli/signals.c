@@ -7,14 +7,12 @@
 
 struct shunt_golden cli_signals_read(const json_t *http)
 {
-	static const char *const classes[SHUNT_N_CODE_CLASSES] = { "unknown", "1xx", "2xx",
-								   "3xx",     "4xx", "5xx" };
 	const json_t *responses = json_object_get(http, "responses"), *pair;
 	struct shunt_golden signals = { .requests = (uint64_t)cli_int(http, "requests") };
 	size_t i;
 
 	for (int c = 0; c < SHUNT_N_CODE_CLASSES; c++)
-		signals.responses[c] = (uint64_t)cli_int(responses, classes[c]);
+		signals.responses[c] = (uint64_t)cli_int(responses, shunt_code_classes[c]);
 	json_array_foreach (json_object_get(http, "times"), i, pair) {
 		json_int_t bucket = json_integer_value(json_array_get(pair, 0));
 

@@ -5,11 +5,10 @@
 #include <netinet/in.h>
 
 #include "metrics/exposition.h"
+#include "metrics/signals.h"
 
 void shunt_probes_write(const struct shunt_metrics_probe *probes, size_t n, FILE *out)
 {
-	static const char *const codes[SHUNT_N_CODE_CLASSES] = { "none", "1xx", "2xx",
-								 "3xx",	 "4xx", "5xx" };
 	char port[16];
 
 	if (!n)
@@ -25,7 +24,7 @@ void shunt_probes_write(const struct shunt_metrics_probe *probes, size_t n, FILE
 			variant_labels(out, name->namespace_, name->service, name->variant);
 			label(out, ',', "port", port);
 			label(out, ',', "backend", probes[i].backend);
-			label(out, ',', "code", codes[c]);
+			label(out, ',', "code", c ? shunt_code_classes[c] : "none");
 			fprintf(out, "} %" PRIu64 "\n", probes[i].answers[c]);
 		}
 	}

@@ -5,6 +5,10 @@
 
 #include "shunt/compat.h"
 
+const char *const shunt_code_classes[SHUNT_N_CODE_CLASSES] = {
+	"unknown", "1xx", "2xx", "3xx", "4xx", "5xx",
+};
+
 uint64_t shunt_responses_good(const uint64_t responses[SHUNT_N_CODE_CLASSES])
 {
 	return responses[1] + responses[2] + responses[3] + responses[4];

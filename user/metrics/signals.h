@@ -19,6 +19,9 @@ struct shunt_golden {
 struct shunt_golden shunt_golden_since(const struct shunt_golden *now,
 				       const struct shunt_golden *before);
 
+/* "2xx" of class 2; of 0 "unknown". For JSON and metrics. */
+extern const char *const shunt_code_classes[SHUNT_N_CODE_CLASSES];
+
 /* Responses whose code could be told, and those of them below 500: the successes. */
 uint64_t shunt_responses_known(const uint64_t responses[SHUNT_N_CODE_CLASSES]);
 uint64_t shunt_responses_good(const uint64_t responses[SHUNT_N_CODE_CLASSES]);

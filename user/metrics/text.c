@@ -13,6 +13,7 @@
 #include "datapath/read.h"
 #include "metrics/decisions.h"
 #include "metrics/exposition.h"
+#include "metrics/signals.h"
 #include "shunt/compat.h"
 #include "shunt/histogram.h"
 
@@ -304,9 +305,6 @@ static void write_tcp(FILE *out, const struct shunt_stats *stats)
 
 static void write_http(FILE *out, const struct shunt_stats *stats)
 {
-	static const char *const classes[SHUNT_N_CODE_CLASSES] = { "unknown", "1xx", "2xx",
-								   "3xx",     "4xx", "5xx" };
-
 	head(out, "shunt_http_requests_total", "counter",
 	     "Requests of plaintext HTTP to a backend.");
 	counter_lines(out, stats, is_http, "shunt_http_requests_total", NULL, NULL,
@@ -314,7 +312,8 @@ static void write_http(FILE *out, const struct shunt_stats *stats)
 	head(out, "shunt_http_responses_total", "counter",
 	     "Responses of plaintext HTTP by class of their code.");
 	for (int i = 0; i < SHUNT_N_CODE_CLASSES; i++)
-		counter_lines(out, stats, is_http, "shunt_http_responses_total", "code", classes[i],
+		counter_lines(out, stats, is_http, "shunt_http_responses_total", "code",
+			      shunt_code_classes[i],
 			      offsetof(struct shunt_counters, responses) + i * sizeof(uint64_t));
 	head(out, "shunt_http_response_seconds", "histogram",
 	     "From a request of plaintext HTTP to the first bytes of its response.");
