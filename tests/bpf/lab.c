@@ -90,6 +90,16 @@ void lab_share_maps(const struct lab *lab, struct bpf_object *obj)
 	}
 }
 
+void *lab_map_memory(const struct bpf_map *map)
+{
+	size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+	void *base = mmap(NULL, (bytes + 4095) / 4096 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  bpf_map__fd(map), 0);
+
+	cr_assert_neq(base, MAP_FAILED, "%m");
+	return base;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static int quiet(enum libbpf_print_level level, const char *format, va_list args)

@@ -15,6 +15,7 @@
  * A call that fails fails the test.
  */
 
+struct bpf_map;
 struct bpf_object;
 
 enum lab_hook { LAB_XDP, LAB_TC };
@@ -65,6 +66,9 @@ void lab_close(struct lab *lab);
 
 /* Makes an object that is open, not loaded, work on the lab's maps of the same names. */
 void lab_share_maps(const struct lab *lab, struct bpf_object *obj);
+
+/* The values of a loaded array that may be mapped, until the process ends. */
+void *lab_map_memory(const struct bpf_map *map);
 
 /* From now on XDP is the program that kernels before 5.18 get. */
 void lab_use_plain_xdp(struct lab *lab);

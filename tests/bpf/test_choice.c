@@ -7,7 +7,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <sys/mman.h>
 
 #include "datapath/explain.h"
 #include "shunt/choose.h"
@@ -29,16 +28,6 @@ struct stage {
 	struct stage_tuple *tuples;
 };
 
-static void *array_map(const struct bpf_map *map)
-{
-	size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
-	void *base = mmap(NULL, (bytes + 4095) / 4096 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-			  bpf_map__fd(map), 0);
-
-	cr_assert_neq(base, MAP_FAILED, "%m");
-	return base;
-}
-
 static struct stage stage_open(const struct lab *lab)
 {
 	struct stage stage = { .obj = stages__open() };
@@ -46,8 +35,8 @@ static struct stage stage_open(const struct lab *lab)
 	cr_assert_not_null(stage.obj);
 	lab_share_maps(lab, stage.obj->obj);
 	cr_assert_eq(stages__load(stage.obj), 0, "%m");
-	stage.input = array_map(stage.obj->maps.stage_input);
-	stage.tuples = array_map(stage.obj->maps.stage_tuples);
+	stage.input = lab_map_memory(stage.obj->maps.stage_input);
+	stage.tuples = lab_map_memory(stage.obj->maps.stage_tuples);
 	return stage;
 }
 

@@ -6,7 +6,6 @@
 #include <bpf/libbpf.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/mman.h>
 
 #include "datapath/flowmem.h"
 #include "policy/rate.h"
@@ -37,11 +36,8 @@ static void scene_open(struct scene *s, uint32_t unit, uint32_t scope, struct sh
 	cr_assert_not_null(s->stages);
 	lab_share_maps(&s->lab, s->stages->obj);
 	cr_assert_eq(stages__load(s->stages), 0, "%m");
-	s->input = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-			bpf_map__fd(s->stages->maps.stage_input), 0);
-	s->events = mmap(NULL, STAGE_TUPLES * sizeof(*s->events), PROT_READ | PROT_WRITE,
-			 MAP_SHARED, bpf_map__fd(s->stages->maps.stage_events), 0);
-	cr_assert(s->input != MAP_FAILED && s->events != MAP_FAILED);
+	s->input = lab_map_memory(s->stages->maps.stage_input);
+	s->events = lab_map_memory(s->stages->maps.stage_events);
 	s->input->policy = POLICY;
 	policy = SHUNT_DP_AT(s->lab.maps.policies, struct shunt_policy_record, POLICY);
 	policy->n_before = 1;

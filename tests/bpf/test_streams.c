@@ -6,7 +6,6 @@
 #include <bpf/libbpf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "policy/expression.h"
 #include "shunt/compat.h"
@@ -100,11 +99,8 @@ static void scene_open(struct scene *s)
 	cr_assert_not_null(s->streams);
 	lab_share_maps(&s->lab, s->streams->obj);
 	cr_assert_eq(streams__load(s->streams), 0, "%m");
-	s->input = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED,
-			bpf_map__fd(s->streams->maps.stream_input), 0);
-	s->events = mmap(NULL, STREAM_EVENTS * sizeof(*s->events), PROT_READ | PROT_WRITE,
-			 MAP_SHARED, bpf_map__fd(s->streams->maps.stream_events), 0);
-	cr_assert(s->input != MAP_FAILED && s->events != MAP_FAILED);
+	s->input = lab_map_memory(s->streams->maps.stream_input);
+	s->events = lab_map_memory(s->streams->maps.stream_events);
 	put_dead_man(s);
 	s->mine = s->lab.maps;
 #define OWN(array)                                                                                 \
