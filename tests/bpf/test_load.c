@@ -25,7 +25,7 @@
 #define LOG_BYTES (16u << 20)
 
 /* No program may come near the verifier's million: a newer kernel may count more. */
-#define MAX_INSNS 250000
+#define MAX_INSNS 200000
 
 TestSuite(load, .timeout = 120);
 
