@@ -3,12 +3,14 @@
 #define SHUNT_BPF_GUARD_H
 
 #include "dead_man.h"
+#include "eject.h"
 #include "lookup.h"
 #include "scratch.h"
 
 /*
  * What the kernel decides by what it sees of responses: circuit breakers (shunt/breaker.h), the
- * dead-man switch (dead_man.h). Their memory is the maps; the handle says nothing more.
+ * dead-man switch (dead_man.h), outlier ejection (eject.h). Their memory is the maps; the handle
+ * says nothing more.
  */
 typedef __u32 shunt_bk_t;
 #define GUARD_BK ((shunt_bk_t)0)
@@ -178,6 +180,27 @@ static __always_inline void guard_dead_man(__u32 variant, __u32 code)
 		guard_tell(SHUNT_EVENT_TRIPPED, variant, 0, 0, worse);
 }
 
+/* ---- outlier ejection ---------------------------------------------------------------------- */
+
+/* Tells what became of a backend. @did: as shunt_eject_judge() says */
+static __always_inline void guard_tell_ejection(__u32 variant, __u32 backend, __u64 did)
+{
+	if (did & SHUNT_EJECT_RETURNED)
+		guard_tell(SHUNT_EVENT_RETURNED, variant, backend, 0, 0);
+	else if (did)
+		guard_tell(SHUNT_EVENT_EJECTED, variant, backend, 0, did);
+}
+
+/* Counts a response for its backend's row of errors, and ejects it or brings it back. */
+static __always_inline void guard_ejection(__u32 variant, __u32 backend, __u32 code)
+{
+	/* The clock is read only where a row is full, or the backend out. */
+	if (shunt_eject_record(EJECT_EJ, variant, backend, code))
+		guard_tell_ejection(variant, backend,
+				    shunt_eject_judge(EJECT_EJ, variant, backend, code,
+						      SHUNT_EJECT_TIME(bpf_ktime_get_ns())));
+}
+
 /* ---- responses ----------------------------------------------------------------------------- */
 
 /* What guard_response() is told of the time that a response took. */
@@ -195,6 +218,7 @@ static __always_inline void guard_judge(__u32 variant, __u32 backend, __u32 code
 {
 	guard_breaker(variant, backend, code, told);
 	guard_dead_man(variant, code);
+	guard_ejection(variant, backend, code);
 }
 
 /* As guard_judge(), from wherever three frames are left. Return: 0. */

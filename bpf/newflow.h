@@ -344,12 +344,38 @@ static __always_inline void newflow_begin(hook_ctx *ctx, struct scratch *s, __u6
 	s->nf.flags = 0;
 	s->nf.gate_flags = 0;
 	s->nf.policy = 0;
+	s->nf.failed = 0;
 	s->nf.client_way = 0;
 	s->nf.is_by_stack = 0;
 	s->nf.ifindex = hook_ifindex(ctx);
 	s->nf.source = s->pkt.tuple.src;
 	s->nf.now = bpf_jiffies64();
 	s->nf.is_syn = parse_is_syn(&s->pkt);
+}
+
+/*
+ * Where the flow in the scratch goes, past whom is ejected or under an open breaker. Packets of a
+ * connection without an entry (@is_replaced) go where it went, for that goes on.
+ */
+static __always_inline enum shunt_reason newflow_backend(const struct shunt_settings *settings,
+							 struct scratch *s,
+							 const struct shunt_service_slot *service,
+							 __u64 seed, int is_replaced)
+{
+	enum shunt_reason reason = newflow_split(settings, s, service, seed);
+	__u32 variant;
+
+	if (reason != SHUNT_R_FORWARDED || is_replaced)
+		return reason;
+	if (service->flags & SHUNT_SVC_EJECT)
+		newflow_avoid();
+	if (!(service->flags & SHUNT_SVC_BREAKER))
+		return reason;
+	variant = s->nf.variant;
+	reason = newflow_guard();
+	if (reason == SHUNT_R_FORWARDED && variant != s->nf.variant)
+		newflow_avoid(); /* the fallback's backend may be ejected, too */
+	return reason;
 }
 
 /**
@@ -401,9 +427,7 @@ __attribute__((noinline)) int newflow_decide(hook_ctx *ctx, __u64 target)
 	SHUNT_OPAQUE_CASE(service, 0);
 	if (!service)
 		return newflow_direct(settings, s);
-	reason = newflow_split(settings, s, service, seed);
-	if (reason == SHUNT_R_FORWARDED && service->flags & SHUNT_SVC_BREAKER && !is_replaced)
-		reason = newflow_guard();
+	reason = newflow_backend(settings, s, service, seed, is_replaced);
 	if (reason == SHUNT_R_FORWARDED)
 		reason = newflow_resolve(s);
 	if (reason == SHUNT_R_FORWARDED) {

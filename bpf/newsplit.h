@@ -5,6 +5,7 @@
 #include "affinity.h"
 #include "backend.h"
 #include "conntrack.h"
+#include "eject.h"
 #include "guard.h"
 #include "lookup.h"
 #include "reselect.h"
@@ -12,7 +13,8 @@
 #include "trace.h"
 
 /*
- * Where a new flow to a service goes: session, variant and backend, and what their breaker says.
+ * Where a new flow to a service goes: session, variant and backend, whether that is ejected, and
+ * what their breaker says.
  */
 
 /*
@@ -121,6 +123,65 @@ static __always_inline enum shunt_reason newflow_split(const struct shunt_settin
 					 service->prefix_len[1]));
 }
 
+/* The hash of the flow in the scratch by its service's affinity, to look at its variant's ring. */
+static __always_inline int newflow_hash(const struct scratch *s, __u64 *ret_hash)
+{
+	const struct shunt_settings *settings = lookup_settings();
+	const struct shunt_service_slot *service;
+	__u64 seed = 0;
+	__u32 policy;
+
+	service = lookup_service(&s->nf.target, &seed, &policy);
+	if (!settings || !service)
+		return 0;
+	*ret_hash = shunt_choice_hash(settings->choice_key, seed, &s->pkt.tuple, service->affinity,
+				      SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6,
+						 service->prefix_len[0], service->prefix_len[1]));
+	return 1;
+}
+
+/**
+ * newflow_elsewhere - lead the flow in the scratch to another backend of its variant
+ * @members: how many it has at least
+ *
+ * By its hash, so that all nodes and `explain` agree. In a frame of its own for SipHash's state.
+ *
+ * Return: 1, or 0: there is nobody else, and it stays.
+ */
+__attribute__((noinline)) int newflow_elsewhere(__u32 members)
+{
+	struct scratch *s = scratch_get();
+	__u64 hash = 0, not_these;
+	__u32 other;
+
+	if (!s || !newflow_hash(s, &hash) ||
+	    !variant_ring(s->nf.split, s->nf.variant, s->pkt.tuple.family, &s->nf.choice, 0))
+		return 0;
+	not_these = (__u64)s->nf.failed << 32 | s->nf.backend_index;
+	other = eject_try_ring(hash, not_these);
+	if (!other)
+		other = eject_walk(hash, not_these, members);
+	if (!other)
+		return 0;
+	s->nf.backend_index = other;
+	TRACE_BACKEND(other, SHUNT_R_FORWARDED);
+	return 1;
+}
+
+/**
+ * newflow_avoid - if the backend chosen for the flow in the scratch is ejected, choose another
+ *
+ * Return: 1 if it has; of a service that nobody ejects from it is not called.
+ */
+__attribute__((noinline)) int newflow_avoid(void)
+{
+	const struct scratch *s = scratch_get();
+	__u32 members =
+		s ? eject_refuses(s->nf.variant, s->nf.backend_index, s->pkt.tuple.family) : 0;
+
+	return members ? newflow_elsewhere(members) : 0;
+}
+
 /**
  * newflow_fall_back - lead the flow in the scratch to @variant instead, by the same hash
  *
@@ -130,20 +191,12 @@ static __always_inline enum shunt_reason newflow_split(const struct shunt_settin
  */
 __attribute__((noinline)) int newflow_fall_back(__u32 variant)
 {
-	const struct shunt_settings *settings = lookup_settings();
-	const struct shunt_service_slot *service;
 	struct scratch *s = scratch_get();
-	__u64 seed = 0, hash;
-	__u32 policy;
+	__u64 hash = 0;
 
-	if (!settings || !s)
+	if (!s || !newflow_hash(s, &hash) ||
+	    !variant_ring(s->nf.split, variant, s->pkt.tuple.family, &s->nf.choice, 0))
 		return SHUNT_R_BREAKER_OPEN;
-	service = lookup_service(&s->nf.target, &seed, &policy);
-	if (!service || !variant_ring(s->nf.split, variant, s->pkt.tuple.family, &s->nf.choice, 0))
-		return SHUNT_R_BREAKER_OPEN;
-	hash = shunt_choice_hash(settings->choice_key, seed, &s->pkt.tuple, service->affinity,
-				 SHUNT_PICK(s->pkt.tuple.family == SHUNT_V6, service->prefix_len[0],
-					    service->prefix_len[1]));
 	if (backend_choose(&s->nf.choice, hash, &s->nf.backend_index) != SHUNT_R_FORWARDED)
 		return SHUNT_R_BREAKER_OPEN;
 	s->nf.variant = variant;

@@ -88,6 +88,7 @@ __attribute__((noinline)) int reselect_find(__u32 index, __u64 hash)
 	s->again.hash = hash;
 	s->again.variant = flow->variant;
 	s->again.backend = backend;
+	s->again.failed = flow->backend;
 	return 1;
 }
 
@@ -118,6 +119,7 @@ static __always_inline __u64 reselect_take(struct scratch *s)
 	if (!s->again.hash || s->again.hash != s->nf.hash)
 		return 0;
 	s->again.hash = 0;
+	s->nf.failed = s->again.failed;
 	s->nf.flags |= SHUNT_FLOW_AGAIN;
 	return (__u64)s->again.variant << 32 | s->again.backend;
 }

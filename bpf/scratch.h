@@ -37,9 +37,9 @@ struct newflow {
 	struct shunt_addr backend;
 	__be16 backend_port_be;
 	__u16 is_by_stack; /* it would go past the stack, but there is no way */
-	__u16 reserved[2];
-	__u32 client_way; /* limit.h: where its client is counted, as in the record */
-	__u32 policy;	  /* 0: none */
+	__u32 failed;	   /* backend that has not taken the flow's last SYN; 0: none */
+	__u32 client_way;  /* limit.h: where its client is counted, as in the record */
+	__u32 policy;	   /* 0: none */
 };
 
 /* What limits look at of a packet: limit.h. */
@@ -61,6 +61,7 @@ struct again {
 	__u64 hash; /* of the packet that goes there, for the table; 0: none does */
 	__u32 variant;
 	__u32 backend;
+	__u32 failed; /* who has not taken it */
 };
 
 enum place_part {

@@ -376,7 +376,6 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_HTTP = 1 << 6,	/* of a service with SHUNT_SVC_HTTP when it began */
 	SHUNT_FLOW_TCP = 1 << 7,	/* likewise with SHUNT_SVC_TCP */
 	SHUNT_FLOW_AGAIN = 1 << 8,	/* another backend did not take its SYN: bpf/reselect.h */
-	SHUNT_FLOW_EJECT = 1 << 9,	/* of a service with SHUNT_SVC_EJECT when it began */
 	SHUNT_FLOW_JUDGED = 1 << 10,	/* of a service with SHUNT_SVC_JUDGED when it began */
 };
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "heard.h"
 #include "policy/expression.h"
 #include "talk.h"
 
@@ -125,33 +126,6 @@ static uint32_t admitted(struct lab *lab, uint16_t port, uint32_t n)
 }
 
 /* ---- events ---------------------------------------------------------------------------- */
-
-struct heard {
-	uint32_t n;
-	struct shunt_event last;
-};
-
-static int hear(void *ctx, void *data, size_t size)
-{
-	struct heard *heard = ctx;
-
-	cr_assert_eq(size, sizeof(heard->last));
-	heard->n++;
-	memcpy(&heard->last, data, size);
-	return 0;
-}
-
-/* What was told since it was asked last. */
-static struct heard events(struct lab *lab)
-{
-	struct heard heard = { 0 };
-	struct ring_buffer *ring = ring_buffer__new(lab->maps.events_fd, hear, &heard, NULL);
-
-	cr_assert_not_null(ring);
-	cr_assert_geq(ring_buffer__consume(ring), 0);
-	ring_buffer__free(ring);
-	return heard;
-}
 
 static struct shunt_event_counters event_counters(struct lab *lab)
 {

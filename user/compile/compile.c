@@ -312,7 +312,8 @@ static uint32_t signal_flags(const struct shunt_model_service *service,
 		return 0;
 	if (shunt_policy_has_http(policy, port))
 		flags |= SHUNT_SVC_HTTP;
-	if (policy && (policy->breaker.expression || policy->dead_man.enabled))
+	if (policy &&
+	    (policy->breaker.expression || policy->dead_man.enabled || shunt_policy_ejects(policy)))
 		flags |= SHUNT_SVC_JUDGED;
 	return flags;
 }

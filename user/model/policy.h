@@ -188,7 +188,7 @@ enum shunt_policy_part {
 	(SHUNT_PART_SIGNALS | SHUNT_PART_CONNECTION_RATE | SHUNT_PART_REQUEST_RATE |               \
 	 SHUNT_PART_PACKET_RATE | SHUNT_PART_BYTE_RATE | SHUNT_PART_CONNECTIONS_IN_FLIGHT |        \
 	 SHUNT_PART_SOURCES | SHUNT_PART_LOAD_BALANCER_SOURCES | SHUNT_PART_BREAKER |              \
-	 SHUNT_PART_DEAD_MAN | SHUNT_PART_PROBE)
+	 SHUNT_PART_EJECTION | SHUNT_PART_DEAD_MAN | SHUNT_PART_PROBE)
 
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);
