@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Breakers and the dead-man switch by themselves, on events whose time and throws a test chooses.
- */
+/* What the kernel decides by responses, on events whose time and throws a test chooses. */
 #include "hook.h"
 #include "streams.h"
 
@@ -54,6 +53,10 @@ static __always_inline void stream_response(struct stream_event *e)
 	e->done = shunt_breaker_check(GUARD_BK, e->breaker, e->instance, e->now_ns);
 	now = dead_man_count(e->variant, e->code);
 	e->worse = now ? dead_man_judge(e->variant, now) : 0;
+	e->did = 0;
+	if (shunt_eject_record(EJECT_EJ, e->variant, e->backend, e->code))
+		e->did = shunt_eject_judge(EJECT_EJ, e->variant, e->backend, e->code,
+					   SHUNT_EJECT_TIME(e->now_ns));
 }
 
 static __always_inline void stream_clear(__u32 variant)
@@ -81,10 +84,11 @@ int stream_run(struct __sk_buff *ctx)
 		return 1;
 	input->now_ns = e->now_ns;
 	input->random = e->random;
-	if (e->kind == STREAM_ADMIT)
+	if (e->kind == STREAM_ADMIT) {
 		e->done = shunt_breaker_admit(GUARD_BK, e->breaker, e->instance, bpf_ktime_get_ns(),
 					      bpf_get_prandom_u32());
-	else if (e->kind == STREAM_RESPONSE)
+		e->did = eject_refuses(e->variant, e->backend, e->backend & 1);
+	} else if (e->kind == STREAM_RESPONSE)
 		stream_response(e);
 	else
 		stream_clear(e->variant);

@@ -9,8 +9,8 @@
 #define STREAM_EVENTS 65536
 
 enum stream_kind {
-	STREAM_ADMIT,	 /* a breaker is asked */
-	STREAM_RESPONSE, /* both count it, and judge */
+	STREAM_ADMIT,	 /* a breaker is asked, and whether the backend is out */
+	STREAM_RESPONSE, /* all count it, and judge */
 	STREAM_CLEAR,	 /* an operator gives the canary its weight back */
 };
 
@@ -21,12 +21,13 @@ struct stream_event {
 	__u32 breaker;
 	__u32 instance;
 	__u32 variant;
+	__u32 backend;
 	__u32 code;
 	__u32 random;
-	/* What came of it: of the breaker, and of the dead-man switch. */
+	/* What came of it: of the breaker, of the dead-man switch, of ejection. */
 	__u32 done;
-	__u32 reserved;
 	__u64 worse;
+	__u64 did; /* as shunt_eject_judge() says; asked: as eject_refuses() */
 };
 
 struct stream_input {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Breakers and the dead-man switch: the kernel's run against the same code in user space. */
+/* What the kernel decides by responses: its run against the same code in user space. */
 #include "lab.h"
 
 #include <bpf/bpf.h>
@@ -41,6 +41,33 @@ static __u64 *shunt_bk_word(shunt_bk_t maps, __u32 index)
 
 #include "shunt/breaker.h"
 
+typedef const struct shunt_dp_maps *shunt_ej_t;
+
+static const struct shunt_eject_rule *shunt_ej_rule(shunt_ej_t maps, __u32 variant)
+{
+	const struct shunt_eject_rule *rule =
+		&SHUNT_DP_AT(maps->variant_guards, struct shunt_variant_guard, variant)->eject[0];
+
+	return rule->consecutive_5xx || rule->consecutive_gateway ? rule : NULL;
+}
+
+static struct shunt_eject_state *shunt_ej_state(shunt_ej_t maps, __u32 backend)
+{
+	return SHUNT_DP_AT(maps->eject_states, struct shunt_eject_state, backend);
+}
+
+static __u64 *shunt_ej_place(shunt_ej_t maps, __u32 index)
+{
+	return &SHUNT_DP_AT(maps->eject_places, struct shunt_eject_place, index)->word;
+}
+
+static const struct shunt_backend *shunt_ej_backend(shunt_ej_t maps, __u32 backend)
+{
+	return SHUNT_DP_AT(maps->backends, struct shunt_backend, backend);
+}
+
+#include "shunt/eject.h"
+
 #define S	  1000000000ull
 #define ROUNDS	  16 /* of STREAM_EVENTS events */
 #define POLICY	  1
@@ -48,6 +75,7 @@ static __u64 *shunt_bk_word(shunt_bk_t maps, __u32 index)
 #define STABLE	  2
 #define BREAKERS  8
 #define INSTANCES 16
+#define BACKENDS  12 /* in turn of either variant's, two of each family's */
 
 static const struct lab_kind kind = { "IPv4 TCP tc", SHUNT_V4, IPPROTO_TCP, LAB_TC };
 
@@ -61,7 +89,9 @@ struct scene {
 };
 
 /* The arrays that events change, which stand twice. */
-#define EACH_CHANGED(X) X(breaker_states) X(breaker_words) X(dead_man_counts) X(overlay)
+#define EACH_CHANGED(X)                                                                            \
+	X(breaker_states)                                                                          \
+	X(breaker_words) X(dead_man_counts) X(overlay) X(eject_states) X(eject_places)
 
 static uint64_t random_word(struct scene *s)
 {
@@ -78,7 +108,12 @@ static void *own(const void *base, size_t bytes)
 	return copy;
 }
 
-static void put_dead_man(struct scene *s)
+static uint32_t variant_of(uint32_t backend)
+{
+	return backend & 2 ? CANARY : STABLE;
+}
+
+static void put_backends(struct scene *s)
 {
 	const struct shunt_dp_maps *maps = &s->lab.maps;
 
@@ -86,6 +121,11 @@ static void put_dead_man(struct scene *s)
 	for (uint32_t v = CANARY; v <= STABLE; v++)
 		*SHUNT_DP_AT(maps->variants, struct shunt_variant, v) =
 			(struct shunt_variant){ .service = 1, .weight = 1 };
+	for (uint32_t b = 1; b <= BACKENDS; b++)
+		*SHUNT_DP_AT(maps->backends, struct shunt_backend, b) = (struct shunt_backend){
+			.variant = variant_of(b),
+			.family = b & 1 ? SHUNT_V6 : SHUNT_V4,
+		};
 }
 
 static void scene_open(struct scene *s)
@@ -101,7 +141,7 @@ static void scene_open(struct scene *s)
 	cr_assert_eq(streams__load(s->streams), 0, "%m");
 	s->input = lab_map_memory(s->streams->maps.stream_input);
 	s->events = lab_map_memory(s->streams->maps.stream_events);
-	put_dead_man(s);
+	put_backends(s);
 	s->mine = s->lab.maps;
 #define OWN(array)                                                                                 \
 	s->mine.array.base =                                                                       \
@@ -149,9 +189,31 @@ static void random_breaker(struct scene *s, uint32_t breaker)
 		     0, "%s", err.text);
 }
 
+static void random_ejection(struct scene *s, uint32_t variant)
+{
+	uint64_t r = random_word(s);
+	struct shunt_eject_rule *rule =
+		&SHUNT_DP_AT(s->lab.maps.variant_guards, struct shunt_variant_guard, variant)
+			 ->eject[0];
+
+	*rule = (struct shunt_eject_rule){
+		.consecutive_5xx = (uint16_t)(r % 6),
+		.consecutive_gateway = (uint16_t)(r >> 4) % 4,
+		.base = 1 + (uint32_t)(r >> 8) % 3000,
+		.interval = 1 + (uint32_t)(r >> 24) % 10000,
+		.members = { BACKENDS / 4, BACKENDS / 4 },
+		.most = { (uint8_t)(r >> 40) % 3, (uint8_t)(r >> 42) % 3 },
+		.panic_at = { (uint8_t)(r >> 44) % 3, (uint8_t)(r >> 46) % 3 },
+	};
+	rule->longest = rule->base * (1 + (uint32_t)(r >> 48) % 5);
+}
+
 static void random_rules(struct scene *s)
 {
 	uint64_t r = random_word(s);
+
+	random_ejection(s, CANARY);
+	random_ejection(s, STABLE);
 
 	for (uint32_t b = 1; b <= BREAKERS; b++)
 		random_breaker(s, b);
@@ -184,6 +246,7 @@ static struct stream_event random_event(struct scene *s)
 {
 	uint64_t r = random_word(s), more = random_word(s);
 	uint32_t instance = (uint32_t)(1 + r % INSTANCES);
+	uint32_t backend = 1 + (uint32_t)(more >> 20) % BACKENDS;
 	uint32_t us = (uint32_t)((more >> 8 & 0x3fffff) >> (more & 15));
 
 	/* Milliseconds go by; at times a second, or more than all windows hold. */
@@ -197,7 +260,8 @@ static struct stream_event random_event(struct scene *s)
 						 : STREAM_RESPONSE,
 		.breaker = 1 + instance % BREAKERS,
 		.instance = instance,
-		.variant = r >> 28 & 1 ? CANARY : STABLE,
+		.variant = variant_of(backend),
+		.backend = backend,
 		.code = random_code(s, r >> 32),
 		.random = (uint32_t)random_word(s),
 	};
@@ -244,6 +308,34 @@ static uint64_t my_dead_man(const struct scene *s, const struct stream_event *e)
 	return (uint64_t)shunt_dead_man_ratio_bp(others) << 32 | shunt_dead_man_ratio_bp(its);
 }
 
+/* Is the backend out for a new connection? As eject_refuses() of bpf/eject.h. */
+static uint64_t my_refusal(const struct scene *s, const struct stream_event *e)
+{
+	const struct shunt_eject_rule *rule = shunt_ej_rule(&s->mine, e->variant);
+	struct shunt_eject_state *state = shunt_ej_state(&s->mine, e->backend);
+	uint32_t family = e->backend & 1, out = 0;
+
+	if (SHUNT_EJECT_PHASE(state->word) != SHUNT_EJECT_OUT || !rule ||
+	    shunt_eject_admits(state, e->now_ns))
+		return 0;
+	/* Counted by the backends, where the kernel counts by places. */
+	for (uint32_t b = 1; b <= BACKENDS; b++)
+		out += variant_of(b) == e->variant && (b & 1) == family &&
+		       SHUNT_EJECT_PHASE(shunt_ej_state(&s->mine, b)->word) == SHUNT_EJECT_OUT;
+	return rule->panic_at[family] && out >= rule->panic_at[family] ? 0 : rule->members[family];
+}
+
+static uint64_t my_ejection(const struct scene *s, const struct stream_event *e)
+{
+	if (e->kind == STREAM_ADMIT)
+		return my_refusal(s, e);
+	if (e->kind == STREAM_CLEAR ||
+	    !shunt_eject_record(&s->mine, e->variant, e->backend, e->code))
+		return 0;
+	return shunt_eject_judge(&s->mine, e->variant, e->backend, e->code,
+				 SHUNT_EJECT_TIME(e->now_ns));
+}
+
 /* Return: what is done with @e here; *@ret_worse: by the dead-man switch. */
 static uint32_t my_event(const struct scene *s, const struct stream_event *e, uint64_t *ret_worse)
 {
@@ -269,7 +361,8 @@ static uint32_t my_event(const struct scene *s, const struct stream_event *e, ui
  */
 
 struct tally {
-	uint64_t differ, refused, tripped, began[SHUNT_N_BREAKER_PHASES];
+	uint64_t differ, refused, tripped, avoided, ejected, returned;
+	uint64_t began[SHUNT_N_BREAKER_PHASES];
 };
 
 static void run(const struct scene *s)
@@ -290,8 +383,12 @@ static void compare(const struct scene *s, struct tally *tally)
 		const struct stream_event *e = &s->events[i];
 		uint64_t worse;
 		uint32_t done = my_event(s, e, &worse);
+		uint64_t did = my_ejection(s, e);
 
-		tally->differ += done != e->done || worse != e->worse;
+		tally->differ += done != e->done || worse != e->worse || did != e->did;
+		tally->avoided += e->kind == STREAM_ADMIT && did;
+		tally->returned += did == SHUNT_EJECT_RETURNED;
+		tally->ejected += e->kind == STREAM_RESPONSE && did && did != SHUNT_EJECT_RETURNED;
 		tally->refused += done & SHUNT_BREAKER_REFUSED;
 		tally->tripped += worse != 0;
 		if (done & SHUNT_BREAKER_ENTERED)
@@ -330,5 +427,10 @@ Test(streams, a_million_random_events_are_decided_alike_in_the_kernel_and_here)
 	cr_expect_gt(tally.began[SHUNT_BREAKER_RECOVERING], 100);
 	cr_expect_gt(tally.began[SHUNT_BREAKER_CLOSED], 100);
 	cr_expect_gt(tally.tripped, 10);
+	printf("avoided %llu, ejected %llu, returned %llu\n", (unsigned long long)tally.avoided,
+	       (unsigned long long)tally.ejected, (unsigned long long)tally.returned);
+	cr_expect_gt(tally.avoided, 1000);
+	cr_expect_gt(tally.ejected, 1000);
+	cr_expect_gt(tally.returned, 500);
 	scene_close(&s);
 }
