@@ -39,9 +39,13 @@ def test_s1_a_patched_manifest_moves_all_new_connections_within_a_second(world, 
     assert last_start(tally, "blue", patched) < LIMIT_S
     assert tally.since(patched).groups["green"] > 0
     assert not held.ping() and held.groups == {"blue": 50}, "long connections left blue"
+    wait_for(lambda: "50 connections remain on blue, whose share is 0" in
+             w.cli.run("status", "demo").stdout, 3, "status to say what remains on blue")
+    assert "50 connections remain" in w.cli.run("status").stdout
     held.close()
     wait_for(lambda: w.agent.service()["variants"][0]["connections_active"] == 0, 3,
              "the closed connections to be given back")
+    assert "remain" not in w.cli.run("status").stdout
 
 
 @pytest.mark.parametrize("hold", [pytest.param(0.4, id="short"), FULL])

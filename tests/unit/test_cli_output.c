@@ -374,6 +374,47 @@ Test(cli_output, ports_that_are_split_differently_are_told_apart)
 	cli_lab_stop(&lab);
 }
 
+/* What both pages say of blue and green, with @share of blue's and green's 0. */
+static void assert_remaining(const char *share, int blue, int green, const char *in_list,
+			     const char *on_page)
+{
+	CLEANUP(freep) char *list = NULL;
+	CLEANUP(freep) char *page = NULL;
+	CLEANUP(freep) char *err = NULL;
+	struct cli_lab lab;
+	char text[600];
+
+	snprintf(text, sizeof(text),
+		 "{\"services\":[{\"namespace\":\"shop\",\"name\":\"api\",\"variants\":["
+		 "{\"name\":\"blue\",\"weight\":0,\"share\":%s,\"connections_active\":%d,"
+		 "\"backends\":[{\"address\":\"10.1.0.1\",\"state\":\"ready\"}]},"
+		 "{\"name\":\"green\",\"weight\":0,\"share\":0.0,\"connections_active\":%d,"
+		 "\"backends\":[{\"address\":\"10.1.0.2\",\"state\":\"ready\"}]}]}]}",
+		 share, blue, green);
+	cli_lab_start(&lab, text);
+	cr_assert_eq(cli_run_line(&lab, "status", &list, &err), 0);
+	free(err);
+	cr_assert_eq(cli_run_line(&lab, "status shop/api", &page, &err), 0);
+	cli_lab_stop(&lab);
+	cr_expect(strstr(list, in_list), "%s(want)\n%s", list, in_list);
+	cr_expect(strstr(page, on_page), "%s(want)\n%s", page, on_page);
+	cr_expect_eq(!!strstr(page, "on blue,"), !!strstr(on_page, "on blue,"), "%s", page);
+	cr_expect_eq(!!strstr(page, "on green,"), !!strstr(on_page, "on green,"), "%s", page);
+}
+
+Test(cli_output, after_a_switch_status_says_how_many_connections_remain)
+{
+	assert_remaining("0.0", 100, 0,
+			 "    100    1/1  100 connections remain\n"
+			 "          green         0  0.0 %         -       0    1/1\n",
+			 "are in REJECTS\n  100 connections remain on blue, whose share is 0: each "
+			 "keeps its variant until it ends\n\n");
+	assert_remaining("0.0", 1, 2, "  1 connection remains\n",
+			 "  1 connection remains on blue, whose share is 0: each keeps its variant "
+			 "until it ends\n  2 connections remain on green, ");
+	assert_remaining("0.5", 100, 0, "    100    1/1\n", "are in REJECTS\n\n");
+}
+
 Test(cli_output, a_drained_variant_is_seen_beside_what_else_is_wrong)
 {
 	CLEANUP(freep) char *out = NULL;

@@ -117,6 +117,19 @@ static void ready_cell(struct print_grid *grid, int ready, int all)
 		   "%d/%d", ready, all);
 }
 
+const char *status_remain(const json_t *variant, char *buf)
+{
+	const json_t *share = json_object_get(variant, "share");
+	json_int_t n = cli_int(variant, "connections_active");
+	char text[SHUNT_UNIT_STR_LEN];
+
+	buf[0] = '\0';
+	if (n > 0 && json_is_number(share) && json_number_value(share) == 0)
+		snprintf(buf, STATUS_REMAIN_LEN, "%s connection%s",
+			 shunt_count_str((uint64_t)n, text), n == 1 ? " remains" : "s remain");
+	return buf;
+}
+
 /* Weight 0, and still new connections: the sessions that it has. */
 static bool has_sessions(const json_t *service, const json_t *variant)
 {
@@ -139,9 +152,12 @@ static const char *ejected_remark(const json_t *variant, char *buf, size_t size)
 	return buf;
 }
 
-/* What is worth a word about a variant; "" if nothing is. @buf may hold it. */
+/*
+ * What is worth a word about a variant; "" if nothing is. @buf may hold it: STATUS_REMAIN_LEN
+ * bytes.
+ */
 static const char *variant_remark(const json_t *service, const json_t *variant, int ready, int all,
-				  char *buf, size_t size)
+				  char *buf)
 {
 	const char *group = cli_str(variant, "group");
 
@@ -155,9 +171,9 @@ static const char *variant_remark(const json_t *service, const json_t *variant, 
 		return "no endpoints";
 	if (!ready)
 		return "none ready";
-	if (*ejected_remark(variant, buf, size))
+	if (*ejected_remark(variant, buf, STATUS_REMAIN_LEN))
 		return buf;
-	return has_sessions(service, variant) ? "sessions stay" : "";
+	return has_sessions(service, variant) ? "sessions stay" : status_remain(variant, buf);
 }
 
 static const char *service_remark(const json_t *service)
@@ -201,7 +217,7 @@ static const char *breaker_remark(const json_t *service, const json_t *variant, 
 static void add_variant(struct print_grid *grid, const char *label, const json_t *service,
 			const json_t *variant, bool is_first)
 {
-	char text[SHUNT_UNIT_STR_LEN], breaker[64];
+	char text[SHUNT_UNIT_STR_LEN], breaker[64], remark[STATUS_REMAIN_LEN];
 	int ready, all;
 
 	status_count_backends(variant, &ready, &all);
@@ -220,7 +236,7 @@ static void add_variant(struct print_grid *grid, const char *label, const json_t
 	ready_cell(grid, ready, all);
 	remark_cell(grid, is_first ? service_remark(service) : "",
 		    breaker_remark(service, variant, is_first, breaker, sizeof(breaker)),
-		    variant_remark(service, variant, ready, all, text, sizeof(text)));
+		    variant_remark(service, variant, ready, all, remark));
 }
 
 void status_print_overview(const struct cli *cli, const json_t *status)

@@ -33,6 +33,13 @@ enum print_style status_phase_style(const json_t *instance);
 const char *status_breaker_remark(const json_t *service, const char *variant, char *buf,
 				  size_t size);
 
+/*
+ * "12 connections remain" of a variant that gets no share of the new ones; "" if none do, or it
+ * does. @buf: STATUS_REMAIN_LEN bytes. Return: @buf.
+ */
+#define STATUS_REMAIN_LEN 64
+const char *status_remain(const json_t *variant, char *buf);
+
 /* Ready backends of a variant, and all that have an address. */
 void status_count_backends(const json_t *variant, int *ret_ready, int *ret_all);
 

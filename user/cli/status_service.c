@@ -240,6 +240,23 @@ static const char *standing_word(const json_t *variant)
 								 : "";
 }
 
+/* After a switch: what goes on where nothing new is sent. */
+static void print_remaining(const struct cli *cli, const json_t *variants)
+{
+	char text[STATUS_REMAIN_LEN];
+	const json_t *variant;
+	size_t i;
+
+	json_array_foreach (variants, i, variant) {
+		if (!*status_remain(variant, text))
+			continue;
+		print_text(cli, PRINT_WARN,
+			   "  %s on %s, whose share is 0: each keeps its variant until it ends",
+			   text, cli_str(variant, "name"));
+		fputc('\n', cli->out);
+	}
+}
+
 static void print_variants(const struct cli *cli, const json_t *variants)
 {
 	static const struct print_column columns[] = {
@@ -276,7 +293,9 @@ static void print_variants(const struct cli *cli, const json_t *variants)
 		"  measured over the %s new connections that backends took since the weights last "
 		"changed; refused ones are in REJECTS",
 		shunt_count_str((uint64_t)n, text));
-	fputs("\n\n", cli->out);
+	fputc('\n', cli->out);
+	print_remaining(cli, variants);
+	fputc('\n', cli->out);
 }
 
 static void ms_cell(struct print_grid *grid, const json_t *http, const char *key)
