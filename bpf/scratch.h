@@ -45,14 +45,21 @@ struct newflow {
 /* What limits look at of a packet: limit.h. */
 struct limited {
 	struct shunt_addr client;
-	__u64 now_ns; /* read when the first limit applies */
+	struct shunt_rate rate; /* of the limit that limit_find() found, */
+	__u32 unit;		/* enum shunt_limit_unit */
+	__u32 answer;		/* enum shunt_limit_answer */
+	__u64 now_ns;		/* read when the first limit applies */
 	__u32 family;
 	__u32 variant; /* 0: not chosen yet */
 	__u32 packets;
 	__u32 bytes;
 	__u32 asked; /* a bit for each limit of connections in being that concerned it */
 	__u32 reserved;
-	__u64 wait_ns; /* a refusal: when it would be admitted */
+	__u64 wait_ns;	  /* a refusal: when it would be admitted */
+	__u32 in_flight;  /* in_flight.h: how many others the service has in flight, */
+	__u32 its;	  /* its variant, */
+	__u32 one;	  /* and its backend */
+	__u32 client_way; /* and where its client is counted, + 1; 0: nowhere */
 };
 
 /* reselect.h: where a flow goes that its backend does not take. */

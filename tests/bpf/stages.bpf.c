@@ -104,7 +104,7 @@ static __always_inline int stage_limit(void)
 	if (input->step_ns)
 		s->limited.now_ns = shunt_fetch_add(&input->clock_ns, input->step_ns);
 	found = limit_find(input->policy, 0);
-	e->over = found ? limit_take(input->policy, 0, found) : 0;
+	e->over = found ? limit_take(found) : 0;
 	return 0;
 }
 
