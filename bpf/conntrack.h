@@ -133,6 +133,10 @@ __attribute__((noinline)) int conntrack_tcp(__u64 ref, const struct packet *pkt,
 		tracked = conntrack_step(ref, pkt, from_backend);
 		conntrack_remember(ref, tracked);
 	}
+	/* Here and not where the state changes, for there the stack is full. */
+	if (flow->flags & SHUNT_FLOW_REQUESTS &&
+	    !shunt_ft_is_counted(SHUNT_LIFE_STATE(SHUNT_READ_ONCE(flow->life))))
+		shunt_ft_end_request(FT, SHUNT_FT_INDEX(ref));
 	if (tracked <= SHUNT_FT_CHANGED || !(flow->flags & SHUNT_FLOW_TCP))
 		return reason;
 	told = connections_tell(ref, tracked, mark);

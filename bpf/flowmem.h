@@ -81,6 +81,15 @@ static __always_inline struct shunt_client_set *shunt_ft_client_set(shunt_ft_t t
 	return bpf_map_lookup_elem(&shunt_client_sets, &index);
 }
 
+/* Where it says that flow @index has a request in flight. */
+static __always_inline __u32 *shunt_ft_request(shunt_ft_t t, __u32 index)
+{
+	struct shunt_http *http = bpf_map_lookup_elem(&shunt_http, &index);
+
+	FT_USE(t);
+	return http ? &http->in_flight : NULL;
+}
+
 #include "shunt/flowtab.h"
 
 #endif

@@ -91,7 +91,9 @@ static __always_inline __u32 newflow_signals(__u32 service_flags)
 	_Static_assert(SHUNT_SVC_HTTP << 4 == SHUNT_FLOW_HTTP, "one bit is shifted to the other");
 	_Static_assert(SHUNT_SVC_TCP << 4 == SHUNT_FLOW_TCP, "one bit is shifted to the other");
 	_Static_assert(SHUNT_SVC_JUDGED << 4 == SHUNT_FLOW_JUDGED, "and so is this one");
-	return (service_flags & (SHUNT_SVC_HTTP | SHUNT_SVC_TCP | SHUNT_SVC_JUDGED)) << 4;
+	_Static_assert(SHUNT_SVC_REQUESTS << 2 == SHUNT_FLOW_REQUESTS, "and another one");
+	return (service_flags & (SHUNT_SVC_HTTP | SHUNT_SVC_TCP | SHUNT_SVC_JUDGED)) << 4 |
+	       (service_flags & SHUNT_SVC_REQUESTS) << 2;
 }
 
 /* Splits a flow to a service: what came of its last SYN decides, a session, or the choice. */

@@ -3,6 +3,7 @@
 #define SHUNT_BPF_SIGNALS_H
 
 #include "guard.h"
+#include "in_flight.h"
 #include "maps.h"
 #include "parse.h"
 #include "requests.h"
@@ -214,7 +215,8 @@ static __always_inline struct shunt_http *signals_http(hook_ctx *ctx, __u32 inde
 	if (!flow || !http)
 		return NULL;
 	if (http->life != SHUNT_LIFE_GEN(flow->life)) {
-		__builtin_memset(http, 0, sizeof(*http));
+		/* Its last member is given back by whoever counted it. */
+		__builtin_memset(http, 0, __builtin_offsetof(struct shunt_http, in_flight));
 		http->life = SHUNT_LIFE_GEN(flow->life);
 	}
 	return http;
@@ -266,11 +268,15 @@ __attribute__((noinline)) int signals_peek(hook_ctx *ctx, __u32 index, __u32 is_
 		signals_opaque(index);
 	if (event.is_request || event.is_response)
 		shunt_http_told(ctx, &event);
+	if (event.is_response)
+		in_flight_leave(index);
 	if (http->protocol == SHUNT_HTTP_2 || http->protocol == SHUNT_HTTP_OFFERED)
 		shunt_http2_walk(ctx);
 	if (!s->begun)
 		return 0;
 	over = requests_admit(ctx, index);
+	if (!over && event.is_request)
+		over = in_flight_enter(ctx, index);
 	if (over)
 		return requests_refuse(ctx, index, http, over);
 	signals_count_requests(index, s->begun);

@@ -24,9 +24,9 @@
  */
 #ifdef SHUNT_ABI_NEXT
 /* A test build with another layout: the upgrade test goes to it and back under load. */
-#define SHUNT_ABI_VERSION 4
+#define SHUNT_ABI_VERSION 5
 #else
-#define SHUNT_ABI_VERSION 3
+#define SHUNT_ABI_VERSION 4
 #endif
 
 #define SHUNT_MAX_VARIANTS   16	     /* of one service */
@@ -146,6 +146,7 @@ enum shunt_service_flags {
 	SHUNT_SVC_BREAKER = 1 << 4,  /* its variants have guards that are asked of new flows */
 	SHUNT_SVC_EJECT = 1 << 5,    /* and of them some that eject backends */
 	SHUNT_SVC_JUDGED = 1 << 6,   /* its connections are told to what judges by them */
+	SHUNT_SVC_REQUESTS = 1 << 7, /* its requests in flight are counted, for they are limited */
 };
 
 enum shunt_affinity {
@@ -310,10 +311,10 @@ struct shunt_reason_count {
 	__u64 packets;
 };
 
-/* Shared, changed once per connection. By backend, by variant, or by account of a service. */
+/* Shared, changed by compare-and-swap. By backend, by variant, or by account of a service. */
 struct shunt_active {
 	__u32 connections;
-	__u32 reserved;
+	__u32 requests; /* in flight, of flows with SHUNT_FLOW_REQUESTS */
 };
 
 /* Shared, changed once per connection; by hash of the client: its IPv4 address or IPv6 /64. */
@@ -376,6 +377,7 @@ enum shunt_flow_flags {
 	SHUNT_FLOW_HTTP = 1 << 6,	/* of a service with SHUNT_SVC_HTTP when it began */
 	SHUNT_FLOW_TCP = 1 << 7,	/* likewise with SHUNT_SVC_TCP */
 	SHUNT_FLOW_AGAIN = 1 << 8,	/* another backend did not take its SYN: bpf/reselect.h */
+	SHUNT_FLOW_REQUESTS = 1 << 9,	/* of a service with SHUNT_SVC_REQUESTS when it began */
 	SHUNT_FLOW_JUDGED = 1 << 10,	/* of a service with SHUNT_SVC_JUDGED when it began */
 };
 

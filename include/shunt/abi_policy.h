@@ -48,7 +48,7 @@ struct shunt_limit_bucket {
 /* A limit of a rate, or of connections in being. 176 bytes. */
 struct shunt_limit {
 	struct shunt_rate rate;
-	__u32 max;	    /* connections in being */
+	__u32 max;	    /* connections in being, or requests in flight */
 	__u32 bucket;	    /* index in shunt_buckets, shunt_limit_counters; never 0 */
 	__u32 only_variant; /* counts only what goes there; 0: whatever goes anywhere */
 	__u8 unit;	    /* enum shunt_limit_unit */
@@ -100,9 +100,9 @@ struct shunt_policy_record {
 	__u32 n_before; /* of rate[] */
 	__u32 n_behind;
 	__u32 n_packet;
-	__u32 n_at_once; /* of at_once[] */
-	__u32 n_request; /* of rate[], the last ones */
-	__u32 reserved;
+	__u32 n_at_once;	  /* of at_once[] */
+	__u32 n_request;	  /* of rate[], the last ones */
+	__u32 n_requests_at_once; /* of at_once[], behind those of connections */
 	struct shunt_dead_man_rule dead_man;
 	struct shunt_limit rate[SHUNT_MAX_RATES];
 	struct shunt_limit at_once[SHUNT_MAX_AT_ONCE];

@@ -45,6 +45,7 @@
  *	struct shunt_active    *shunt_ft_service_active(shunt_ft_t t, __u32 service);
  *	struct shunt_active    *shunt_ft_variant_active(shunt_ft_t t, __u32 variant);
  *	struct shunt_client_active *shunt_ft_client_active(shunt_ft_t t, __u32 index);
+ *	__u32 *shunt_ft_request(shunt_ft_t t, __u32 index); shunt_http.in_flight of a flow
  *	const struct shunt_settings *shunt_ft_settings(shunt_ft_t t);
  */
 
@@ -225,6 +226,54 @@ static SHUNT_INLINE __u64 shunt_ft_in_flight(shunt_ft_t t, struct shunt_flow *fl
 	if (way && shunt_cmpxchg(&flow->client_way, way, 0) == way)
 		shunt_clients_leave(t, way - 1);
 	return (__u64)flow->service << 32 | flow->variant;
+}
+
+/* Counts a request of @flow in flight, or takes it out, where limits look. */
+static SHUNT_INLINE void shunt_ft_count_request(shunt_ft_t t, const struct shunt_flow *flow, int by)
+{
+	struct shunt_active *all = shunt_ft_service_active(t, flow->service);
+	struct shunt_active *its = shunt_ft_variant_active(t, flow->variant);
+	struct shunt_active *one = shunt_ft_active(t, flow->backend);
+
+	if (all)
+		shunt_fetch_add(&all->requests, by);
+	if (its)
+		shunt_fetch_add(&its->requests, by);
+	if (one)
+		shunt_fetch_add(&one->requests, by);
+}
+
+/**
+ * shunt_ft_end_request - the request in flight of flow @index is answered, or will never be
+ *
+ * The one function that gives back what bpf/in_flight.h counts: shunt_http.in_flight is the token,
+ * and who turns it to 0 gives back, hence exactly once, whoever comes first: the response, the
+ * packet that closes the connection, or its removal, by whatever sweep. To whom it counts is read
+ * before, for afterwards the record may be another's. Return: 1 if this call gave it back.
+ */
+SHUNT_OUTLINE int shunt_ft_end_request(shunt_ft_t t, __u32 index)
+{
+	const struct shunt_flow *flow = shunt_ft_flow(t, index);
+	__u32 *token = shunt_ft_request(t, index);
+	struct shunt_active *all, *its, *one;
+	__u32 seen = token ? SHUNT_READ_ONCE(*token) : 0;
+
+	if (!seen || !flow)
+		return 0;
+	all = shunt_ft_service_active(t, flow->service);
+	its = shunt_ft_variant_active(t, flow->variant);
+	one = shunt_ft_active(t, flow->backend);
+	if (shunt_cmpxchg(token, seen, 0) != seen)
+		return 0;
+	if (all)
+		shunt_fetch_add(&all->requests, -1);
+	if (its)
+		shunt_fetch_add(&its->requests, -1);
+	if (one)
+		shunt_fetch_add(&one->requests, -1);
+	if (seen > 1)
+		shunt_clients_leave(t, seen - 2);
+	return 1;
 }
 
 /**
@@ -420,15 +469,8 @@ static SHUNT_INLINE void shunt_ft_clear_rest(struct shunt_flow *flow, __u32 stat
 		flow->client_way = 0;
 }
 
-/**
- * shunt_ft_remove - take a flow out of the table
- * @ref: as a lookup gave it; nothing happens if its life differs now
- *
- * Order: nobody finds it (life FREE), its reply key goes, then its way is free for others.
- *
- * Return: 1 if this call removed it.
- */
-SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
+/* shunt_ft_remove(), in line. */
+static SHUNT_INLINE int shunt_ft_take_out(shunt_ft_t t, __u64 ref)
 {
 	__u32 index = SHUNT_FT_INDEX(ref), way = index & (SHUNT_FLOW_WAYS - 1), tag;
 	struct shunt_flow_set *set = shunt_ft_set(t, index / SHUNT_FLOW_WAYS);
@@ -440,6 +482,8 @@ SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
 	    shunt_cmpxchg(&flow->life, life, SHUNT_LIFE_GEN(life) | SHUNT_F_FREE) != life)
 		return 0;
 	/* From here on the record is ours, until its tag is free. */
+	if (flow->flags & SHUNT_FLOW_REQUESTS)
+		shunt_ft_end_request(t, index);
 	if (shunt_ft_is_counted(SHUNT_LIFE_STATE(life))) {
 		limited = shunt_ft_in_flight(t, flow, 1);
 		if (limited)
@@ -455,7 +499,23 @@ SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
 	return 1;
 }
 
-/* Removes the flow at @index if it is idle beyond its time. Return: 1 if removed. */
+/**
+ * shunt_ft_remove - take a flow out of the table
+ * @ref: as a lookup gave it; nothing happens if its life differs now
+ *
+ * Order: nobody finds it (life FREE), its reply key goes, then its way is free for others.
+ *
+ * Return: 1 if this call removed it.
+ */
+SHUNT_OUTLINE int shunt_ft_remove(shunt_ft_t t, __u64 ref)
+{
+	return shunt_ft_take_out(t, ref);
+}
+
+/*
+ * Removes the flow at @index if it is idle beyond its time. In line, for sweeps are as deep as
+ * frames go. Return: 1 if removed.
+ */
 SHUNT_OUTLINE int shunt_ft_expire(shunt_ft_t t, __u32 index, __u32 now)
 {
 	const struct shunt_flow *flow = shunt_ft_flow(t, index);
@@ -467,7 +527,7 @@ SHUNT_OUTLINE int shunt_ft_expire(shunt_ft_t t, __u32 index, __u32 now)
 	if (SHUNT_LIFE_STATE(life) == SHUNT_F_FREE ||
 	    !shunt_ft_is_expired(t, flow, SHUNT_LIFE_STATE(life), now))
 		return 0;
-	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
+	return shunt_ft_take_out(t, SHUNT_FT_REF(index, life));
 }
 
 #include "flowtab_track.h"

@@ -32,7 +32,7 @@ SHUNT_OUTLINE int shunt_ft_make_room(shunt_ft_t t, __u32 index, __u32 now, __u32
 	    !(room == SHUNT_FT_ROOM_RESET && shunt_ft_is_reset(state)) &&
 	    !(room == SHUNT_FT_ROOM_UDP && shunt_ft_is_udp(state)))
 		return 0;
-	return shunt_ft_remove(t, SHUNT_FT_REF(index, life));
+	return shunt_ft_take_out(t, SHUNT_FT_REF(index, life));
 }
 
 /* Number of bits set in a 16-bit mask. */

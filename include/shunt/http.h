@@ -53,7 +53,12 @@ struct shunt_http {
 	__u32 refused_seq;   /* ENDED: where the refused request began, */
 	__u32 answer_seq;    /* where its answer does, of the backend's numbers, */
 	__u32 retry_seconds; /* and after which time it says to come back */
-	__u32 reserved;
+	/*
+	 * HTTP/1: a request is in flight, and counted in struct shunt_active: 1, and the way of
+	 * its client in shunt_client_active + 1, if it has one. Who turns it to 0 gives back. Last,
+	 * for the rest is cleared for another flow while it may still be given back.
+	 */
+	__u32 in_flight;
 };
 _Static_assert(sizeof(struct shunt_http) == 64, "one cache line");
 

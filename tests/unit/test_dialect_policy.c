@@ -135,10 +135,10 @@ static const struct text_case attached[] = {
 	{ "a policy holds for the Service it names", POLICY(LIMIT("5")),
 	  AT_MOST("5", "service", "p"), NULL },
 	{ "its report says so, and what is only checked",
-	  POLICY("{" TO_APP ", inFlight: [{unit: requests, max: 5}]}"),
+	  POLICY("{" TO_APP ", maxConnectionAge: 5m}"),
 	  "report TrafficPolicy shop/p\n"
 	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: "
-	  "limits of requests in flight\n"
+	  "maximum connection age\n"
 	  "  Accepted=True/Accepted: holds for shop/app\n",
 	  "PartiallyInvalid" },
 	{ "requests that are not seen cannot be limited",

@@ -106,12 +106,10 @@ static const struct text_case cases[] = {
 	{ "a rule about the Service before it is not about its variants",
 	  OBJECT("DestinationRule", "app", "{host: app" POOL("3") "}") ROUTE, "by shop/web\n",
 	  "at once" },
-	{ "what is not enforced is said",
+	{ "requests of a variant at once",
 	  SUBSETS("", ", trafficPolicy: {connectionPool: {http: {http2MaxRequests: 7}}}", "") SPLIT,
-	  "  Accepted=True/Accepted: 2 subsets of shop/app\n"
-	  "  NotEnforced=True/NotEnforced: this version of Shunt checks but does not enforce: "
-	  "limits of requests in flight\n",
-	  NULL },
+	  "  at once 7 requests of variant in green else reject by DestinationRule app\n",
+	  "NotEnforced" },
 	{ "a TrafficPolicy stands before a rule", SUBSETS("", "", POOL("100")) SPLIT BEFORE,
 	  "  Overridden=True/Precedence: on shop/app a policy with precedence says what holds of: "
 	  "limits of "

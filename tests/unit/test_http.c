@@ -12,7 +12,7 @@
 #include "metrics/http.h"
 
 static uv_loop_t loop;
-static struct shunt_http *http;
+static struct shunt_http_server *http;
 static struct shunt_ip local;
 static uint16_t port;
 static bool is_ready;
@@ -190,7 +190,7 @@ Test(http, a_silent_connection_is_closed)
 
 Test(http, a_taken_port_is_an_error_with_a_sentence)
 {
-	struct shunt_http *second = NULL;
+	struct shunt_http_server *second = NULL;
 	struct shunt_err err = { 0 };
 
 	cr_assert_eq(shunt_http_start(&loop, &local, port, &ops, &second, &err), -EADDRINUSE);

@@ -113,6 +113,40 @@ Test(install_policy, a_service_names_its_limits_in_three_groups)
 	cr_assert(!(settings_flags() & SHUNT_S_PACKET_LIMITS));
 }
 
+Test(install_policy, requests_in_flight_stand_behind_connections)
+{
+	struct shunt_policy *policy = fresh(&web);
+
+	add_in_flight(policy, SHUNT_SCOPE_CLIENT, 3);
+	policy->in_flight[0].key.unit = SHUNT_UNIT_REQUESTS;
+	policy->signals = SHUNT_SIGNALS_HTTP;
+	install();
+	cr_assert_eq(record()->n_at_once, 0);
+	cr_assert_eq(record()->n_requests_at_once, 1);
+	cr_assert(service()->slot[0].flags & SHUNT_SVC_REQUESTS);
+	add_in_flight(policy, SHUNT_SCOPE_CLIENT, 7);
+	add_in_flight(policy, SHUNT_SCOPE_SERVICE, 9);
+	install();
+	cr_assert_eq(record()->n_at_once, 2);
+	cr_assert_eq(record()->n_requests_at_once, 1);
+	cr_assert_eq(record()->at_once[0].max, 7);
+	cr_assert_eq(record()->at_once[1].max, 9);
+	cr_assert_eq(record()->at_once[2].max, 3);
+	cr_assert_eq(record()->at_once[2].unit, SHUNT_LIMIT_REQUESTS);
+	policy->in_flight[0].key.unit = SHUNT_UNIT_CONNECTIONS;
+	policy->in_flight[0].key.scope = SHUNT_SCOPE_VARIANT;
+	install();
+	cr_assert_eq(record()->n_requests_at_once, 0);
+	cr_assert(!(service()->slot[0].flags & SHUNT_SVC_REQUESTS));
+	/* Where no HTTP is seen, nobody looks for requests. */
+	policy->in_flight[0].key.unit = SHUNT_UNIT_REQUESTS;
+	policy->signals = SHUNT_SIGNALS_TCP;
+	install();
+	cr_assert(!(service()->slot[0].flags & SHUNT_SVC_REQUESTS));
+	shunt_policy_free(web.model.policy);
+	web.model.policy = NULL;
+}
+
 Test(install_policy, what_did_not_change_is_not_written_again)
 {
 	struct shunt_install_result result;

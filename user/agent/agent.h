@@ -68,7 +68,7 @@ struct agent {
 	struct shunt_keeper *keeper;
 	json_t *baselines; /* connections of each variant when its weights last changed */
 	struct shunt_ctl_server *ctl;
-	struct shunt_http *http;
+	struct shunt_http_server *http;
 	struct agent_events events;
 	struct agent_gates gates;
 	struct agent_detach detach;

@@ -472,7 +472,8 @@ static void print_policy(const struct explain *e)
 		label(e, "");
 		print_rate(e, &policy->rate[i]);
 	}
-	for (uint32_t i = 0; i < policy->n_at_once && i < SHUNT_MAX_AT_ONCE; i++) {
+	n = policy->n_at_once + policy->n_requests_at_once;
+	for (uint32_t i = 0; i < n && i < SHUNT_MAX_AT_ONCE; i++) {
 		label(e, "");
 		print_rate(e, &policy->at_once[i]);
 	}

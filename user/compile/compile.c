@@ -318,6 +318,18 @@ static uint32_t signal_flags(const struct shunt_model_service *service,
 	return flags;
 }
 
+/* SHUNT_SVC_REQUESTS, if requests of @port are limited while they are in flight; else 0. */
+static uint32_t requests_flag(const struct shunt_model_service *service,
+			      const struct shunt_port *port)
+{
+	const struct shunt_policy *policy = service->policy;
+
+	return shunt_policy_parts(policy) & SHUNT_PART_REQUESTS_IN_FLIGHT &&
+			       port->proto == IPPROTO_TCP && shunt_policy_has_http(policy, port)
+		       ? SHUNT_SVC_REQUESTS
+		       : 0;
+}
+
 static int port_compile(struct compiler *c, size_t p)
 {
 	const struct shunt_port *from = &c->service->ports[p];
@@ -328,7 +340,7 @@ static int port_compile(struct compiler *c, size_t p)
 	to->port = from->port;
 	to->proto = from->proto;
 	to->flags = signal_flags(c->service, from) | shunt_breaker_flag(c->service, from) |
-		    shunt_eject_flag(c->service, from);
+		    shunt_eject_flag(c->service, from) | requests_flag(c->service, from);
 	shunt_id_service_key(key, c->image->namespace_, c->image->name, from->port, from->proto);
 	to->id = shunt_ids_get(c->ids, SHUNT_ID_SERVICE, key);
 	if (!to->id)

@@ -90,8 +90,6 @@ static int make_limit(const struct compiler *c, const struct shunt_limit_key *fr
 {
 	int r;
 
-	if (from->unit == SHUNT_UNIT_REQUESTS && is_at_once)
-		return 0;
 	*limit = (struct shunt_limit){
 		.unit = units[from->unit],
 		.scope = scopes[from->scope],
@@ -161,17 +159,19 @@ static int add_rates(const struct compiler *c, const struct shunt_policy *policy
 	return 0;
 }
 
-static int add_at_once(const struct compiler *c, const struct shunt_policy *policy)
+/* Limits of what is there at once, of one unit, behind the @used that are there. */
+static int add_at_once(const struct compiler *c, const struct shunt_policy *policy,
+		       enum shunt_unit unit, uint32_t used, uint32_t *n)
 {
 	struct shunt_policy_record *record = &c->policy->record;
 	bool has_client = false;
 	int r;
 
-	for (size_t i = 0; i < policy->n_in_flight && record->n_at_once < SHUNT_MAX_AT_ONCE; i++) {
+	for (size_t i = 0; i < policy->n_in_flight && used + *n < SHUNT_MAX_AT_ONCE; i++) {
 		const struct shunt_in_flight *from = &policy->in_flight[i];
-		struct shunt_limit *limit = &record->at_once[record->n_at_once];
+		struct shunt_limit *limit = &record->at_once[used + *n];
 
-		if (from->key.scope == SHUNT_SCOPE_CLIENT && has_client)
+		if (from->key.unit != unit || (from->key.scope == SHUNT_SCOPE_CLIENT && has_client))
 			continue;
 		r = make_limit(c, &from->key, from->answer, true, limit);
 		if (r < 0)
@@ -182,7 +182,7 @@ static int add_at_once(const struct compiler *c, const struct shunt_policy *poli
 		}
 		limit->max = from->max;
 		has_client |= from->key.scope == SHUNT_SCOPE_CLIENT;
-		record->n_at_once++;
+		++*n;
 	}
 	return 0;
 }
@@ -251,7 +251,8 @@ static int add_sources(const struct compiler *c, const struct shunt_sources *fro
 static bool is_empty(const struct shunt_policy_record *record)
 {
 	return !(record->n_before || record->n_behind || record->n_packet || record->n_request ||
-		 record->n_at_once || record->flags || record->dead_man.canary);
+		 record->n_at_once || record->n_requests_at_once || record->flags ||
+		 record->dead_man.canary);
 }
 
 int shunt_compile_policy(const struct shunt_model_service *service, const uint32_t *variant_id,
@@ -270,7 +271,11 @@ int shunt_compile_policy(const struct shunt_model_service *service, const uint32
 	c.policy = policy;
 	r = add_rates(&c, service->policy);
 	if (r == 0)
-		r = add_at_once(&c, service->policy);
+		r = add_at_once(&c, service->policy, SHUNT_UNIT_CONNECTIONS, 0,
+				&policy->record.n_at_once);
+	if (r == 0)
+		r = add_at_once(&c, service->policy, SHUNT_UNIT_REQUESTS, policy->record.n_at_once,
+				&policy->record.n_requests_at_once);
 	if (r == 0)
 		r = add_sources(&c, &service->policy->sources);
 	if (r < 0)

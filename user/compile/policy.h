@@ -11,7 +11,7 @@
  * @ret_policy: written on 0 only: NULL if it limits nothing that the programs look at; freed with
  *              shunt_image_policy_free()
  *
- * Requests, the breaker and ejection are not of these. Of several limits of connections in being
+ * The breaker and ejection are not of these. Of several limits of connections in being
  * for each client the first counts: a flow has one place to remember where it is counted.
  *
  * Return: 0, -ENOMEM, or -ENOSPC when there are no more buckets.

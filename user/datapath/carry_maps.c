@@ -227,6 +227,30 @@ static void count_in_flight(const struct shunt_dp_maps *maps, const struct shunt
 		client->word++;
 }
 
+/* Nobody will give it back. */
+static void forget_request(const struct shunt_dp_maps *maps, uint32_t index)
+{
+	__u32 *token = shunt_ft_request(maps, index);
+
+	if (token)
+		*token = 0;
+}
+
+/* The request that a carried flow has in flight. */
+static void count_request(const struct shunt_dp_maps *maps, uint32_t index,
+			  const struct shunt_flow *flow)
+{
+	__u32 *token = shunt_ft_request(maps, index);
+	struct shunt_client_active *client;
+
+	if (!token || !*token)
+		return;
+	shunt_ft_count_request(maps, flow, 1);
+	client = *token > 1 ? shunt_ft_client_active(maps, *token - 2) : NULL;
+	if (client)
+		client->word++;
+}
+
 void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 {
 	forget_client_counts(maps);
@@ -242,8 +266,12 @@ void shunt_carry_count_active(const struct shunt_dp_maps *maps)
 			flow->backend_fin = 0;
 			shunt_ft_clear_hi(flow);
 		}
-		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life)))
+		if (!shunt_ft_is_counted(SHUNT_LIFE_STATE(flow->life))) {
+			forget_request(maps, i);
 			continue;
+		}
+		if (flow->flags & SHUNT_FLOW_REQUESTS)
+			count_request(maps, i, flow);
 		shunt_ft_count(maps, flow->backend, shunt_ft_client_index(maps, flow), 1);
 		if (flow->flags & SHUNT_FLOW_IN_FLIGHT)
 			count_in_flight(maps, flow);

@@ -4,6 +4,7 @@
 
 #include "datapath/datapath.h"
 #include "shunt/compat.h"
+#include "shunt/http.h"
 
 /* Where shunt/flowtab.h finds the table: in the mapped arrays. */
 typedef const struct shunt_dp_maps *shunt_ft_t;
@@ -77,6 +78,13 @@ static inline struct shunt_client_set *shunt_ft_client_set(shunt_ft_t maps, __u3
 	if (index >= maps->client_sets.n)
 		return NULL;
 	return SHUNT_DP_AT(maps->client_sets, struct shunt_client_set, index);
+}
+
+static inline __u32 *shunt_ft_request(shunt_ft_t maps, __u32 index)
+{
+	if (index >= maps->http.n)
+		return NULL;
+	return &SHUNT_DP_AT(maps->http, struct shunt_http, index)->in_flight;
 }
 
 #include "shunt/flowtab.h"

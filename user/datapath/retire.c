@@ -119,7 +119,8 @@ static void forget_account(struct shunt_installer *installer, uint32_t account)
 {
 	if (shunt_account_is_used(installer, account))
 		return;
-	SHUNT_DP_AT(installer->maps->service_active, struct shunt_active, account)->connections = 0;
+	memset(SHUNT_DP_AT(installer->maps->service_active, struct shunt_active, account), 0,
+	       sizeof(struct shunt_active));
 	shunt_ids_reclaim(installer->ids, SHUNT_ID_ACCOUNT, account);
 }
 
@@ -279,7 +280,8 @@ static int retire_variant(struct shunt_installer *installer, uint32_t id)
 	       sizeof(struct shunt_overlay));
 	memset(SHUNT_DP_AT(maps->dead_man_counts, struct shunt_dead_man_counts, id), 0,
 	       sizeof(struct shunt_dead_man_counts));
-	SHUNT_DP_AT(maps->variant_active, struct shunt_active, id)->connections = 0;
+	memset(SHUNT_DP_AT(maps->variant_active, struct shunt_active, id), 0,
+	       sizeof(struct shunt_active));
 	memset(SHUNT_DP_AT(maps->response_times, struct shunt_response_time,
 			   id * SHUNT_TIME_BUCKETS),
 	       0, SHUNT_TIME_BUCKETS * sizeof(struct shunt_response_time));

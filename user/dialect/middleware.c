@@ -212,10 +212,12 @@ static int add_in_flight(struct reading *rd, const struct shunt_node *node,
 	if (r < 0)
 		return r;
 	limit->answer = answer_of(limit->key.unit);
-	if (limit->key.unit == SHUNT_UNIT_CONNECTIONS && shunt_policy_counts_clients(rd->policy))
+	if (shunt_policy_counts_clients(rd->policy, limit->key.unit))
 		return shunt_field_error(node, -EOPNOTSUPP, NULL,
-					 "is the route's second limit of each client's "
-					 "connections: the lower one alone says the same");
+					 "is the route's second limit of each client's %s: the "
+					 "lower one alone says the same",
+					 limit->key.unit == SHUNT_UNIT_REQUESTS ? "requests"
+										: "connections");
 	if (rd->policy->n_in_flight == SHUNT_MAX_IN_FLIGHT)
 		return shunt_field_error(node, -EOPNOTSUPP, NULL, "is the route's limit %d: %d fit",
 					 SHUNT_MAX_IN_FLIGHT + 1, SHUNT_MAX_IN_FLIGHT);

@@ -118,8 +118,10 @@ int shunt_policy_append(struct shunt_policy *to, const struct shunt_policy *from
 	if (to->n_limits + from->n_limits > SHUNT_MAX_LIMITS ||
 	    to->n_in_flight + from->n_in_flight > SHUNT_MAX_IN_FLIGHT)
 		return -E2BIG;
-	if (shunt_policy_counts_clients(to) && shunt_policy_counts_clients(from))
-		return -E2BIG;
+	for (enum shunt_unit unit = SHUNT_UNIT_CONNECTIONS; unit <= SHUNT_UNIT_REQUESTS; unit++)
+		if (shunt_policy_counts_clients(to, unit) &&
+		    shunt_policy_counts_clients(from, unit))
+			return -E2BIG;
 	first = shunt_policy_add_origins(to, from);
 	if (first < 0)
 		return first;

@@ -175,6 +175,11 @@ int shunt_traffic_read_limits(const struct shunt_node *spec, struct shunt_policy
 
 /* ---- in flight ------------------------------------------------------------------------------ */
 
+static const char *name_of(enum shunt_unit unit)
+{
+	return unit == SHUNT_UNIT_REQUESTS ? "request" : "connection";
+}
+
 static int read_flight(const struct shunt_node *node, struct shunt_in_flight *limit)
 {
 	static const char *const known[] = { "unit",   "scope", "clientPrefix", "variant", "max",
@@ -203,19 +208,20 @@ int shunt_traffic_read_in_flight(const struct shunt_node *spec, struct shunt_pol
 	if (r <= 0)
 		return r;
 	for (size_t i = 0; i < shunt_field_length(&list); i++) {
-		bool has_client = shunt_policy_counts_clients(policy);
+		const struct shunt_limit_key *key = &policy->in_flight[i].key;
 
 		r = shunt_field_item_object(&list, i, &item);
 		if (!r)
 			r = read_flight(&item, &policy->in_flight[i]);
 		if (r < 0)
 			return r;
-		policy->n_in_flight++;
-		if (has_client && policy->in_flight[i].key.scope == SHUNT_SCOPE_CLIENT &&
-		    policy->in_flight[i].key.unit == SHUNT_UNIT_CONNECTIONS)
+		if (key->scope == SHUNT_SCOPE_CLIENT &&
+		    shunt_policy_counts_clients(policy, key->unit))
 			return shunt_field_error(&item, -EINVAL, NULL,
-						 "a connection is counted for one client: at most "
-						 "one limit of connections has scope: client");
+						 "a %s is counted for one client: at most one "
+						 "limit of %ss has scope: client",
+						 name_of(key->unit), name_of(key->unit));
+		policy->n_in_flight++;
 	}
 	return 0;
 }

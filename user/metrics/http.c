@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "metrics/text.h"
 
-struct shunt_http {
+struct shunt_http_server {
 	struct MHD_Daemon *daemon;
 	struct shunt_http_ops ops;
 	uv_poll_t poll;	  /* of the daemon's epoll descriptor */
@@ -66,7 +66,8 @@ static enum MHD_Result answer_probe(struct MHD_Connection *connection,
 	return answer_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, why);
 }
 
-static enum MHD_Result answer_metrics(struct shunt_http *http, struct MHD_Connection *connection)
+static enum MHD_Result answer_metrics(struct shunt_http_server *http,
+				      struct MHD_Connection *connection)
 {
 	char *text;
 	size_t len;
@@ -82,7 +83,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, cons
 			      const char *method, const char *version, const char *upload,
 			      size_t *upload_size, void **state)
 {
-	struct shunt_http *http = ctx;
+	struct shunt_http_server *http = ctx;
 
 	(void)version;
 	(void)upload;
@@ -109,7 +110,7 @@ static enum MHD_Result handle(void *ctx, struct MHD_Connection *connection, cons
 static void on_timer(uv_timer_t *timer);
 
 /* Lets the daemon work, and asks to be called again when it wants to. */
-static void run(struct shunt_http *http)
+static void run(struct shunt_http_server *http)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 
@@ -134,14 +135,14 @@ static void on_ready(uv_poll_t *poll, int status, int events)
 
 static void on_closed(uv_handle_t *handle)
 {
-	struct shunt_http *http = handle->data;
+	struct shunt_http_server *http = handle->data;
 
 	if (!--http->open_handles)
 		free(http);
 }
 
 /* Puts the daemon's epoll descriptor on the loop. */
-static int join_loop(struct shunt_http *http, uv_loop_t *loop)
+static int join_loop(struct shunt_http_server *http, uv_loop_t *loop)
 {
 	const union MHD_DaemonInfo *info =
 		MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -179,13 +180,13 @@ static void socket_address(const struct shunt_ip *ip, uint16_t port,
 }
 
 int shunt_http_start(uv_loop_t *loop, const struct shunt_ip *ip, uint16_t port,
-		     const struct shunt_http_ops *ops, struct shunt_http **ret_http,
+		     const struct shunt_http_ops *ops, struct shunt_http_server **ret_http,
 		     struct shunt_err *err)
 {
 	struct sockaddr_storage addr;
 	char text[SHUNT_IP_STR_LEN];
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_ITC;
-	struct shunt_http *http = calloc(1, sizeof(*http));
+	struct shunt_http_server *http = calloc(1, sizeof(*http));
 	int r;
 
 	if (!http)
@@ -219,7 +220,7 @@ int shunt_http_start(uv_loop_t *loop, const struct shunt_ip *ip, uint16_t port,
 	return 0;
 }
 
-void shunt_http_stop(struct shunt_http *http)
+void shunt_http_stop(struct shunt_http_server *http)
 {
 	if (!http)
 		return;

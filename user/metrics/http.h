@@ -17,7 +17,7 @@
 #define SHUNT_HTTP_MAX_PER_CLIENT  16
 #define SHUNT_HTTP_TIMEOUT_S	   10
 
-struct shunt_http;
+struct shunt_http_server;
 
 struct shunt_http_ops {
 	/* The body of /metrics, freed with free(). Return: 0 or -errno. */
@@ -39,10 +39,10 @@ struct shunt_http_ops {
  * Return: 0; -EADDRINUSE, -EACCES and the like with @err.
  */
 int shunt_http_start(uv_loop_t *loop, const struct shunt_ip *ip, uint16_t port,
-		     const struct shunt_http_ops *ops, struct shunt_http **ret_http,
+		     const struct shunt_http_ops *ops, struct shunt_http_server **ret_http,
 		     struct shunt_err *err);
 
 /* Closes all; freed when the loop has run its close callbacks. NULL is fine. */
-void shunt_http_stop(struct shunt_http *http);
+void shunt_http_stop(struct shunt_http_server *http);
 
 #endif

@@ -168,11 +168,11 @@ bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt
 	       (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http));
 }
 
-bool shunt_policy_counts_clients(const struct shunt_policy *policy)
+bool shunt_policy_counts_clients(const struct shunt_policy *policy, enum shunt_unit unit)
 {
 	for (size_t i = 0; i < policy->n_in_flight; i++)
 		if (policy->in_flight[i].key.scope == SHUNT_SCOPE_CLIENT &&
-		    policy->in_flight[i].key.unit == SHUNT_UNIT_CONNECTIONS)
+		    policy->in_flight[i].key.unit == unit)
 			return true;
 	return false;
 }

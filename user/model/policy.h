@@ -188,7 +188,8 @@ enum shunt_policy_part {
 	(SHUNT_PART_SIGNALS | SHUNT_PART_CONNECTION_RATE | SHUNT_PART_REQUEST_RATE |               \
 	 SHUNT_PART_PACKET_RATE | SHUNT_PART_BYTE_RATE | SHUNT_PART_CONNECTIONS_IN_FLIGHT |        \
 	 SHUNT_PART_SOURCES | SHUNT_PART_LOAD_BALANCER_SOURCES | SHUNT_PART_BREAKER |              \
-	 SHUNT_PART_EJECTION | SHUNT_PART_DEAD_MAN | SHUNT_PART_PROBE)
+	 SHUNT_PART_REQUESTS_IN_FLIGHT | SHUNT_PART_EJECTION | SHUNT_PART_DEAD_MAN |               \
+	 SHUNT_PART_PROBE)
 
 /* Return: the parts that @policy asks for; 0 for NULL. */
 unsigned shunt_policy_parts(const struct shunt_policy *policy);
@@ -206,8 +207,8 @@ bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt
 #define SHUNT_PARTS_LEN 400
 const char *shunt_policy_parts_str(unsigned parts, char *buf);
 
-/* Return: has @policy a limit of connections in flight with the scope client? */
-bool shunt_policy_counts_clients(const struct shunt_policy *policy);
+/* Return: has @policy a limit in flight of @unit with the scope client? */
+bool shunt_policy_counts_clients(const struct shunt_policy *policy, enum shunt_unit unit);
 
 /* An empty policy, or NULL: out of memory. */
 struct shunt_policy *shunt_policy_new(void);
