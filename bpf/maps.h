@@ -266,18 +266,19 @@ SHUNT_ARRAY(shunt_client_sets, struct shunt_client_set, 64);
 SHUNT_ARRAY(shunt_client_active, struct shunt_client_active, 512);
 
 /*
- * shunt_service_active - connections in being of services that limit them
+ * shunt_service_active - connections in being and requests in flight of services that limit them
  *
  * Key:    shunt_service.account
  * Value:  struct shunt_active
- * Writer: shunt/flowtab.h and bpf/limit.h: flows with SHUNT_FLOW_IN_FLIGHT; atomic
- * Reader: bpf/limit.h, agent
+ * Writer: shunt/flowtab.h and bpf/limit.h: flows with SHUNT_FLOW_IN_FLIGHT; bpf/in_flight.h: those
+ *	   with SHUNT_FLOW_REQUESTS; atomic
+ * Reader: bpf/limit.h, bpf/in_flight.h, agent
  * Size:   --max-services
  */
 SHUNT_ARRAY(shunt_service_active, struct shunt_active, 1024);
 
 /*
- * shunt_variant_active - connections in being of variants, of services that limit them
+ * shunt_variant_active - the same of variants
  *
  * Key, Size: as shunt_variants
  * Value, Writer, Reader: as shunt_service_active
@@ -331,7 +332,7 @@ SHUNT_PERCPU_ARRAY(shunt_variant_counters, struct shunt_counters, 2048);
  *
  * Key:    flow index, as shunt_flows
  * Value:  struct shunt_http: how far both sides have come, and whose turn it is
- * Writer: bpf/signals.h
+ * Writer: bpf/signals.h; its last member: bpf/in_flight.h, shunt/flowtab.h
  * Reader: bpf/signals.h
  * Miss:   nothing is counted
  * Size:   --max-flows

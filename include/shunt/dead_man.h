@@ -67,8 +67,18 @@ struct shunt_dead_man_sample {
 	__u64 errors;
 };
 
+/*
+ * Errors that the window has lost the response of (one that was established before it, and cut off
+ * in it) are no more than all.
+ */
+static SHUNT_INLINE __u64 shunt_dead_man_errors(const struct shunt_dead_man_sample *sample)
+{
+	return sample->errors < sample->responses ? sample->errors : sample->responses;
+}
+
 static SHUNT_INLINE void shunt_dead_man_scale(struct shunt_dead_man_sample *sample)
 {
+	sample->errors = shunt_dead_man_errors(sample);
 	if (sample->responses < SHUNT_DEAD_MAN_EXACT)
 		return;
 	sample->responses >>= 12;
@@ -96,10 +106,11 @@ static SHUNT_INLINE int shunt_dead_man_trips(__u32 margin_bp, __u32 min_samples,
 		       margin_bp * (canary.responses * stable.responses);
 }
 
-/* A ratio of errors in 1/100 %, for people. */
+/* A ratio of errors in 1/100 %, at most 10 000, for people. */
 static SHUNT_INLINE __u32 shunt_dead_man_ratio_bp(struct shunt_dead_man_sample sample)
 {
-	return sample.responses ? (__u32)(10000 * sample.errors / sample.responses) : 0;
+	return sample.responses ? (__u32)(10000 * shunt_dead_man_errors(&sample) / sample.responses)
+				: 0;
 }
 
 #endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <criterion/criterion.h>
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,4 +345,112 @@ Test(breaker, a_late_cpu_does_not_turn_the_ring_back)
 	cr_expect_eq(shunt_window_count(word, 35, 10), 0);
 	shunt_window_add(&word, 35);
 	cr_expect_eq(word, 35ull << 32 | 1);
+}
+
+/* ---- many CPUs at once -------------------------------------------------------------------------
+ */
+
+#define THREADS 2
+#define ROUNDS	20000
+#define EVENTS	60 /* of each, between two checks */
+
+struct hammer {
+	struct lab *lab;
+	__u64 *now;    /* of all */
+	unsigned *met; /* how often all have met, times THREADS */
+	uint64_t random;
+	uint64_t began[SHUNT_N_BREAKER_PHASES]; /* transitions that this one was told of */
+	uint64_t let_in; /* while it was open, and no one could have changed that */
+};
+
+/* Spins, so that all go on within some ns of each other. Return: is this the last that came? */
+static int meet(const struct hammer *h)
+{
+	unsigned mine = __sync_add_and_fetch(h->met, 1);
+	unsigned all = (mine + THREADS - 1) / THREADS * THREADS;
+
+	for (unsigned spins = 0; __atomic_load_n(h->met, __ATOMIC_ACQUIRE) < all; spins++)
+		if (spins > 10000)
+			sched_yield();
+	return mine == all;
+}
+
+static void one_event(struct hammer *h)
+{
+	struct shunt_response response = { 200, 1, 100 };
+	__u64 now = shunt_fetch_add(h->now, 50000);
+	__u32 done;
+
+	h->random = h->random * 6364136223846793005ull + 1442695040888963407ull;
+	/* Half of a second well, half of one ill. */
+	if (now / (S / 2) % 2 && h->random >> 62)
+		response.code = 500;
+	done = shunt_breaker_admit(h->lab, 0, 0, now, (__u32)(h->random >> 16));
+	if (done & SHUNT_BREAKER_ENTERED)
+		h->began[SHUNT_BREAKER_NEW(done)]++;
+	if (done & SHUNT_BREAKER_REFUSED)
+		return;
+	shunt_breaker_record(h->lab, 0, 0, now, &response);
+	done = shunt_breaker_check(h->lab, 0, 0, now);
+	if (done & SHUNT_BREAKER_ENTERED)
+		h->began[SHUNT_BREAKER_NEW(done)]++;
+}
+
+static void *hammer(void *arg)
+{
+	struct hammer *h = arg;
+	int is_one, is_open;
+	__u64 until;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = 0; i < EVENTS; i++)
+			one_event(h);
+		is_one = meet(h);
+		until = SHUNT_BREAKER_UNTIL(h->lab->state.word);
+		is_open = phase(h->lab) == SHUNT_BREAKER_OPEN;
+		/* Open, and nobody moves: all ask just before its end, and none gets in. */
+		if (is_open)
+			h->let_in +=
+				!(shunt_breaker_admit(h->lab, 0, 0, until - 1, (__u32)h->random) &
+				  SHUNT_BREAKER_REFUSED);
+		meet(h);
+		/* The next round begins at its end: all meet there. */
+		if (is_open && is_one && *h->now < until)
+			*h->now = until;
+		meet(h);
+	}
+	return NULL;
+}
+
+Test(breaker, however_many_cpus_ask_each_transition_is_made_and_told_once, .timeout = 60)
+{
+	struct lab lab = breaker_of("ResponseCodeRatio(500, 600, 0, 600) > 0.30");
+	uint64_t began[SHUNT_N_BREAKER_PHASES] = { 0 }, let_in = 0;
+	pthread_t threads[THREADS];
+	unsigned met = 0;
+	struct hammer h[THREADS];
+	__u64 now = BEGIN;
+
+	lab.rule.check_ns = 10 * MS;
+	lab.rule.open_ns = 100 * MS;
+	lab.rule.recovery_ns = 100 * MS;
+	for (int t = 0; t < THREADS; t++) {
+		h[t] = (struct hammer){ .lab = &lab, .now = &now, .met = &met };
+		h[t].random = (uint64_t)t + 1;
+		cr_assert_eq(pthread_create(&threads[t], NULL, hammer, &h[t]), 0);
+	}
+	for (int t = 0; t < THREADS; t++) {
+		pthread_join(threads[t], NULL);
+		for (int p = 0; p < SHUNT_N_BREAKER_PHASES; p++)
+			began[p] += h[t].began[p];
+		let_in += h[t].let_in;
+	}
+	cr_expect_eq(let_in, 0, "%llu got in", (unsigned long long)let_in);
+	cr_expect_gt(began[SHUNT_BREAKER_OPEN], 50, "%llu", (unsigned long long)began[1]);
+	cr_expect_gt(began[SHUNT_BREAKER_CLOSED], 20);
+	cr_expect_eq(began[SHUNT_BREAKER_OPEN], lab.state.opened);
+	/* Each that opened has begun to recover, but for the last; and then closed or opened. */
+	cr_expect_eq(began[SHUNT_BREAKER_RECOVERING],
+		     began[SHUNT_BREAKER_OPEN] - (phase(&lab) == SHUNT_BREAKER_OPEN));
+	cr_expect_leq(began[SHUNT_BREAKER_CLOSED], began[SHUNT_BREAKER_RECOVERING]);
 }

@@ -43,6 +43,8 @@ static int reference(uint32_t margin_bp, uint32_t min_samples, struct shunt_dead
 
 	if (canary.responses < min_samples || !canary.responses || !stable.responses)
 		return 0;
+	canary.errors = canary.errors < canary.responses ? canary.errors : canary.responses;
+	stable.errors = stable.errors < stable.responses ? stable.errors : stable.responses;
 	/* Exact where the products have no more than 64 bits, which is a long double's fraction. */
 	its = (long double)canary.errors * stable.responses * 10000;
 	others = (long double)stable.errors * canary.responses * 10000 +
@@ -107,6 +109,21 @@ Test(dead_man, a_ratio_is_told_in_hundredths_of_a_percent)
 }
 
 /* ---- the window ---------------------------------------------------------------------------- */
+
+Test(dead_man, errors_whose_responses_are_out_of_the_window_are_no_more_than_all)
+{
+	struct shunt_dead_man_sample ill = { .responses = 20, .errors = 23 };
+	struct shunt_dead_man_sample huge = { .responses = 20, .errors = 1ull << 36 };
+	struct shunt_dead_man_sample all = { .responses = 1u << 23, .errors = 1u << 23 };
+	struct shunt_dead_man_sample well = { .responses = 1u << 23, .errors = 0 };
+
+	cr_expect_eq(shunt_dead_man_ratio_bp(ill), 10000);
+	cr_expect_eq(shunt_dead_man_ratio_bp(huge), 10000);
+	cr_expect(!shunt_dead_man_trips(1, 10, ill, all), "no worse than one that always fails");
+	cr_expect(!shunt_dead_man_trips(1, 10, huge, all));
+	cr_expect(shunt_dead_man_trips(9999, 10, ill, well));
+	cr_expect(shunt_dead_man_trips(9999, 10, huge, well));
+}
 
 Test(dead_man, a_window_counts_its_seconds_and_the_one_that_has_begun)
 {
