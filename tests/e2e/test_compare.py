@@ -8,6 +8,7 @@ import pytest
 
 from lab import LabError
 from lab.cluster import VIP4
+from lab.load import http
 
 N = 100  # requests of one connection
 
@@ -77,7 +78,15 @@ def test_few_requests_and_opaque_services_are_told(world):
         w.cli.run("compare", "none", "blue", "red")
 
 
-def test_a_service_that_is_no_http_is_opaque(world):
-    w = world(groups={"blue": 1, "twin": 1}).start({"blue": 1, "twin": 1})
-    with pytest.raises(LabError, match="service demo is opaque: .*appProtocol"):
-        w.cli.run("compare", "demo", "blue", "twin")
+def test_of_a_service_that_is_no_http_connections_are_compared(world):
+    w = world(groups={"blue": 2, "twin": 2}).start({"blue": 1, "twin": 1})
+    w.cluster.group("twin")[0].nginx.stop()
+    assert not http(w.client, VIP4, total=600, concurrency=40, timeout=10).errors
+    found = w.cli.json("compare", "demo", "blue", "twin")
+    assert found["of"] == "connections", found
+    assert found["success_rate"]["verdict"] == "different", found
+    assert found["success_rate"]["better"] == "blue", found
+    blue, twin = found["variants"]
+    assert blue["success_rate"]["value"] == 1 and 0.4 < twin["success_rate"]["value"] < 0.95, found
+    text = w.cli.run("compare", "demo", "blue", "twin").stdout
+    assert ", TCP connections since the counters began" in text, text

@@ -89,6 +89,56 @@ Test(cli_compare, too_few_and_no_difference_are_said)
 		  "%s", out);
 }
 
+#define TCP(ok, refused, times)                                                                    \
+	"{\"established\":" #ok ",\"refused\":" #refused ",\"unanswered\":0,\"times\":" times "}"
+#define OF_TCP(name, tcp) "{\"name\":\"" name "\",\"http\":null,\"tcp\":" tcp "}"
+
+Test(cli_compare, where_no_http_is_looked_at_connections_are_compared)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	static const char status[] =
+		STATUS(SERVICE(80, OF_TCP("blue", TCP(990, 10, "[[4,400]]")) "," OF_TCP(
+					   "green", TCP(900, 100, "[[24,600]]"))));
+
+	cr_assert_eq(compare(status, "compare shop/api blue green", &out, &err), 0, "%s", err);
+	cr_expect(strstr(out, "shop/api, TCP connections since the counters began\n"
+			      "  VARIANT  CONNECTIONS  FAILED  SUCCESS"),
+		  "%s", out);
+	cr_expect(strstr(out, "  blue            1000      10  99.00 %"), "%s", out);
+	cr_expect(strstr(out, "success rate  a real difference: green's is 9.00 points lower"),
+		  "%s", out);
+	cr_expect(strstr(out, "p50           a real difference: blue takes"), "%s", out);
+	cr_expect(strstr(out, "p99           too few connections to tell: blue has 400 of at least "
+			      "500\n"),
+		  "%s", out);
+	free(out);
+	free(err);
+	cr_assert_eq(compare(status, "compare shop/api blue green -o json", &out, &err), 0);
+	cr_expect(strstr(out, "\"of\": \"connections\""), "%s", out);
+}
+
+Test(cli_compare, connections_of_a_service_of_http_are_compared_if_asked_for)
+{
+	CLEANUP(freep) char *out = NULL;
+	CLEANUP(freep) char *err = NULL;
+	static const char status[] = STATUS(SERVICE(
+		80,
+		"{\"name\":\"blue\",\"http\":" HTTP(9, 1, "[]") ",\"tcp\":" TCP(
+			5, 1,
+			"[]") "},{\"name\":\"green\",\"http\":" HTTP(9, 1,
+								     "[]") ",\"tcp\":" TCP(7, 0,
+											   "[]") "}"));
+
+	cr_assert_eq(compare(status, "compare shop/api blue green", &out, &err), 0, "%s", err);
+	cr_expect(strstr(out, "shop/api, plaintext HTTP since"), "%s", out);
+	free(out);
+	free(err);
+	cr_assert_eq(compare(status, "compare shop/api blue green --connections", &out, &err), 0);
+	cr_expect(strstr(out, "shop/api, TCP connections since"), "%s", out);
+	cr_expect(strstr(out, "  blue               6       1"), "%s", out);
+}
+
 Test(cli_compare, unknown_codes_are_told)
 {
 	CLEANUP(freep) char *out = NULL;
@@ -165,7 +215,7 @@ Test(cli_compare, mistakes_are_told)
 		{ "compare shop/api blue purple", SHUNT_CTL_NOT_FOUND,
 		  "service shop/api has no variant purple; there are: blue, green, fresh, plain" },
 		{ "compare shop/api blue plain", SHUNT_CTL_NOT_FOUND,
-		  "service shop/api is opaque" },
+		  "nothing of service shop/api is counted that could be compared" },
 		{ "compare shop/api blue green --port 82", SHUNT_CTL_NOT_FOUND, "has no port 82" },
 		{ "compare shop/api blue green --port no", SHUNT_CTL_USAGE, "--port no: want" },
 		{ "compare shop/api blue green --for 10ms", SHUNT_CTL_USAGE, "at least 1 s" },

@@ -243,6 +243,20 @@ static json_t *times_json(const struct shunt_response_time *times)
 	return array;
 }
 
+/* The same of the times from SYN to SYN-ACK. */
+static json_t *connect_times_json(const struct shunt_connect_time *times)
+{
+	json_t *array = json_array();
+
+	for (int b = 0; times && b < SHUNT_TIME_BUCKETS; b++) {
+		uint64_t n = SHUNT_READ_ONCE(times[b].connections);
+
+		if (n)
+			json_array_append_new(array, json_pack("[i, I]", b, (json_int_t)n));
+	}
+	return array;
+}
+
 static json_t *signals_json(const struct shunt_golden *signals)
 {
 	double success = shunt_success_rate(signals->responses);
@@ -279,7 +293,8 @@ static json_t *http_json(const struct agent_view *view, const struct shunt_stats
 }
 
 /* What became of its TCP connections; null where nobody looks. */
-static json_t *variant_tcp_json(const struct shunt_stats_variant *counted)
+static json_t *variant_tcp_json(const struct agent_view *view,
+				const struct shunt_stats_variant *counted)
 {
 	json_t *json;
 
@@ -290,6 +305,8 @@ static json_t *variant_tcp_json(const struct shunt_stats_variant *counted)
 			    ms_or_null(shunt_connect_quantile(counted->connect_times, 0.5)));
 	json_object_set_new(json, "connect_p99_ms",
 			    ms_or_null(shunt_connect_quantile(counted->connect_times, 0.99)));
+	if (view->with_times)
+		json_object_set_new(json, "times", connect_times_json(counted->connect_times));
 	return json;
 }
 
@@ -311,7 +328,7 @@ static json_t *variant_json(const struct agent_view *view,
 			 "new_connections", (json_int_t)fresh, "group", group_name(variant->group),
 			 "drained", variant->drained, "tripped", counted && counted->tripped);
 	json_object_update_new(json, traffic_json(counted));
-	json_object_set_new(json, "tcp", variant_tcp_json(counted));
+	json_object_set_new(json, "tcp", variant_tcp_json(view, counted));
 	json_object_set_new(json, "http", http_json(view, counted));
 	probes = agent_probes_json(view->agent->probes, service, variant->name);
 	if (probes)

@@ -15,6 +15,7 @@ struct sample {
 	json_t *status; /* owned */
 	double at_s;	/* monotonic */
 	char label[STATUS_LABEL_LEN];
+	bool is_connections;
 	struct shunt_golden golden[2];
 };
 
@@ -80,22 +81,29 @@ static int fail_variant(const struct cli *cli, const json_t *services, const cha
 
 static int fail_opaque(const struct cli *cli)
 {
-	return cli_fail(
-		cli, SHUNT_CTL_NOT_FOUND,
-		"service %s is opaque: its connections are split as plain TCP or UDP, and "
-		"no responses are counted that could be compared. If it speaks plaintext "
-		"HTTP, say so by appProtocol or the port's name (http), or by signals: http "
-		"in a TrafficPolicy",
-		cli->args[0]);
+	return cli_fail(cli, SHUNT_CTL_NOT_FOUND,
+			"nothing of service %s is counted that could be compared: it is UDP, or a "
+			"TrafficPolicy says signals: off",
+			cli->args[0]);
+}
+
+/* Has the agent counted @what of both variants? */
+static bool is_counted(const json_t *a, const json_t *b, const char *what)
+{
+	return json_is_object(json_object_get(a, what)) && json_is_object(json_object_get(b, what));
 }
 
 /*
- * Finds the split that has both variants and whose HTTP is looked at. Return: 0 with its index, or
- * an exit code, the sentence printed.
+ * Finds the split that has both variants and whose HTTP is looked at; else, or if the command says
+ * so, one whose connections are. Return: 0 with its index, and whether it is by connections; or an
+ * exit code, the sentence printed.
  */
-static int pick(const struct cli *cli, const json_t *services, uint64_t port, size_t *ret_index)
+static int pick(const struct cli *cli, const json_t *services, uint64_t port, size_t *ret_index,
+		bool *ret_is_connections)
 {
-	size_t i, n_both = 0, n_http = 0;
+	static const char *const what[] = { "http", "tcp" };
+	bool wants_connections = cli_flag(cli, "connections");
+	size_t i, n_both = 0, n[2] = { 0 }, index[2] = { 0 };
 	const json_t *service;
 
 	for (int v = 0; v < 2; v++) {
@@ -113,12 +121,15 @@ static int pick(const struct cli *cli, const json_t *services, uint64_t port, si
 		if (!a || !b || !has_port(service, port))
 			continue;
 		n_both++;
-		if (!json_is_object(json_object_get(a, "http")) ||
-		    !json_is_object(json_object_get(b, "http")))
-			continue;
-		n_http++;
-		*ret_index = i;
+		for (int w = 0; w < 2; w++) {
+			if (!is_counted(a, b, what[w]))
+				continue;
+			n[w]++;
+			index[w] = i;
+		}
 	}
+	*ret_is_connections = wants_connections || !n[0];
+	*ret_index = index[*ret_is_connections];
 	if (!n_both && port)
 		return cli_fail(cli, SHUNT_CTL_NOT_FOUND,
 				"service %s has no port %llu that is split between %s and %s",
@@ -127,12 +138,12 @@ static int pick(const struct cli *cli, const json_t *services, uint64_t port, si
 		return cli_fail(cli, SHUNT_CTL_NOT_FOUND,
 				"no port of service %s is split between %s and %s", cli->args[0],
 				cli->args[1], cli->args[2]);
-	if (n_http > 1)
+	if (n[*ret_is_connections] > 1)
 		return cli_fail(cli, SHUNT_CTL_USAGE,
 				"several ports of service %s are split between %s and %s: say "
 				"which by --port",
 				cli->args[0], cli->args[1], cli->args[2]);
-	return n_http ? 0 : fail_opaque(cli);
+	return n[*ret_is_connections] ? 0 : fail_opaque(cli);
 }
 
 /* Asks the agent. Return: 0, or an exit code, the sentence printed. */
@@ -150,7 +161,7 @@ static int take(const struct cli *cli, uint64_t port, struct sample *sample)
 	json_decref(sample->status);
 	sample->status = status;
 	services = json_object_get(status, "services");
-	r = pick(cli, services, port, &index);
+	r = pick(cli, services, port, &index, &sample->is_connections);
 	if (r)
 		return r;
 	sample->at_s = clock_s();
@@ -158,7 +169,9 @@ static int take(const struct cli *cli, uint64_t port, struct sample *sample)
 	print_tame(sample->label);
 	for (int v = 0; v < 2; v++) {
 		variant = find_variant(json_array_get(services, index), cli->args[1 + v]);
-		sample->golden[v] = cli_signals_read(json_object_get(variant, "http"));
+		sample->golden[v] = sample->is_connections
+					    ? cli_connections_read(json_object_get(variant, "tcp"))
+					    : cli_signals_read(json_object_get(variant, "http"));
 	}
 	return 0;
 }
@@ -178,9 +191,9 @@ static void show_progress(const struct cli *cli, const struct sample *before,
 	struct sample since = *now;
 
 	subtract(&since, before);
-	fprintf(cli->err, "\r\033[K%.0f of %.0f s: %s %llu requests, %s %llu",
-		now->at_s - before->at_s, seconds, cli->args[1],
-		(unsigned long long)since.golden[0].requests, cli->args[2],
+	fprintf(cli->err, "\r\033[K%.0f of %.0f s: %s %llu %s, %s %llu", now->at_s - before->at_s,
+		seconds, cli->args[1], (unsigned long long)since.golden[0].requests,
+		now->is_connections ? "connections" : "requests", cli->args[2],
 		(unsigned long long)since.golden[1].requests);
 	fflush(cli->err);
 }
@@ -261,6 +274,7 @@ static int run(struct cli *cli)
 		comparison = (struct cli_comparison){
 			.service = sample.label,
 			.variant = { cli->args[1], cli->args[2] },
+			.is_connections = sample.is_connections,
 			.seconds = for_ms ? sample.at_s : 0,
 			.golden = { sample.golden[0], sample.golden[1] },
 			.result = shunt_compare(sample.golden),
@@ -279,6 +293,7 @@ static int run(struct cli *cli)
 static const struct cli_flag flags[] = {
 	{ "for", "TIME",
 	  "measure that long from now on, 1s or more (default: since the counters began)", 0 },
+	{ "connections", NULL, "compare TCP connections, also where HTTP is looked at", 0 },
 	{ "port", "N", "the service's port, where several are split between the two", 0 },
 	{ 0 },
 };
@@ -294,7 +309,7 @@ const struct cli_command cli_compare = {
 	.name = "compare",
 	.args = "SERVICE VARIANT VARIANT",
 	.summary = "say whether one variant answers better than another",
-	.text = "Compares two variants of a service whose plaintext HTTP is looked at: the share "
+	.text = "Compares two variants of a service. Where plaintext HTTP is looked at: the share "
 		"of "
 		"responses below 500 among those whose code is known, and the time that half of "
 		"the "
@@ -302,6 +317,9 @@ const struct cli_command cli_compare = {
 		"holds the truth 95 times of 100. A sentence on each says whether the difference "
 		"is real. Less than 100 responses of each variant, or 500 for the p99, are too few "
 		"to tell.\n\n"
+		"Elsewhere, and with --connections, it is TCP connections: the share that was "
+		"established of those that were, were refused, or got no answer, and the time "
+		"from SYN to SYN-ACK, which is taken of a sample.\n\n"
 		"Success rates differ if the interval of their difference leaves out 0 (Wilson, "
 		"Newcombe). Quantiles differ if their intervals (binomial, with the histogram's "
 		"bucket) do not overlap, which is the careful way: less than 19 % is never shown. "

@@ -16,9 +16,9 @@ static void say_too_few(const struct cli_comparison *c, const struct shunt_compa
 {
 	int v = compared->n[0] < compared->n[1] ? 0 : 1;
 
-	snprintf(buf, SENTENCE_LEN, "too few requests to tell: %s has %llu of at least %llu",
-		 c->variant[v], (unsigned long long)compared->n[v],
-		 (unsigned long long)compared->needed);
+	snprintf(buf, SENTENCE_LEN, "too few %s to tell: %s has %llu of at least %llu",
+		 c->is_connections ? "connections" : "requests", c->variant[v],
+		 (unsigned long long)compared->n[v], (unsigned long long)compared->needed);
 }
 
 /* "0.40 points lower", "0.60 points higher", of the second against the first. */
@@ -121,10 +121,16 @@ static void time_cells(struct print_grid *grid, const struct shunt_compared *com
 
 static void print_table(const struct cli *cli, const struct cli_comparison *c)
 {
-	static const struct print_column columns[] = {
-		{ "VARIANT", false }, { "REQUESTS", true }, { "5XX", true },
-		{ "SUCCESS", true },  { "95 %", false },    { "P50", true },
-		{ "95 %", false },    { "P99", true },	    { "95 %", false },
+	struct print_column columns[] = {
+		{ "VARIANT", false },
+		{ c->is_connections ? "CONNECTIONS" : "REQUESTS", true },
+		{ c->is_connections ? "FAILED" : "5XX", true },
+		{ "SUCCESS", true },
+		{ "95 %", false },
+		{ "P50", true },
+		{ "95 %", false },
+		{ "P99", true },
+		{ "95 %", false },
 	};
 	struct print_grid grid = PRINT_GRID(columns);
 	char text[SHUNT_UNIT_STR_LEN];
@@ -152,13 +158,14 @@ static void print_sentence(const struct cli *cli, const char *measure,
 
 void compare_print(const struct cli *cli, const struct cli_comparison *c)
 {
+	const char *what = c->is_connections ? "TCP connections" : "plaintext HTTP";
 	char sentence[SENTENCE_LEN];
 
 	print_text(cli, PRINT_BOLD, "%s", c->service);
 	if (c->seconds > 0)
-		print_text(cli, PRINT_PLAIN, ", plaintext HTTP of %.1f s", c->seconds);
+		print_text(cli, PRINT_PLAIN, ", %s of %.1f s", what, c->seconds);
 	else
-		print_text(cli, PRINT_PLAIN, ", plaintext HTTP since the counters began");
+		print_text(cli, PRINT_PLAIN, ", %s since the counters began", what);
 	fputc('\n', cli->out);
 	print_table(cli, c);
 	fputc('\n', cli->out);
@@ -224,7 +231,8 @@ json_t *compare_json(const struct cli_comparison *c)
 	say_success(c, success);
 	say_quantile(c, &c->result.p50, p50);
 	say_quantile(c, &c->result.p99, p99);
-	return json_pack("{s:s, s:o, s:[o, o], s:{s:f, s:f}, s:o, s:o, s:o}", "service", c->service,
+	return json_pack("{s:s, s:s, s:o, s:[o, o], s:{s:f, s:f}, s:o, s:o, s:o}", "service",
+			 c->service, "of", c->is_connections ? "connections" : "requests",
 			 "seconds", c->seconds > 0 ? json_real(c->seconds) : json_null(),
 			 "variants", variant_json(c, 0), variant_json(c, 1), "success_difference",
 			 "low", range.low, "high", range.high, "success_rate",

@@ -9,7 +9,8 @@
 struct cli_comparison {
 	const char *service; /* as in `status` */
 	const char *variant[2];
-	double seconds; /* that it was measured for; 0: since the counters began */
+	bool is_connections; /* of TCP, as cli_connections_read(); else plaintext HTTP */
+	double seconds;	     /* that it was measured for; 0: since the counters began */
 	struct shunt_golden golden[2];
 	struct shunt_comparison result;
 };
