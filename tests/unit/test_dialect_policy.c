@@ -147,6 +147,20 @@ static const struct text_case attached[] = {
 	  "name, so its requests are not seen and their limits do not hold: set signals: http if "
 	  "it does\n",
 	  NULL },
+	{ "nor counted while they are in flight",
+	  POLICY("{" TO_APP ", signals: tcp, inFlight: [{unit: requests, max: 5}]}"),
+	  "  RequestsNotSeen=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or "
+	  "name, so its requests are not seen and their limits do not hold: set signals: http if "
+	  "it does\n",
+	  NULL },
+	{ "connections in flight need no HTTP",
+	  POLICY("{" TO_APP ", signals: tcp, inFlight: [{max: 5}]}"),
+	  "  at once 5 connections of service", "RequestsNotSeen" },
+	{ "nobody is ejected where nothing is counted",
+	  POLICY("{" TO_APP ", signals: off, outlierDetection: {}}"),
+	  "  RequestsNotSeen=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or "
+	  "name, so its signals are off, so nothing is judged: set signals: http if it does\n",
+	  NULL },
 	{ "backends are probed if asked for, once a second",
 	  POLICY("{" TO_APP ", probe: {path: '/healthz?deep=1'}}"),
 	  "  probe /healthz?deep=1 each 1000 ms in 1000 ms by TrafficPolicy p\n", "NotEnforced" },

@@ -38,19 +38,28 @@ static bool needs_responses(const struct shunt_predicate *predicate)
 	return false;
 }
 
+static bool is_of_requests(const struct shunt_limit_key *key, size_t origin)
+{
+	return key->unit == SHUNT_UNIT_REQUESTS && key->origin == origin;
+}
+
 /* What the parts of a policy that origin @origin gave it cannot be judged by; "": nothing. */
 static const char *blindness(const struct shunt_policy *policy, size_t origin)
 {
+	static const char not_seen[] = "its requests are not seen and their limits do not hold";
 	const struct shunt_breaker *breaker = &policy->breaker;
 	bool has_breaker = breaker->expression && breaker->origin == origin;
 
 	if (policy->signals == SHUNT_SIGNALS_OFF &&
-	    (has_breaker || (policy->dead_man.enabled && policy->dead_man.origin == origin)))
+	    (has_breaker || (policy->dead_man.enabled && policy->dead_man.origin == origin) ||
+	     (shunt_policy_ejects(policy) && policy->ejection.origin == origin)))
 		return "its signals are off, so nothing is judged";
 	for (size_t i = 0; i < policy->n_limits; i++)
-		if (policy->limits[i].key.unit == SHUNT_UNIT_REQUESTS &&
-		    policy->limits[i].key.origin == origin)
-			return "its requests are not seen and their limits do not hold";
+		if (is_of_requests(&policy->limits[i].key, origin))
+			return not_seen;
+	for (size_t i = 0; i < policy->n_in_flight; i++)
+		if (is_of_requests(&policy->in_flight[i].key, origin))
+			return not_seen;
 	return has_breaker && needs_responses(&breaker->predicate)
 		       ? "ResponseCodeRatio and LatencyAtQuantileMS stay 0 in its circuit breaker"
 		       : "";
