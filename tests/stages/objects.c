@@ -34,6 +34,7 @@ static const struct {
 	{ "shunt_reply_sets", FLOW_SETS * 4 },
 	{ "shunt_sessions", 4096 },
 	{ "shunt_breaker_words", (POLICIES_BUCKETS + 1) * SHUNT_BREAKER_WORDS },
+	{ "shunt_eject_places", 64 * SHUNT_N_FAMILIES *SHUNT_EJECT_PLACES }, /* of all variants */
 };
 
 /* What no program reads: not made, or a clear of all maps would take most of the time. */

@@ -83,6 +83,10 @@ static void rates(struct rng *rng, struct shunt_policy_record *policy, uint32_t 
 	policy->n_at_once = rng_draw(rng, 3) ? 0 : 1 + rng_draw(rng, 2);
 	for (uint32_t i = 0; i < policy->n_at_once; i++)
 		limit(rng, &policy->at_once[i], SHUNT_LIMIT_CONNECTIONS, rng_draw(rng, 4), index);
+	policy->n_requests_at_once = rng_draw(rng, 2);
+	for (uint32_t i = 0; i < policy->n_requests_at_once; i++)
+		limit(rng, &policy->at_once[policy->n_at_once + i], SHUNT_LIMIT_REQUESTS,
+		      rng_draw(rng, 4), index);
 	if (policy->n_packet)
 		policy->flags |= SHUNT_POLICY_PACKETS;
 }
@@ -153,6 +157,38 @@ static void breaker(struct rng *rng, uint32_t index)
 			};
 }
 
+/* Some of its backends are out, or their time is over. */
+static void ejection(struct rng *rng, uint32_t index)
+{
+	for (uint32_t v = 0; v < SCENE_VARIANTS; v++) {
+		const uint32_t variant = scene_variant(index, v);
+		struct shunt_eject_rule rule = {
+			.consecutive_5xx = (uint16_t)rng_draw(rng, 3),
+			.consecutive_gateway = (uint16_t)rng_draw(rng, 3),
+			.base = 1 + rng_draw(rng, 1000),
+			.longest = 1000 + rng_draw(rng, 1000),
+			.interval = 1 + rng_draw(rng, 1000),
+			.members = { 2, 2 },
+			.most = { (uint8_t)rng_draw(rng, 3), (uint8_t)rng_draw(rng, 3) },
+			.panic_at = { (uint8_t)rng_draw(rng, 3), (uint8_t)rng_draw(rng, 3) },
+		};
+		struct shunt_variant_guard *guard =
+			AT(shunt_variant_guards, struct shunt_variant_guard, variant);
+
+		guard->eject[0] = guard->eject[1] = rule;
+	}
+	for (uint32_t i = 0; i < 3; i++) {
+		uint32_t backend = 1 + rng_draw(rng, 4 * SCENE_BACKENDS);
+		uint32_t variant = AT(shunt_backends, struct shunt_backend, backend)->variant;
+		uint32_t place = variant * SHUNT_N_FAMILIES * SHUNT_EJECT_PLACES + i;
+
+		AT(shunt_eject_states, struct shunt_eject_state, backend)->word =
+			SHUNT_EJECT_WORD(rng_draw(rng, 4000) * 4, 1 + i, 7, SHUNT_EJECT_OUT);
+		AT(shunt_eject_places, struct shunt_eject_place, place)->word =
+			7ull << 32 | backend;
+	}
+}
+
 static void service(struct rng *rng, uint32_t index)
 {
 	struct shunt_service *service = AT(shunt_services, struct shunt_service, index);
@@ -171,6 +207,12 @@ static void service(struct rng *rng, uint32_t index)
 		breaker(rng, index);
 		flags |= SHUNT_SVC_BREAKER;
 	}
+	if (rng_draw(rng, 2)) {
+		ejection(rng, index);
+		flags |= SHUNT_SVC_EJECT;
+	}
+	if (policy->n_requests_at_once && flags & SHUNT_SVC_HTTP)
+		flags |= SHUNT_SVC_REQUESTS;
 	for (int slot = 0; slot < 2; slot++) {
 		service->policy[slot] = rng_draw(rng, 4) ? index : 0;
 		service->slot[slot].flags |= flags;

@@ -8,7 +8,7 @@
 
 /*
  * Gives most of services 1..@n_services a policy, drawn by @rng: limits of all kinds, lists
- * of addresses, a breaker, a dead-man switch, and what they go by, TCP and HTTP.
+ * of addresses, a breaker, a dead-man switch, ejection, and what they go by, TCP and HTTP.
  */
 void policies_make(struct rng *rng, uint32_t n_services);
 
