@@ -405,3 +405,35 @@ Test(carry, a_flow_that_ends_between_two_copies_is_not_counted)
 	cr_expect_eq(SHUNT_DP_AT(dp->maps.backend_active, struct shunt_active, 5)->connections, 1);
 	shunt_dp_close(dp);
 }
+
+Test(carry, a_request_in_flight_counts_with_its_flow_and_ends_with_it)
+{
+	struct shunt_dp *dp = dp_lab_open(&lab);
+	struct shunt_flow *flow = SHUNT_DP_AT(dp->maps.flows, struct shunt_flow, 0);
+	struct shunt_http *http = SHUNT_DP_AT(dp->maps.http, struct shunt_http, 0);
+	struct shunt_flow_set *set = dp->maps.flow_sets.base;
+	const struct shunt_active *active =
+		SHUNT_DP_AT(dp->maps.backend_active, struct shunt_active, 5);
+	const struct shunt_client_active *client =
+		SHUNT_DP_AT(dp->maps.client_active, struct shunt_client_active, 3);
+
+	for (uint32_t i = 0; i < 3; i++) {
+		contents_flow(&flow[i], i);
+		flow[i].life = 0x100 | SHUNT_F_ESTABLISHED;
+		flow[i].backend = 5;
+		flow[i].variant = flow[i].service = 1;
+		flow[i].flags = SHUNT_FLOW_REQUESTS;
+		http[i].in_flight = i == 1 ? 1 : 2 + 3;
+	}
+	set->tag[1] = set->tag[2] = 6; /* the first one has ended */
+	shunt_carry_count_active(&dp->maps);
+	cr_expect_eq(http[0].in_flight, 0);
+	cr_expect_eq(active->requests, 2);
+	cr_expect_eq((uint32_t)client->word, 1);
+	shunt_ft_end_request(&dp->maps, 1);
+	shunt_ft_end_request(&dp->maps, 2);
+	shunt_ft_end_request(&dp->maps, 2);
+	cr_expect_eq(active->requests, 0);
+	cr_expect_eq((uint32_t)client->word, 0);
+	shunt_dp_close(dp);
+}
