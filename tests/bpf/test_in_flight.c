@@ -4,6 +4,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <pthread.h>
 
 #include "datapath/flowmem.h"
 #include "talk.h"
@@ -390,5 +391,86 @@ LAB_EACH(in_flight, a_late_answer_gives_nothing_back_twice, LAB_ONLY_TCP)
 	be_removed(&a);
 	CHECK_EQ(in_flight(lab), 1);
 	answer(&b);
+	CHECK_EQ(counted(lab), 0);
+}
+
+/* ---- two CPUs at once ---------------------------------------------------------------------------
+ */
+
+#define TURNS 20000
+
+struct hammer {
+	struct talk talk;
+	uint32_t *inside; /* who is let in by a limit of one; of both */
+	uint32_t answered, refused, not_alone;
+};
+
+/* Runs the next segment of @who. Return: does it go on? */
+static int send_next(struct talk *talk, int who, const char *text)
+{
+	struct lab_packet packet = who == CLIENT ? talk->client : lab_answer(&talk->at_backend);
+	uint32_t len = (uint32_t)strlen(text), code = 0;
+	struct lab_frame frame, out;
+
+	packet = lab_flags(packet, TH_ACK_ | TH_PSH_, talk->seq[who], talk->seq[!who]);
+	packet.payload = (uint16_t)len;
+	packet_build(&packet, &frame);
+	memcpy(frame.data + frame.len - len, text, len);
+	packet_fix(&frame);
+	if (lab_run(talk->lab, who == CLIENT ? lab_ingress_fd(talk->lab) : lab_egress_fd(talk->lab),
+		    LAB_TC, &frame, 1, &out, &code) ||
+	    lab_verdict(LAB_TC, code) != LAB_PASS)
+		return 0;
+	talk->seq[who] += len;
+	return 1;
+}
+
+static void *hammer(void *arg)
+{
+	struct hammer *h = arg;
+
+	for (int i = 0; i < TURNS; i++) {
+		int others = 0;
+
+		/* What is dropped is sent again. */
+		if (!send_next(&h->talk, CLIENT, GET)) {
+			h->refused++;
+			continue;
+		}
+		__sync_add_and_fetch(h->inside, 1);
+		/* Long enough for the other one to come. */
+		for (int look = 0; look < 500; look++)
+			others |= __atomic_load_n(h->inside, __ATOMIC_RELAXED) > 1;
+		__sync_sub_and_fetch(h->inside, 1);
+		h->not_alone += others;
+		h->answered += send_next(&h->talk, BACKEND, ANSWER);
+	}
+	return NULL;
+}
+
+LAB_EACH(in_flight, of_two_cpus_one_has_the_only_place, LAB_ONLY_TCP | LAB_ONLY_V4 | LAB_ONLY_TC)
+{
+	uint32_t inside = 0;
+	pthread_t threads[2];
+	struct hammer h[2];
+
+	(void)k;
+	scene(lab, SHUNT_LIMIT_SERVICE, 1);
+	policy(lab)->at_once[0].answer = SHUNT_LIMIT_DROP;
+	for (uint32_t t = 0; t < 2; t++)
+		h[t] = (struct hammer){ talk_of(lab, t + 1, (uint16_t)(4000 + t)), &inside, 0, 0,
+					0 };
+	for (uint32_t t = 0; t < 2; t++)
+		cr_assert_eq(pthread_create(&threads[t], NULL, hammer, &h[t]), 0);
+	for (uint32_t t = 0; t < 2; t++)
+		pthread_join(threads[t], NULL);
+	for (uint32_t t = 0; t < 2; t++) {
+		CHECK_EQ(h[t].not_alone, 0);
+		CHECK(h[t].answered > TURNS / 10);
+		CHECK_EQ(h[t].answered + h[t].refused, TURNS);
+	}
+	CHECK(h[0].refused + h[1].refused > 0);
+	CHECK_EQ(told(lab).refused, h[0].refused + h[1].refused);
+	CHECK_EQ(told(lab).admitted, h[0].answered + h[1].answered);
 	CHECK_EQ(counted(lab), 0);
 }
