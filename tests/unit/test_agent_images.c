@@ -115,7 +115,7 @@ Test(images, the_digest_sees_all_that_is_compiled)
 	MOVES(s->namespace_[0] = 'x');
 	MOVES(s->ports[0].port++);
 	MOVES(s->ports[0].proto = IPPROTO_UDP);
-	MOVES(s->ports[0].is_http = !s->ports[0].is_http);
+	MOVES(s->ports[0].http = SHUNT_PORT_HTTP2 - s->ports[0].http);
 	MOVES(s->owned = !s->owned);
 	MOVES(s->empty_policy = SHUNT_EMPTY_REDISTRIBUTE);
 	MOVES(s->affinity.kind = SHUNT_AFFINITY_SESSION);

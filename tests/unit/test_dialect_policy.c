@@ -37,7 +37,16 @@ TestSuite(policy, .init = setup);
 	"spec: " spec "\n"
 
 #define POLICY(spec) POLICY_AT("p", "", spec)
-#define TO_APP	     "targetRefs: [{kind: Service, name: app}]"
+
+/* A Service whose port is named so, and a policy for it; @spec lacks its last brace. */
+#define RPC(name)                                                                                  \
+	"---\n"                                                                                    \
+	"apiVersion: v1\n"                                                                         \
+	"kind: Service\n"                                                                          \
+	"metadata: {name: rpc, namespace: shop}\n"                                                 \
+	"spec: {clusterIP: 10.96.0.9, ports: [{name: " name ", port: 50051}]}\n"
+#define RPC_POLICY(spec) POLICY_AT("r", "", spec ", targetRefs: [{kind: Service, name: rpc}]}")
+#define TO_APP		 "targetRefs: [{kind: Service, name: app}]"
 
 /* ---- the table that the schema is fed, too --------------------------------------------------- */
 
@@ -156,6 +165,27 @@ static const struct text_case attached[] = {
 	{ "connections in flight need no HTTP",
 	  POLICY("{" TO_APP ", signals: tcp, inFlight: [{max: 5}]}"),
 	  "  at once 5 connections of service", "RequestsNotSeen" },
+	{ "codes of HTTP/2 are not all told",
+	  RPC("grpc") RPC_POLICY(
+		  "{circuitBreaker: {expression: 'ResponseCodeRatio(500, 600, 0, 600) > 0.1'}"),
+	  "  Http2PartlySeen=True/Http2: port 50051 of shop/rpc carries HTTP/2, of whose codes the "
+	  "kernel can tell those that a response spells out: ResponseCodeRatio may miss others, "
+	  "which are in no ratio; `shunt status` has their share\n",
+	  NULL },
+	{ "nor are its requests in flight counted",
+	  RPC("h2c") RPC_POLICY("{inFlight: [{unit: requests, max: 5}]"),
+	  "  Http2PartlySeen=True/Http2: port 50051 of shop/rpc carries HTTP/2, whose requests in "
+	  "flight are not counted\n",
+	  NULL },
+	{ "its connections are",
+	  RPC("grpc") RPC_POLICY("{circuitBreaker: {expression: 'NetworkErrorRatio() > 0.1'}, "
+				 "inFlight: [{max: 5}]"),
+	  "  at once 5 connections of service", "Http2PartlySeen" },
+	{ "of HTTP/1 all is seen",
+	  RPC("http") RPC_POLICY(
+		  "{circuitBreaker: {expression: 'ResponseCodeRatio(500, 600, 0, 600) > 0.1'}, "
+		  "inFlight: [{unit: requests, max: 5}]"),
+	  "  at once 5 requests of service", "Http2PartlySeen" },
 	{ "nobody is ejected where nothing is counted",
 	  POLICY("{" TO_APP ", signals: off, outlierDetection: {}}"),
 	  "  RequestsNotSeen=True/NoHttp: no port of shop/app carries HTTP by its appProtocol or "

@@ -279,7 +279,7 @@ Test(traefik, an_entry_point_of_an_ingress_route_carries_plaintext_http)
 			      "IngressRoute", "site", "{entryPoints: [web], routes: [" TO_APP "]}"),
 		      &opts, &model);
 	cr_assert_eq(model.n_services, 1);
-	cr_expect(model.services[0].ports[0].is_http);
+	cr_expect(model.services[0].ports[0].http);
 	shunt_model_free(&model);
 
 	model_of_yaml(
@@ -288,7 +288,7 @@ Test(traefik, an_entry_point_of_an_ingress_route_carries_plaintext_http)
 					 "services: [{name: blue, port: 80}]}]}"),
 		&opts, &model);
 	cr_assert_eq(model.n_services, 1);
-	cr_expect_not(model.services[0].ports[0].is_http);
+	cr_expect_not(model.services[0].ports[0].http);
 	shunt_model_free(&model);
 }
 

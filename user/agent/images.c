@@ -56,7 +56,7 @@ uint64_t agent_service_digest(const struct shunt_model_service *service)
 	digest = mix_string(digest, service->name);
 	digest = mix_number(digest, service->n_ports);
 	for (size_t i = 0; i < service->n_ports; i++)
-		digest = mix_number(digest, (uint64_t)service->ports[i].is_http << 24 |
+		digest = mix_number(digest, (uint64_t)service->ports[i].http << 24 |
 						    (uint64_t)service->ports[i].port << 8 |
 						    service->ports[i].proto);
 	digest = mix_number(digest, service->n_frontends);

@@ -63,7 +63,8 @@ bool agent_condition_is_bad(const struct shunt_condition *condition)
 	static const char *const bad[] = { "WeightRefused",	   "PartiallyInvalid",
 					   "PartiallyHonored",	   "NotEnforced",
 					   "SuspiciousExpression", "Overridden",
-					   "RequestsNotSeen",	   "EjectsNothing" };
+					   "RequestsNotSeen",	   "Http2PartlySeen",
+					   "EjectsNothing" };
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		if (!strcmp(condition->type, bad[i]))

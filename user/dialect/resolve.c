@@ -32,7 +32,7 @@ static int accept_request(struct resolver *rv, const struct shunt_request *reque
 /* ---- ports --------------------------------------------------------------------------------- */
 
 static int add_port(struct shunt_model_service *service, const char *name, uint16_t number,
-		    uint8_t proto, bool is_http)
+		    uint8_t proto, enum shunt_port_http http)
 {
 	struct shunt_port *port;
 
@@ -45,7 +45,7 @@ static int add_port(struct shunt_model_service *service, const char *name, uint1
 	port->name = strdup(name);
 	port->port = number;
 	port->proto = proto;
-	port->is_http = is_http;
+	port->http = http;
 	return port->name ? 0 : -ENOMEM;
 }
 
@@ -85,14 +85,14 @@ static ssize_t find_claim(const struct resolver *rv, uint16_t number, uint8_t pr
  * Service and entry points with the same number); or taken by another, which stays.
  */
 static int claim_port(struct resolver *rv, const struct shunt_request *request, const char *name,
-		      uint16_t number, bool is_http, struct shunt_model_service *service,
-		      bool *ret_joined)
+		      uint16_t number, enum shunt_port_http http,
+		      struct shunt_model_service *service, bool *ret_joined)
 {
 	ssize_t taken = find_claim(rv, number, request->proto);
 	const struct shunt_object *other;
 
 	if (taken < 0)
-		return add_port(service, name, number, request->proto, is_http);
+		return add_port(service, name, number, request->proto, http);
 	if (request->is_modest)
 		return 0;
 	if (request->n_addrs && same_variants(request, rv->origins[taken])) {
@@ -126,7 +126,7 @@ static int claim_service_ports(struct resolver *rv, const struct shunt_request *
 		if (port->proto != request->proto || (request->port && port->port != request->port))
 			continue;
 		n++;
-		if (claim_port(rv, request, port->name, port->port, port->is_http, service,
+		if (claim_port(rv, request, port->name, port->port, port->http, service,
 			       ret_joined) < 0)
 			return -ENOMEM;
 	}
@@ -306,7 +306,8 @@ static int claim_ports(struct resolver *rv, const struct shunt_request *request,
 	if (!request->n_addrs)
 		return claim_service_ports(rv, request, world_service, service, ret_joined);
 	for (size_t i = 0; i < request->n_addrs; i++)
-		if (claim_port(rv, request, "", request->addrs[i].port, request->is_http, service,
+		if (claim_port(rv, request, "", request->addrs[i].port,
+			       request->is_http ? SHUNT_PORT_HTTP : SHUNT_PORT_NO_HTTP, service,
 			       ret_joined) < 0)
 			return -ENOMEM;
 	return 0;

@@ -21,7 +21,7 @@ struct shunt_world_port {
 	uint16_t port;	    /* host order */
 	uint16_t node_port; /* of a Service that has them; 0: none */
 	uint8_t proto;	    /* IPPROTO_TCP, _UDP or _SCTP */
-	bool is_http;	    /* plaintext, by appProtocol or, without one, by its name */
+	enum shunt_port_http http;
 };
 
 /* An address that a Service claims outside the cluster, and where it is written. */

@@ -34,19 +34,21 @@ static int decode_proto(const struct shunt_node *node, const char *key, uint8_t 
 }
 
 /* Plaintext HTTP by Kubernetes' appProtocol, or by a name as Istio reads it: "http", "grpc-web". */
-static bool is_http(const char *app_protocol, const char *name)
+static enum shunt_port_http http_of(const char *app_protocol, const char *name)
 {
 	static const char *const words[] = { "http", "http2", "h2c", "grpc" };
 	size_t len;
 
-	if (!strcmp(app_protocol, "kubernetes.io/h2c") || !strcmp(app_protocol, "kubernetes.io/ws"))
-		return true;
+	if (!strcmp(app_protocol, "kubernetes.io/ws"))
+		return SHUNT_PORT_HTTP;
+	if (!strcmp(app_protocol, "kubernetes.io/h2c"))
+		return SHUNT_PORT_HTTP2;
 	len = *app_protocol ? strlen(app_protocol) : strcspn(name, "-");
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (len == strlen(words[i]) &&
 		    !strncasecmp(*app_protocol ? app_protocol : name, words[i], len))
-			return true;
-	return false;
+			return i ? SHUNT_PORT_HTTP2 : SHUNT_PORT_HTTP;
+	return SHUNT_PORT_NO_HTTP;
 }
 
 int shunt_world_decode_port(const struct shunt_node *node, struct shunt_world_port *port)
@@ -62,7 +64,7 @@ int shunt_world_decode_port(const struct shunt_node *node, struct shunt_world_po
 		r = shunt_field_string(node, "name", &port->name);
 	if (r >= 0)
 		r = shunt_field_string(node, "appProtocol", &app_protocol);
-	port->is_http = is_http(app_protocol, port->name);
+	port->http = http_of(app_protocol, port->name);
 	return r < 0 ? r : decode_proto(node, "protocol", &port->proto);
 }
 

@@ -44,11 +44,18 @@ struct shunt_object_ref {
 		digest; /* of the weights that the object asks for: overrides end when it changes */
 };
 
+/* What plaintext HTTP a port carries, by its appProtocol or, without one, by its name. */
+enum shunt_port_http {
+	SHUNT_PORT_NO_HTTP,
+	SHUNT_PORT_HTTP,  /* of any version */
+	SHUNT_PORT_HTTP2, /* with prior knowledge: h2c, gRPC */
+};
+
 struct shunt_port {
 	char *name;    /* "" if unnamed */
 	uint16_t port; /* host order, 1..65535 */
 	uint8_t proto; /* IPPROTO_TCP or IPPROTO_UDP */
-	bool is_http;  /* by its appProtocol or name it carries plaintext HTTP */
+	enum shunt_port_http http;
 };
 
 struct shunt_frontend_addr {

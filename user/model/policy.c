@@ -165,7 +165,7 @@ bool shunt_policy_has_http(const struct shunt_policy *policy, const struct shunt
 	enum shunt_signals signals = policy ? policy->signals : SHUNT_SIGNALS_AUTO;
 
 	return port->proto == IPPROTO_TCP &&
-	       (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->is_http));
+	       (signals == SHUNT_SIGNALS_HTTP || (signals == SHUNT_SIGNALS_AUTO && port->http));
 }
 
 bool shunt_policy_counts_clients(const struct shunt_policy *policy, enum shunt_unit unit)
