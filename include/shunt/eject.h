@@ -103,7 +103,7 @@ SHUNT_OUTLINE int shunt_eject_record(shunt_ej_t t, __u32 variant, __u32 backend,
 #define SHUNT_EJECT_PLACE_VARIANT(index) ((index) / (SHUNT_N_FAMILIES * SHUNT_EJECT_PLACES))
 
 /* Is the backend that stands in a place out, or leaving, by the ejection that stands there? */
-SHUNT_OUTLINE int shunt_eject_is_taken(shunt_ej_t t, __u64 place, __u32 variant)
+static SHUNT_INLINE int shunt_eject_is_taken(shunt_ej_t t, __u64 place, __u32 variant)
 {
 	const struct shunt_eject_state *state = shunt_ej_state(t, (__u32)place);
 	const struct shunt_backend *backend = shunt_ej_backend(t, (__u32)place);
@@ -116,6 +116,20 @@ SHUNT_OUTLINE int shunt_eject_is_taken(shunt_ej_t t, __u64 place, __u32 variant)
 	       SHUNT_EJECT_NUMBER(word) == (place >> 32);
 }
 
+/* Takes place @index for @place, if it is free. Return: 1 if this call took it. */
+SHUNT_OUTLINE int shunt_eject_take_one(shunt_ej_t t, __u32 index, __u64 place)
+{
+	__u64 *word = shunt_ej_place(t, index), old;
+
+	if (!word)
+		return 0;
+	old = SHUNT_READ_ONCE(*word);
+	if (old && shunt_eject_is_taken(t, old, SHUNT_EJECT_PLACE_VARIANT(index)))
+		return 0;
+	/* Lost to another CPU: its backend has this place now. */
+	return shunt_cmpxchg(word, old, place) == old;
+}
+
 /**
  * shunt_eject_take_place - take one of the first @most places from @first on
  * @place: what is to stand there
@@ -124,20 +138,25 @@ SHUNT_OUTLINE int shunt_eject_is_taken(shunt_ej_t t, __u64 place, __u32 variant)
  */
 SHUNT_OUTLINE int shunt_eject_take_place(shunt_ej_t t, __u32 first, __u32 most, __u64 place)
 {
-	int taken = 0;
-
-	for (__u32 i = 0; i < SHUNT_EJECT_PLACES && i < most && !taken; i++) {
-		__u64 *word = shunt_ej_place(t, first + i), old;
-
-		if (!word)
+#pragma GCC unroll 32
+	for (__u32 i = 0; i < SHUNT_EJECT_PLACES; i++) {
+		if (i >= most)
 			break;
-		old = SHUNT_READ_ONCE(*word);
-		if (old && shunt_eject_is_taken(t, old, SHUNT_EJECT_PLACE_VARIANT(first)))
-			continue;
-		/* Lost to another CPU: its backend has this place now. */
-		taken = shunt_cmpxchg(word, old, place) == old;
+		if (shunt_eject_take_one(t, first++, place))
+			return 1;
+		/* One after the other: clang would make all numbers first, and spill them. */
+		asm volatile("" : "+r"(first));
 	}
-	return taken;
+	return 0;
+}
+
+/* Does place @index stand for a backend that is out? */
+SHUNT_OUTLINE int shunt_eject_is_used(shunt_ej_t t, __u32 index)
+{
+	const __u64 *word = shunt_ej_place(t, index);
+	__u64 place = word ? SHUNT_READ_ONCE(*word) : 0;
+
+	return place && shunt_eject_is_taken(t, place, SHUNT_EJECT_PLACE_VARIANT(index));
 }
 
 /* How many are out of the places from @first on; no more than @enough are looked for. */
@@ -145,12 +164,12 @@ SHUNT_OUTLINE __u32 shunt_eject_n_out(shunt_ej_t t, __u32 first, __u32 enough)
 {
 	__u32 out = 0;
 
-	for (__u32 i = 0; i < SHUNT_EJECT_PLACES && out < enough; i++) {
-		const __u64 *word = shunt_ej_place(t, first + i);
-		__u64 place = word ? SHUNT_READ_ONCE(*word) : 0;
-
-		if (place && shunt_eject_is_taken(t, place, SHUNT_EJECT_PLACE_VARIANT(first)))
-			out++;
+#pragma GCC unroll 32
+	for (__u32 i = 0; i < SHUNT_EJECT_PLACES; i++) {
+		out += shunt_eject_is_used(t, first++);
+		if (out >= enough)
+			break;
+		asm volatile("" : "+r"(first));
 	}
 	return out;
 }
